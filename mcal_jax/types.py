@@ -1,5 +1,329 @@
-"""What flows between the algorithm and the world: requests, answers, configuration, outcome."""
+"""What flows between the algorithm and the world: requests, answers, configuration, outcome.
+
+The algorithm (``loop.py``) yields requests and receives answers. It sees indices into X, counts and
+seconds, never an image; labels pass through it unread. Sizes are numbers of images, money is US dollars.
+"""
+
+from collections.abc import Generator
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Indices = np.ndarray
+"""Sorted, unique int64 positions in X."""
 
 
 class McalError(Exception):
     """A mistake in what the user gave, told in one line that names the culprit (command line: exit code 2)."""
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Requests: whatever costs money or time
+
+
+class Label(NamedTuple):
+    """People label ``n`` images of ``pool``, chosen by ``by`` (an acquisition function M(.), or "random")."""
+
+    pool: Indices
+    n: int
+    by: str
+    purpose: Literal["test", "train", "residual"]
+    model: int | None = None
+    plan: "Plan | None" = None
+
+
+class Train(NamedTuple):
+    """Train ``architecture`` from scratch on the labels of ``train`` and test it on ``test``."""
+
+    train: Indices
+    test: Indices
+    architecture: str
+    plan: "Plan | None" = None
+
+
+class Annotate(NamedTuple):
+    """The classifier labels the ``n`` images of ``pool`` that it is most confident of, by L(.)."""
+
+    pool: Indices
+    n: int
+    model: int
+    plan: "Plan | None" = None
+
+
+Request = Label | Train | Annotate
+
+# ---------------------------------------------------------------------------------------------------------
+# Answers
+
+
+class Labelled(NamedTuple):
+    """Answer to Label and to Annotate: the images labelled (sorted) and their labels, int32, same length."""
+
+    indices: Indices
+    labels: np.ndarray
+
+
+class Fitted(NamedTuple):
+    """Answer to Train: how the classifier does on the test set T.
+
+    ``wrong`` are the positions of its mistakes when T is sorted by L(.), most confident first, so the errors
+    among the top fraction theta of T are the positions below ``theta * n_test``.
+    """
+
+    model: int
+    size: int
+    n_test: int
+    wrong: np.ndarray
+    images: int
+    seconds: float
+
+    def errors(self, theta: np.ndarray | float) -> np.ndarray:
+        """Number of mistakes among the top fraction ``theta`` of T."""
+        return np.searchsorted(self.wrong, trials(theta, self.n_test))
+
+
+Answer = Labelled | Fitted
+
+
+def trials(theta: np.ndarray | float, n: np.ndarray | int) -> np.ndarray:
+    """floor(theta n), safe against 0.35 * 20 = 6.999...: how many images the top fraction ``theta`` holds."""
+    return np.floor(np.asarray(theta) * n + 1e-9).astype(int)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Configuration
+
+
+class Settings(BaseModel):
+    """Base of everything that is read from YAML: immutable, and no unknown key passes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class PerImageEpoch(Settings):
+    """Training priced by work: dollars per image and epoch, by architecture.
+
+    ``epochs`` is what one retraining is billed for: a number (the paper's recipe runs 200 whatever |B| is),
+    or "recipe" for the images that the recipe really processed.
+    """
+
+    kind: Literal["per_image_epoch"] = "per_image_epoch"
+    dollars: Dollars | dict[str, Dollars] = 5.2e-6
+    epochs: Annotated[int, Field(gt=0)] | Literal["recipe"] = 200
+
+
+class PerHour(Settings):
+    """Training priced by measured time: dollars per hour of the machine (the paper's cost 3.6)."""
+
+    kind: Literal["per_hour"] = "per_hour"
+    dollars: Dollars = 3.6
+
+
+class Config(Settings):
+    """What Algorithm 1 needs to know. ``Config()`` is the recommended reading, ``Config.paper()`` the paper's.
+
+    Fractions are of |X| unless said otherwise.
+    """
+
+    epsilon: Fraction = Field(0.05, description="bound on the error of the delivered labels (Eqn 2)")
+    label_price: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        0.04, description="dollars that people charge for a label, C_h of Eqn 1"
+    )
+    training_price: PerImageEpoch | PerHour = Field(PerImageEpoch(), discriminator="kind")
+    budget: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="dollars; if given, the least error within it is sought and epsilon is ignored"
+    )
+    acquisition: str = Field("margin", description="M(.): which images people label for training")
+    test_fraction: Fraction = Field(0.05, description="|T|")
+    seed_fraction: Fraction = Field(0.01, description="|B_0|, and the first delta")
+    growth: Annotated[float, Field(gt=1)] | None = Field(
+        2.0, description="until the plan is stable |B| grows by this factor; none: by the first delta"
+    )
+    theta_step: Annotated[float, Field(gt=0, le=0.5)] = Field(0.05, description="grid of theta")
+    fine_theta: bool = Field(True, description="theta between the points of the grid, for the plan and for S")
+    theta_of: Literal["remaining", "all"] = Field("remaining", description="theta is a fraction of U, or of X")
+    constraint: Literal["on_X", "on_S"] = Field("on_X", description="Eqn 2, or eps(S) < epsilon alone")
+    safety: Annotated[float, Field(ge=0, le=5)] = Field(
+        1.0, description="standard errors of the estimate on T that are kept away from epsilon; 0: none"
+    )
+    estimate: Literal["law", "test"] = Field(
+        "law",
+        description="error of the last classifier: from the laws, which pool all trainings, or its own on T",
+    )
+    law: Literal["truncated", "power"] = Field("truncated", description="Eqn 3, or the plain power law")
+    pooled: bool = Field(True, description="the law of a theta leans on that of the next larger theta")
+    stability: Fraction = Field(0.05, description="Delta of line 19: relative change of C* that is stable")
+    min_points: Annotated[int, Field(ge=2)] = Field(3, description="trainings before a plan can be stable")
+    reach: Annotated[float, Field(gt=1)] | None = Field(
+        3.0, description="most that |B| grows in one step of a stable plan: laws do not reach further"
+    )
+    beta: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.01, description="line 20: how much more than C* smaller steps may cost"
+    )
+    max_steps: Annotated[int, Field(ge=1)] = Field(4, description="line 20: most steps N towards B_opt")
+    exploration_tax: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1, description="footnote 5: fraction of the cost of humans only that training may take in vain"
+    )
+    stop_on_rise: bool = Field(False, description="section 4: stop when the cost of a step rose once stable")
+    bill_test_set: bool = Field(True, description="bill T; the released code does not")
+
+    @field_validator("acquisition")
+    @classmethod
+    def _known_acquisition(cls, name: str) -> str:
+        from mcal_jax.acquisition import check
+
+        check(name)
+        return name
+
+    @classmethod
+    def paper(cls, **changes) -> "Config":
+        """Algorithm 1 as printed: one law per theta, theta on its grid, the estimate taken at its word."""
+        reading = dict(
+            growth=None,
+            reach=None,
+            min_points=2,
+            fine_theta=False,
+            safety=0.0,
+            estimate="test",
+            pooled=False,
+            beta=0.05,
+            max_steps=20,
+            stop_on_rise=True,
+        )
+        return cls(**{**reading, **changes})
+
+    @classmethod
+    def authors_code(cls, **changes) -> "Config":
+        """The released code's choices (its estimate from the pool's own labels is not among them)."""
+        reading = dict(
+            seed_fraction=0.1, growth=2.0, stability=0.1, law="power", constraint="on_S", theta_of="all",
+            max_steps=4, bill_test_set=False,
+        )  # fmt: skip
+        return cls.paper(**{**reading, **changes})
+
+    @property
+    def thetas(self) -> np.ndarray:
+        """The grid of theta, {step, 2 step, ..., 1}."""
+        return np.arange(1, round(1 / self.theta_step) + 1) * self.theta_step
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Plan and outcome
+
+
+class Law(NamedTuple):
+    """log eps(B) = a - gamma log(B / B0) - kappa B / B0: Eqn 3 with alpha = e^a B0^gamma and k = B0 / kappa.
+
+    ``covariance`` [3, 3] is of (a, gamma, kappa); ``form`` says what was fitted, "power" where kappa was fixed
+    at 0 for want of points.
+    """
+
+    a: float
+    gamma: float
+    kappa: float
+    B0: float
+    covariance: np.ndarray
+    form: str
+
+
+class Surface(NamedTuple):
+    """The cost surface of line 18. ``error`` and ``dollars`` are [sizes, thetas]; ``best`` is the largest theta
+    that meets the constraint at each size (between grid points if so configured), ``cost`` its dollars."""
+
+    sizes: np.ndarray
+    thetas: np.ndarray
+    error: np.ndarray
+    dollars: np.ndarray
+    best: np.ndarray
+    cost: np.ndarray
+
+
+class Plan(NamedTuple):
+    """What one iteration decided (lines 13 to 23), and what it knew."""
+
+    size: int  # |B| now
+    spent: float  # dollars of training so far
+    rate: tuple[float, float]  # dollars of a retraining: rate[0] + rate[1] |B|
+    laws: tuple[Law, ...]  # one per theta of the grid
+    surface: Surface
+    B_opt: int
+    theta: float  # at B_opt; 0: people label all the rest
+    cost: float  # C*: dollars of the whole job if the plan is followed
+    cost_now: float  # the same if training stops here
+    theta_now: float
+    error: float  # predicted at B_opt, as the constraint counts it
+    value: float  # what the search minimises: the cost, or in budget mode the error
+    delta: int  # images to buy next
+    stable: bool
+    form: str  # which law the fits used
+
+
+class Contestant(NamedTuple):
+    """How an architecture did in the race: its trainings, dollars of training, and last predicted C*."""
+
+    architecture: str
+    trainings: int
+    spent: float
+    cost: float
+    won: bool
+
+
+class Ledger(NamedTuple):
+    """Dollars by part. ``race`` is what the losing architectures' training cost."""
+
+    test: float
+    train: float
+    residual: float
+    training: float
+    race: float
+    humans_only: float
+
+    @property
+    def total(self) -> float:
+        return self.test + self.train + self.residual + self.training + self.race
+
+    @property
+    def savings(self) -> float:
+        """1 - total / humans only."""
+        return 1 - self.total / self.humans_only
+
+
+class Outcome(NamedTuple):
+    """How X was divided, what it cost, and why it ended. T, B, S and R partition X."""
+
+    n: int
+    T: Indices
+    B: Indices
+    S: Indices
+    R: Indices
+    theta: float
+    architecture: str
+    stop: str
+    ledger: Ledger
+    plans: tuple[Plan, ...]
+    history: tuple[Fitted, ...]
+    race: tuple[Contestant, ...] = ()
+
+
+class Job(Settings):
+    """Everything that determines an algorithm's requests, given the answers: the head of a run log."""
+
+    algorithm: str = "mcal"
+    n: Annotated[int, Field(ge=1)]
+    architectures: tuple[str, ...] = ("resnet18",)
+    config: Config = Config()
+    delta: Fraction | None = Field(None, description="fixed batch of naive active learning, fraction of |X|")
+
+
+Algorithm = Generator[Request, Any, Outcome]
+"""Yields requests; is sent Labelled for Label and Annotate, Fitted for Train; returns the Outcome."""
+
+
+def remove(pool: Indices, taken: Indices) -> Indices:
+    """pool \\ taken, sorted."""
+    return np.setdiff1d(pool, taken, assume_unique=True)

@@ -1,0 +1,140 @@
+"""Which images people label next, M(.), and which the classifier labels, L(.) (sections 3.3 and 5).
+
+Pure functions of a classifier's scores and features. Positions count from 0 into the pool that was scored;
+of equally good images the one of the lower position comes first. JAX is loaded by k-center alone.
+"""
+
+from difflib import get_close_matches
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from mcal_jax.types import McalError
+
+
+class Scores(NamedTuple):
+    """A classifier's view of n images, from its softmax probabilities; each array is [n]."""
+
+    label: np.ndarray
+    """The most probable class, int32."""
+    margin: np.ndarray
+    """Probability of the most probable class minus that of the second, float32."""
+    entropy: np.ndarray
+    """Entropy in nats, float32."""
+    confidence: np.ndarray
+    """Probability of the most probable class, float32."""
+
+
+class Acquisition(NamedTuple):
+    """A sample selection function M(.): what it selects, and what from."""
+
+    description: str
+    needs: Literal["scores", "features", "rng"]
+
+
+ACQUISITIONS = {
+    "margin": Acquisition("least difference between the two highest probabilities", "scores"),
+    "entropy": Acquisition("highest entropy of the probabilities", "scores"),
+    "least_confidence": Acquisition("lowest probability of the most probable class", "scores"),
+    "kcenter": Acquisition("k-center greedy: farthest in feature space from all chosen so far", "features"),
+    "random": Acquisition("uniformly at random", "rng"),
+}
+
+
+def check(by: str) -> Acquisition:
+    """The entry of ``by`` in ACQUISITIONS; McalError with the nearest name if there is none."""
+    if by in ACQUISITIONS:
+        return ACQUISITIONS[by]
+    near = get_close_matches(by, ACQUISITIONS, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(ACQUISITIONS)}"
+    raise McalError(f"unknown acquisition function {by!r}: {hint}")
+
+
+def select(
+    by: str,
+    n: int,
+    *,
+    pool: int,
+    scores: Scores | None = None,
+    features: np.ndarray | None = None,
+    labelled_features: np.ndarray | None = None,
+    rng: np.random.Generator | None = None,
+) -> np.ndarray:
+    """The ``n`` images out of ``pool`` that M(.) = ``by`` wants labelled: positions int64 [n], best first.
+
+    ``scores`` of the pool serve margin, entropy and least_confidence; ``features`` [pool, d] and those of the
+    images labelled so far [m, d] serve kcenter; ``rng`` serves random.
+
+    Raises McalError for an unknown name, for a missing or mis-sized input and for more images than the pool
+    holds.
+    """
+    needs = check(by).needs
+    if not 0 <= n <= pool:
+        raise McalError(f"cannot select {n} images by {by!r} from a pool of {pool}")
+    given = {"scores": scores, "features": features, "rng": rng}[needs]
+    if given is None:
+        raise McalError(f"acquisition function {by!r} needs {needs}")
+    if scores is not None and needs == "scores":
+        values = {"margin": scores.margin, "entropy": -scores.entropy, "least_confidence": scores.confidence}[by]
+        return lowest(sized(values, pool, by), n)
+    if features is not None and needs == "features":
+        return k_center(sized(features, pool, by), n, labelled_features)
+    assert rng is not None
+    return rng.choice(pool, n, replace=False)
+
+
+def sized(values: np.ndarray, pool: int, by: str) -> np.ndarray:
+    if len(values) != pool:
+        raise McalError(f"acquisition function {by!r} was given {len(values)} images for a pool of {pool}")
+    return values
+
+
+def lowest(values: np.ndarray, n: int) -> np.ndarray:
+    """Positions int64 [n] of the ``n`` lowest values, lowest first."""
+    return np.argsort(values, kind="stable")[:n]
+
+
+def rank_confident(scores: Scores) -> np.ndarray:
+    """L(.) = margin: positions of all images, the most confident first, int64 [pool]."""
+    return lowest(-scores.margin, len(scores.margin))
+
+
+def k_center(features: np.ndarray, n: int, centres: np.ndarray | None = None) -> np.ndarray:
+    """Greedy k-center (Sener & Savarese 2017): each choice is the image farthest from all centres so far.
+
+    ``features`` [pool, d], ``centres`` [m, d] to begin with (none: the first image is chosen first) ->
+    positions int64 [n]. Time O(pool d (m + n)), memory O(pool (d + 256)).
+    """
+    import jax
+    import jax.numpy as jnp
+    from jax import lax
+
+    block = 256
+
+    @jax.jit
+    def nearest(x: jax.Array, blocks: jax.Array) -> jax.Array:
+        squares = (x * x).sum(1)
+
+        def closer(distance: jax.Array, c: jax.Array) -> tuple[jax.Array, None]:
+            squared = squares[:, None] - 2 * x @ c.T + (c * c).sum(1)
+            return jnp.minimum(distance, squared.min(1)), None
+
+        return jnp.maximum(lax.scan(closer, jnp.full(len(x), jnp.inf), blocks)[0], 0)
+
+    @jax.jit
+    def greedy(x: jax.Array, distance: jax.Array) -> jax.Array:
+        def choose(i: int, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            distance, chosen = carry
+            best = jnp.argmax(distance)
+            distance = jnp.minimum(distance, ((x - x[best]) ** 2).sum(1))
+            # Below every distance, so that no image is chosen twice, even among identical ones.
+            return distance.at[best].set(-1), chosen.at[i].set(best)
+
+        return lax.fori_loop(0, n, choose, (distance, jnp.zeros(n, jnp.int32)))[1]
+
+    x = jnp.asarray(features, jnp.float32)
+    distance = jnp.full(len(x), jnp.inf)
+    if centres is not None and len(centres):
+        padded = np.resize(np.arange(len(centres)), -(-len(centres) // block) * block)
+        distance = nearest(x, jnp.asarray(centres, jnp.float32)[padded].reshape(-1, block, x.shape[1]))
+    return np.asarray(greedy(x, distance), np.int64)

@@ -1,0 +1,64 @@
+"""What MCAL is measured against, as algorithms over the same requests."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from mcal_jax import costs, planner
+from mcal_jax.loop import mcal
+from mcal_jax.types import Algorithm, Annotate, Config, Fitted, Label, McalError, Outcome, Train, remove
+
+
+def humans_only(n: int, config: Config) -> Algorithm:
+    """People label everything."""
+    X, none = np.arange(n), np.arange(0)
+    R = (yield Label(X, n, "all", "residual")).indices
+    return Outcome(n, none, none, none, R, 0.0, "none", "humans_only", costs.ledger(n, 0, 0, n, 0.0, config), (), ())
+
+
+def naive_al(n: int, config: Config, architecture: str, delta: float) -> Algorithm:
+    """Active learning as usual (section 5.1): ``delta`` |X| labels a step, by M(.), until the classifier may
+    label all the rest within epsilon. It plans nothing and weighs no training cost.
+    """
+    if config.budget is not None:
+        raise McalError("budget: naive active learning has no budget mode; leave it out")
+    planner.check(n, architecture, config)
+    step = max(round(delta * n), 1)
+    T = (yield Label(np.arange(n), planner.n_test(n, config), "random", "test")).indices
+    U = remove(np.arange(n), T)
+    B, by = np.arange(0), "random"
+    history: list[Fitted] = []
+    stop = "pool_exhausted"
+    while len(U):
+        model = history[-1].model if history else None
+        b = (yield Label(U, min(step, len(U)), by, "train", model)).indices
+        B, U, by = np.union1d(B, b), remove(U, b), config.acquisition
+        history.append((yield Train(B, T, architecture)))
+        if may_label_all(n, len(U), history[-1], config):
+            stop = "constraint_met"
+            break
+    S = (yield Annotate(U, len(U), history[-1].model)).indices
+    spent = sum(costs.training_dollars(f, architecture, config) for f in history)
+    bill = costs.ledger(n, len(T), len(B), 0, spent, config)
+    return Outcome(n, T, B, S, remove(U, S), 1.0, architecture, stop, bill, (), tuple(history))
+
+
+def may_label_all(n: int, rest: int, fit: Fitted, config: Config) -> bool:
+    """Whether the classifier, by its mistakes on T, may label all the ``rest``."""
+    one = np.ones(1)
+    eps = planner.eps_on_test(fit, one)
+    return bool(planner.constrained_error(n, rest, one, eps, fit.n_test, config)[0] < config.epsilon)
+
+
+def without_active_learning(n: int, config: Config, architecture: str) -> Algorithm:
+    """MCAL with images for B drawn at random: what active learning itself is worth (section 5.2)."""
+    return mcal(n, config.model_copy(update={"acquisition": "random"}), architecture)
+
+
+def oracle_al(run: Callable[[float], Outcome], deltas: Iterable[float]) -> tuple[float, dict[float, Outcome]]:
+    """Active learning with the best delta, known in hindsight and billed alone (Table 2).
+
+    ``run`` makes the outcome of naive active learning at one delta. Returns (delta_opt, outcome by delta).
+    """
+    outcomes = {delta: run(delta) for delta in deltas}
+    return min(outcomes, key=lambda delta: outcomes[delta].ledger.total), outcomes

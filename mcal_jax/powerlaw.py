@@ -1,0 +1,119 @@
+"""Eqn 3, the truncated power law of the error against the training size, fitted to error counts with lmfit.
+
+    eps(B) = alpha B^-gamma e^(-B/k)
+    log eps = a - gamma log(B/B0) - kappa B/B0,   B0 the geometric mean of the sizes, kappa = B0/k
+
+The second form keeps the parameters near one and turns "no truncation" (k infinite) into kappa = 0. The fit
+minimises the binomial deviance of the counts, so no errors at all are data and not minus infinity; weak priors
+keep few points from deciding everything.
+"""
+
+from collections.abc import Sequence
+
+import lmfit
+import numpy as np
+from scipy.special import xlogy
+
+from mcal_jax.types import Config, Fitted, Law, trials
+
+BOUNDS = {"a": (-25.0, 0.0), "gamma": (0.0, 3.0), "kappa": (0.0, 5.0)}
+LEVEL = (np.log(0.1), 3.0)  # prior mean and standard deviation of a: an error anywhere from 0.02 % to 100 %
+SLOPE = (0.5, 0.5)  # of gamma, where nothing is known
+NEIGHBOUR_SLOPE_SD = 0.2  # of gamma about that of the next larger theta (pooled fits)
+FALL_OFF_SD = 0.3  # of kappa about 0: truncation must be seen to be believed
+POINTS_FOR_TRUNCATION = 5  # with fewer, three parameters are saturated: kappa is fixed at 0
+
+
+def log_error(a, gamma, kappa, B0, size):
+    """Eqn 3 in its log form; arrays broadcast."""
+    x = np.asarray(size) / B0
+    return a - gamma * np.log(x) - kappa * x
+
+
+def predict(laws: Sequence[Law], sizes: np.ndarray) -> np.ndarray:
+    """eps(S^theta(D(B))) for every size and law, [sizes, laws], in [0, 1] and rising with theta (section 3.1).
+
+    ``laws`` are in order of rising theta.
+    """
+    a, gamma, kappa, B0 = (np.array([getattr(law, k) for law in laws]) for k in ("a", "gamma", "kappa", "B0"))
+    eps = np.exp(log_error(a, gamma, kappa, B0, np.asarray(sizes, float)[:, None]))
+    return np.maximum.accumulate(np.minimum(eps, 1.0), axis=1)
+
+
+def band(law: Law, sizes: np.ndarray, z: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper limit of eps(B), ``z`` standard errors about the fit in its log form; each [sizes]."""
+    x = np.asarray(sizes, float) / law.B0
+    gradient = np.stack([np.ones_like(x), -np.log(x), -x], axis=1)
+    sd = np.sqrt(np.maximum(np.einsum("bi,ij,bj->b", gradient, law.covariance, gradient), 0))
+    middle = log_error(law.a, law.gamma, law.kappa, law.B0, sizes)
+    return np.exp(middle - z * sd), np.minimum(np.exp(middle + z * sd), 1.0)
+
+
+def deviance_residuals(errors: np.ndarray, n: np.ndarray, eps: np.ndarray) -> np.ndarray:
+    """Signed square roots of the binomial deviance of ``errors`` out of ``n`` where ``eps`` was expected."""
+    eps = np.clip(eps, 1e-12, 1 - 1e-12)
+    fails, holds = xlogy(errors, errors / (n * eps)), xlogy(n - errors, (n - errors) / (n * (1 - eps)))
+    return np.sign(errors - n * eps) * np.sqrt(2 * np.maximum(fails + holds, 0))
+
+
+def fit(
+    sizes: np.ndarray,
+    errors: np.ndarray,
+    n: np.ndarray,
+    law: str = "truncated",
+    slope: tuple[float, float] = SLOPE,
+) -> Law:
+    """Fit one law to ``errors`` mistakes out of ``n`` test images at each training size; all [points].
+
+    ``law`` is "truncated" (Eqn 3, from five points on) or "power"; ``slope`` the mean and standard deviation
+    of the prior on gamma.
+    """
+    sizes, errors, n = (np.asarray(v, float) for v in (sizes, errors, n))
+    B0 = float(np.exp(np.log(sizes).mean()))
+    form = "truncated" if law == "truncated" and len(sizes) >= POINTS_FOR_TRUNCATION else "power"
+
+    def residuals(p) -> np.ndarray:
+        a, gamma, kappa = (float(p[name]) for name in BOUNDS)
+        prior = [(a - LEVEL[0]) / LEVEL[1], (gamma - slope[0]) / slope[1], kappa / FALL_OFF_SD]
+        eps = np.exp(np.minimum(log_error(a, gamma, kappa, B0, sizes), 0))
+        return np.concatenate([deviance_residuals(errors, n, eps), prior])
+
+    start = {"a": np.log((errors.sum() + 0.5) / (n.sum() + 1)), "gamma": max(slope[0], 0.05), "kappa": 0.02}
+    parameters = lmfit.Parameters()
+    for name, (low, high) in BOUNDS.items():
+        parameters.add(name, value=float(np.clip(start[name], low, high)), min=low, max=high)
+    if form == "power":
+        parameters["kappa"].set(value=0.0, vary=False)
+    found = lmfit.minimize(residuals, parameters).params.valuesdict()
+    covariance = _covariance(residuals, found, [k for k in BOUNDS if parameters[k].vary])
+    return Law(found["a"], found["gamma"], found["kappa"], B0, covariance, form)
+
+
+def fit_all(history: Sequence[Fitted], config: Config) -> tuple[Law, ...]:
+    """One law for every theta of the grid (lines 14 to 17), from the counts on T of every training so far.
+
+    Pooled, they are fitted from theta = 1 downwards, where mistakes are many, and each slope leans on that of
+    the next larger theta: small theta have few mistakes or none, and alone would learn nothing.
+    """
+    sizes = np.array([f.size for f in history])
+    errors = np.stack([f.errors(config.thetas) for f in history])
+    n = np.stack([np.maximum(trials(config.thetas, f.n_test), 1) for f in history])
+    laws: list[Law] = []
+    for t in reversed(range(len(config.thetas))):
+        slope = (laws[-1].gamma, NEIGHBOUR_SLOPE_SD) if config.pooled and laws else SLOPE
+        laws.append(fit(sizes, errors[:, t], n[:, t], config.law, slope))
+    return tuple(reversed(laws))
+
+
+def _covariance(residuals, found: dict[str, float], varying: list[str]) -> np.ndarray:
+    """Inverse of J'J at the solution; lmfit gives none where a parameter sits on its bound."""
+    step = 1e-5
+    columns = [
+        (residuals({**found, k: found[k] + step}) - residuals({**found, k: found[k] - step})) / (2 * step)
+        for k in varying
+    ]
+    J = np.stack(columns, axis=1)
+    covariance = np.zeros((len(BOUNDS), len(BOUNDS)))
+    where = [list(BOUNDS).index(k) for k in varying]
+    covariance[np.ix_(where, where)] = np.linalg.inv(J.T @ J)
+    return covariance

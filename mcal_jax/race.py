@@ -1,0 +1,69 @@
+"""Choosing the architecture (section 4): one Algorithm 1 each, in lockstep, until their plans are stable.
+
+All train on the same B: in every round the architecture that promises the least cost picks the images, people
+label them once, and everyone gets them. When all plans are stable, or somebody would stop, the cheapest plan
+wins; what the others' training cost is the tax of the race.
+"""
+
+from collections.abc import Sequence
+
+from mcal_jax import costs
+from mcal_jax.loop import mcal
+from mcal_jax.types import Algorithm, Annotate, Config, Contestant, Label, McalError, Plan, Request, Train
+
+
+def race(n: int, config: Config, architectures: Sequence[str]) -> Algorithm:
+    """MCAL with the best of ``architectures``. Raises McalError for none or for a repeated one."""
+    if not architectures or len(set(architectures)) < len(architectures):
+        raise McalError(f"architectures: a race needs different ones, got {', '.join(architectures) or 'none'}")
+    if config.budget is not None and len(architectures) > 1:
+        raise McalError("budget: give one architecture; a race can't know beforehand what its losers will cost")
+    runs = {name: mcal(n, config, name) for name in architectures}
+    pending: dict[str, Request] = {name: next(run) for name, run in runs.items()}
+    trainings, spent = dict.fromkeys(runs, 0), dict.fromkeys(runs, 0.0)
+    while len(runs) > 1 and not _decided(pending):
+        leader = min(pending, key=lambda name: _still_to_pay(pending[name].plan))
+        if isinstance(pending[leader], Label):
+            labelled = yield pending[leader]
+            pending = {name: run.send(labelled) for name, run in runs.items()}
+        for name, request in pending.items():
+            if isinstance(request, Train):
+                fit = yield request
+                trainings[name] += 1
+                spent[name] += costs.training_dollars(fit, name, config)
+                pending[name] = runs[name].send(fit)
+    winner = min(pending, key=lambda name: _still_to_pay(pending[name].plan))
+    for name, run in runs.items():
+        if name != winner:
+            run.close()
+    outcome = yield from _finish(runs[winner], pending[winner])
+    result = tuple(
+        Contestant(
+            name,
+            trainings[name],
+            spent[name],
+            plan.cost if (plan := pending[name].plan) else 0.0,
+            name == winner,
+        )
+        for name in runs
+    )
+    tax = sum(c.spent for c in result if not c.won)
+    return outcome._replace(ledger=outcome.ledger._replace(race=tax), race=result if len(runs) > 1 else ())
+
+
+def _decided(pending: dict[str, Request]) -> bool:
+    stopped = any(isinstance(request, Annotate) for request in pending.values())
+    return stopped or all(request.plan is not None and request.plan.stable for request in pending.values())
+
+
+def _still_to_pay(plan: Plan | None) -> float:
+    """C* less what its training has cost already: sunk money decides nothing."""
+    return plan.cost - plan.spent if plan else 0.0
+
+
+def _finish(run: Algorithm, request: Request) -> Algorithm:
+    try:
+        while True:
+            request = run.send((yield request))
+    except StopIteration as end:
+        return end.value

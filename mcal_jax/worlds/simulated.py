@@ -1,0 +1,140 @@
+"""A world made of a learning curve: no images, no training, an answer in microseconds, and the truth is known.
+
+An image is a point u in [0, 1] on the scale of L(.), 0 the most confident, and the curve gives the chance that a
+classifier trained on |B| labels is wrong there. T is a sample, so what it shows has binomial noise.
+"""
+
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import numpy as np
+from pydantic import Field
+from scipy.special import ndtr
+
+from mcal_jax.types import (
+    Annotate,
+    Answer,
+    Fitted,
+    Fraction,
+    Indices,
+    Label,
+    Labelled,
+    Request,
+    Settings,
+    Train,
+)
+
+GRID = np.linspace(0, 1, 1001)
+
+
+class Curve(Protocol):
+    """eps(S^theta(D(B))), as ``wrong_share`` = theta * eps: the share of all images that is in the top fraction
+    theta and wrong. ``theta`` is an array; returns the same shape."""
+
+    def wrong_share(self, theta: np.ndarray, size: float) -> np.ndarray: ...
+
+
+class Analytic(Settings):
+    """Eqn 3 plus a floor for theta = 1, and a margin of a given quality.
+
+    The chance of a mistake at u is (1 + quality) eps(1, B) u^quality, at most 1: a margin of quality 0 knows
+    nothing, one of 3 keeps nearly all mistakes to the end of the scale.
+    """
+
+    alpha: Annotated[float, Field(gt=0)] = 3.0
+    gamma: Annotated[float, Field(ge=0)] = 0.4
+    k: Annotated[float, Field(gt=0)] = 1e9
+    floor: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    quality: Annotated[float, Field(gt=0)] = 2.0
+    ceiling: Fraction = 0.9
+
+    def wrong_share(self, theta: np.ndarray, size: float) -> np.ndarray:
+        law = self.alpha * size**-self.gamma * np.exp(-size / self.k) + self.floor
+        q, eps = self.quality, min(law, self.ceiling)
+        full = min(((1 + q) * eps) ** (-1 / q), 1.0)  # from here on every image is wrong
+        below = np.minimum(theta, full)
+        return eps * below ** (q + 1) + np.maximum(theta - full, 0)
+
+
+class Recorded:
+    """The learning curve of a real run: its mistakes on T, interpolated in log |B|, held constant outside."""
+
+    def __init__(self, history: tuple[Fitted, ...]):
+        self.log_size = np.log([f.size for f in history])
+        self.shares = np.stack([f.errors(GRID) / f.n_test for f in history])
+
+    @classmethod
+    def from_log(cls, path: str | Path) -> "Recorded":
+        """The curve of a finished run's log. Raises McalError if it can't be read."""
+        from mcal_jax.runlog import replay
+
+        return cls(replay(path).outcome.history)
+
+    def wrong_share(self, theta: np.ndarray, size: float) -> np.ndarray:
+        at = np.interp(np.log(size), self.log_size, np.arange(len(self.log_size)))
+        low = int(at)
+        high = min(low + 1, len(self.log_size) - 1)
+        row = (1 - at + low) * self.shares[low] + (at - low) * self.shares[high]
+        return np.interp(theta, GRID, row)
+
+
+def chance(curve: Curve, u: np.ndarray, size: float) -> np.ndarray:
+    """Chance of a mistake at ``u``: the slope of the share that is wrong."""
+    slope = np.diff(curve.wrong_share(GRID, size)) * (len(GRID) - 1)
+    return slope[np.minimum((u * (len(GRID) - 1)).astype(int), len(slope) - 1)]
+
+
+class SimulatedWorld:
+    """Answers from a curve. Every true label is 0, and a machine's mistake is a 1.
+
+    ``persistence`` in [0, 1] is how much of what makes an image of T come out wrong stays from one training to
+    the next: at 0 every training sees fresh binomial noise, at 1 the same images stay the hard ones.
+    ``epochs`` and ``seconds_per_image`` are what a training reports.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        curves: Curve | dict[str, Curve],
+        *,
+        seed: int = 0,
+        persistence: float = 0.5,
+        epochs: int = 200,
+        seconds_per_image: float = 1e-4,
+    ):
+        self.truth = np.zeros(n, np.int32)
+        self.curves = curves
+        self.seed, self.persistence = seed, persistence
+        self.epochs, self.seconds_per_image = epochs, seconds_per_image
+        self.trained: dict[int, Train] = {}
+
+    def answer(self, request: Request, number: int) -> Answer:
+        rng = np.random.default_rng([self.seed, number])
+        match request:
+            case Label(pool, n):
+                return Labelled(np.sort(rng.choice(pool, n, replace=False)), np.zeros(n, np.int32))
+            case Train(train, test):
+                self.trained[number] = request
+                return self._train(len(train), test, request.architecture, number, rng)
+            case Annotate(pool, n, model):
+                job = self.trained[model]
+                chosen = np.sort(rng.choice(pool, n, replace=False))
+                p = chance(self._curve(job.architecture), rng.uniform(0, n / max(len(pool), 1), n), len(job.train))
+                return Labelled(chosen, (rng.random(n) < p).astype(np.int32))
+
+    def restore(self, request: Request, number: int, answer: Answer) -> None:
+        if isinstance(request, Train):
+            self.trained[number] = request
+
+    def _curve(self, architecture: str) -> Curve:
+        return self.curves[architecture] if isinstance(self.curves, dict) else self.curves
+
+    def _train(self, size: int, test: Indices, architecture: str, number: int, rng) -> Fitted:
+        lasting = np.random.default_rng([self.seed, 0, len(test)])
+        u, once = lasting.random(len(test)), lasting.standard_normal(len(test))
+        again = rng.standard_normal(len(test))
+        luck = ndtr(np.sqrt(self.persistence) * once + np.sqrt(1 - self.persistence) * again)
+        wrong = luck < chance(self._curve(architecture), u, size)
+        images = self.epochs * size
+        positions = np.flatnonzero(wrong[np.argsort(u)])
+        return Fitted(number, size, len(test), positions, images, images * self.seconds_per_image)

@@ -1,0 +1,86 @@
+"""The nets are those of the paper, and the convolution is a convolution."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from jax import lax
+
+from mcal_jax.nets import ARCHITECTURES, BatchNorm, build, matmul_conv, xla_conv
+from mcal_jax.types import McalError
+
+
+def count(name, **kwargs):
+    net = nnx.eval_shape(lambda: build(name, rngs=nnx.Rngs(0), **kwargs))
+    return sum(p.size for p in jax.tree.leaves(nnx.state(net, nnx.Param)))
+
+
+def test_parameter_counts_are_the_known_ones():
+    assert count("resnet18", classes=10, channels=3) == 11_173_962
+    assert count("resnet50", classes=10, channels=3) == 23_520_842
+    # ResNet18 less its three projections: 1x1 convolutions with batch norm.
+    projections = sum(w * 2 * w + 2 * 2 * w for w in (64, 128, 256))
+    assert count("cnn18", classes=10, channels=3) == 11_173_962 - projections
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("height", [6, 7])
+def test_both_convolutions_agree_with_lax(kernel, stride, height):
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (3, height, 5, 4))
+    w = jax.random.normal(keys[1], (kernel, kernel, 3, 6))
+
+    def reference(x, w):
+        images, numbers = x.transpose(3, 1, 2, 0), ("NHWC", "HWIO", "NHWC")
+        y = lax.conv_general_dilated(images, w, (stride, stride), "SAME", dimension_numbers=numbers)
+        return y.transpose(3, 1, 2, 0)
+
+    expected, pull = jax.vjp(reference, x, w)
+    cotangent = jax.random.normal(keys[2], expected.shape)
+    for conv in (matmul_conv, xla_conv):
+        result, pull_ours = jax.vjp(lambda x, w, conv=conv: conv(x, w, stride), x, w)
+        np.testing.assert_allclose(result, expected, atol=1e-5)
+        for ours, theirs in zip(pull_ours(cotangent), pull(cotangent), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_cnn18_has_no_skip_connection():
+    """With all convolutions of the blocks at zero, only a skip connection lets the image through."""
+    through = {}
+    for name in ("cnn18", "resnet18"):
+        net = build(name, classes=2, channels=1, width=2, rngs=nnx.Rngs(0))
+        for block in net.blocks:
+            for conv in block.convs:
+                conv.kernel[...] = jnp.zeros_like(conv.kernel[...])
+        _, features = net(jax.random.normal(jax.random.key(1), (4, 8, 8, 1)))
+        through[name] = bool(jnp.any(features != 0))
+    assert through == {"cnn18": False, "resnet18": True}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_shapes_of_logits_and_features(name):
+    net = build(name, classes=7, channels=3, width=2, rngs=nnx.Rngs(0))
+    logits, features = jax.eval_shape(net, jnp.zeros((5, 9, 8, 3)))
+    assert logits.shape == (5, 7)
+    assert features.shape == (5, 64 if name == "resnet50" else 16)
+    assert logits.dtype == features.dtype == jnp.float32
+
+
+def test_batch_norm_normalises_and_remembers():
+    norm = BatchNorm(2)
+    x = 3 + 2 * jax.random.normal(jax.random.key(0), (2, 5, 5, 64))
+    y = norm(x, train=True)
+    np.testing.assert_allclose(y.mean((1, 2, 3)), 0, atol=1e-5)
+    np.testing.assert_allclose(y.std((1, 2, 3)), 1, atol=1e-3)
+    for _ in range(80):
+        norm(x, train=True)
+    np.testing.assert_allclose(norm(x, train=False), y, atol=1e-2)
+
+
+def test_what_is_refused():
+    with pytest.raises(McalError, match=r"'resnet81'.*'resnet18'"):
+        build("resnet81", classes=10, channels=3, rngs=nnx.Rngs(0))
+    with pytest.raises(McalError, match=r"width of resnet18.*not 0"):
+        build("resnet18", classes=10, channels=3, width=0, rngs=nnx.Rngs(0))
