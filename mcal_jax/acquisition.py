@@ -105,6 +105,8 @@ def k_center(features: np.ndarray, n: int, centres: np.ndarray | None = None) ->
     ``features`` [pool, d], ``centres`` [m, d] to begin with (none: the first image is chosen first) ->
     positions int64 [n]. Time O(pool d (m + n)), memory O(pool (d + 256)).
     """
+    if not n:
+        return np.empty(0, np.int64)
     import jax
     import jax.numpy as jnp
     from jax import lax

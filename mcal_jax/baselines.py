@@ -34,7 +34,7 @@ def naive_al(n: int, config: Config, architecture: str, delta: float) -> Algorit
         b = (yield Label(U, min(step, len(U)), by, "train", model)).indices
         B, U, by = np.union1d(B, b), remove(U, b), config.acquisition
         history.append((yield Train(B, T, architecture)))
-        if may_label_all(n, len(U), history[-1], config):
+        if len(U) and may_label_all(n, len(U), history[-1], config):
             stop = "constraint_met"
             break
     S = (yield Annotate(U, len(U), history[-1].model)).indices
@@ -59,6 +59,9 @@ def oracle_al(run: Callable[[float], Outcome], deltas: Iterable[float]) -> tuple
     """Active learning with the best delta, known in hindsight and billed alone (Table 2).
 
     ``run`` makes the outcome of naive active learning at one delta. Returns (delta_opt, outcome by delta).
+    Raises McalError for no deltas.
     """
     outcomes = {delta: run(delta) for delta in deltas}
+    if not outcomes:
+        raise McalError("deltas: the oracle needs at least one")
     return min(outcomes, key=lambda delta: outcomes[delta].ledger.total), outcomes

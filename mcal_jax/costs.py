@@ -43,11 +43,15 @@ def training_dollars(fit: Fitted, architecture: str, config: Config) -> float:
 
 
 def expected_dollars(size: int, architecture: str, config: Config) -> float:
-    """What a training on ``size`` labels will cost as far as the price tells beforehand, else 0."""
+    """What a training on ``size`` labels will cost as far as the price tells beforehand, else 0.
+
+    Raises McalError if the architecture has no price.
+    """
     price = config.training_price
-    if isinstance(price, PerHour) or price.epochs == "recipe":
+    if isinstance(price, PerHour):
         return 0.0
-    return _image_epoch(price, architecture) * price.epochs * size
+    dollars = _image_epoch(price, architecture)
+    return 0.0 if price.epochs == "recipe" else dollars * price.epochs * size
 
 
 def _image_epoch(price: PerImageEpoch, architecture: str) -> float:

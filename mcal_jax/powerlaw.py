@@ -46,7 +46,7 @@ def band(law: Law, sizes: np.ndarray, z: float = 2.0) -> tuple[np.ndarray, np.nd
     gradient = np.stack([np.ones_like(x), -np.log(x), -x], axis=1)
     sd = np.sqrt(np.maximum(np.einsum("bi,ij,bj->b", gradient, law.covariance, gradient), 0))
     middle = log_error(law.a, law.gamma, law.kappa, law.B0, sizes)
-    return np.exp(middle - z * sd), np.minimum(np.exp(middle + z * sd), 1.0)
+    return np.exp(np.minimum(middle - z * sd, 0)), np.exp(np.minimum(middle + z * sd, 0))
 
 
 def deviance_residuals(errors: np.ndarray, n: np.ndarray, eps: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ live; a torn last line, the trace of a kill while writing, is dropped.
 """
 
 import base64
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -92,6 +93,8 @@ def drive(job: Job, world: World, log: "RunLog | None" = None, observe: Observer
 
     Raises McalError if the log does not belong to the job, or if an answer does not fit its request.
     """
+    if log and log.job != job:
+        raise McalError(f"{log.path}: the log is of another job: {_differences(log.job, job)}")
     run = algorithm(job)
     past = log.entries if log else []
     labels, by_machine = np.full(job.n, -1, np.int32), np.zeros(job.n, bool)
@@ -99,6 +102,7 @@ def drive(job: Job, world: World, log: "RunLog | None" = None, observe: Observer
     while True:
         if log and number < len(past):
             answer = past[number].recall(request, log.path)
+            check_answer(request, answer)
             world.restore(request, number, answer)
         else:
             answer = world.answer(request, number)
@@ -122,12 +126,28 @@ def drive(job: Job, world: World, log: "RunLog | None" = None, observe: Observer
     return finished
 
 
+def _differences(recorded: Job, wanted: Job) -> str:
+    """Every setting in which two jobs differ, as "config.epsilon = 0.05, now 0.1"."""
+    old, new = (_flat(job.model_dump(mode="json")) for job in (recorded, wanted))
+    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    return "; ".join(f"{key} = {old.get(key)}, now {new.get(key)}" for key in keys)
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings under dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
 def check_answer(request: Request, answer: Answer) -> None:
-    """Raises McalError if an answer labels other images than were in the pool, or not as many as asked."""
-    if isinstance(request, Train):
-        assert isinstance(answer, Fitted)
+    """Raises McalError if an answer is of the wrong kind, labels other images than were in the pool, or not as
+    many as asked."""
+    if not isinstance(answer, Fitted if isinstance(request, Train) else Labelled):
+        raise McalError(f"{type(request).__name__} was answered by {type(answer).__name__}")
+    if not isinstance(answer, Labelled) or isinstance(request, Train):
         return
-    assert isinstance(answer, Labelled)
     indices = answer.indices
     if len(indices) != request.n or len(answer.labels) != request.n:
         raise McalError(f"asked for {request.n} labels, got {len(indices)} images and {len(answer.labels)} labels")
@@ -149,7 +169,7 @@ class Entry(NamedTuple):
         for key in wanted.keys() | self.request.keys():
             if wanted.get(key) != self.request.get(key):
                 raise McalError(
-                    f"{path}: the log is of another run: {self.request['kind']} has {key} = "
+                    f"{path}: the log is of another run: {self.request.get('kind')} has {key} = "
                     f"{self.request.get(key)}, now {wanted.get(key)} is asked for"
                 )
         return _answer_from_json(self.answer)
@@ -170,18 +190,20 @@ class RunLog:
     def create(cls, path: str | Path, job: Job, run: dict[str, Any]) -> "RunLog":
         """A new, empty log; an existing file is an error."""
         path = Path(path)
-        if path.exists():
-            raise McalError(f"{path} exists; resume it, or give another path")
         log = cls(path, job, run, [], None)
-        head = {"mcal_jax_log": FORMAT, "job": job.model_dump(mode="json"), "run": run}
+        head = json.dumps({"mcal_jax_log": FORMAT, "job": job.model_dump(mode="json"), "run": run})
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
+            if path.exists():
+                raise McalError(f"{path} exists; resume it, or give another path")
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(head) + "\n")
+            temporary.write_text(head + "\n")
             os.replace(temporary, path)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             raise McalError(f"can't write {path}: {error.strerror}") from None
-        log._open()
+        log._file = _locked(path)
         return log
 
     @classmethod
@@ -207,10 +229,14 @@ class RunLog:
     @classmethod
     def resume(cls, path: str | Path) -> "RunLog":
         """A log opened to go on; the torn last line is cut off the file."""
-        log = cls.read(path)
-        log._open()
-        _, length = _complete_lines(log.path)
-        log._file.truncate(length)
+        file = _locked(Path(path))  # before reading: another process may be at its last lines
+        try:
+            log = cls.read(path)
+            file.truncate(_complete_lines(log.path)[1])
+        except BaseException:
+            file.close()
+            raise
+        log._file = file
         return log
 
     def append(self, number: int, request: Request, answer: Answer) -> None:
@@ -234,16 +260,6 @@ class RunLog:
     def close(self) -> None:
         if self._file:
             self._file.close()
-
-    def _open(self) -> None:
-        try:
-            self._file = open(self.path, "r+b")  # noqa: SIM115 - open for as long as the run
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._file.seek(0, os.SEEK_END)
-        except BlockingIOError:
-            raise McalError(f"{self.path} is being written by another process") from None
-        except OSError as error:
-            raise McalError(f"can't write {self.path}: {error.strerror}") from None
 
     def _write(self, line: dict[str, Any]) -> None:
         if not self._file:
@@ -310,6 +326,23 @@ class _Past:
 
     def restore(self, request: Request, number: int, answer: Answer) -> None:
         pass
+
+
+def _locked(path: Path) -> Any:
+    """The file, open for reading and writing by this process alone. Raises McalError."""
+    try:
+        file = open(path, "r+b")  # noqa: SIM115 - open for as long as the run
+    except OSError as error:
+        what = "read" if isinstance(error, FileNotFoundError) else "write"
+        raise McalError(f"can't {what} {path}: {error.strerror}") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        if isinstance(error, BlockingIOError):
+            raise McalError(f"{path} is being written by another process") from None
+        raise McalError(f"can't lock {path}: {error.strerror}") from None
+    return file
 
 
 def _complete_lines(path: Path) -> tuple[list[bytes], int]:

@@ -5,15 +5,17 @@ classifier trained on |B| labels is wrong there. T is a sample, so what it shows
 """
 
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import Field
 from scipy.special import ndtr
 
+from mcal_jax import costs, planner
 from mcal_jax.types import (
     Annotate,
     Answer,
+    Config,
     Fitted,
     Fraction,
     Indices,
@@ -138,3 +140,34 @@ class SimulatedWorld:
         images = self.epochs * size
         positions = np.flatnonzero(wrong[np.argsort(u)])
         return Fitted(number, size, len(test), positions, images, images * self.seconds_per_image)
+
+
+class Clairvoyant(NamedTuple):
+    """The cheapest way for somebody who knows the curve: train once, on ``size`` labels, and label ``theta``."""
+
+    size: int
+    theta: float
+    cost: float
+
+
+def clairvoyant(n: int, curve: Curve, config: Config, architecture: str = "resnet18") -> Clairvoyant:
+    """The least dollars that any run in this world can cost; size 0 and theta 0: people label everything.
+
+    It buys T as everyone does (its size is the configuration's), searches 300 sizes and 1,000 theta, and holds
+    Eqn 2 with the true error.
+    """
+    tests = planner.n_test(n, config)
+    thetas = GRID[1:]
+    best = Clairvoyant(0, 0.0, n * config.label_price)
+    for size in np.unique(np.geomspace(max(0.001 * n, 2), n - tests, 300).astype(int)):
+        rest = n - tests - int(size)
+        machine = planner.machine_share(n, rest, thetas, config)
+        allowed = np.flatnonzero(machine / n * curve.wrong_share(thetas, size) / thetas < config.epsilon)
+        if not len(allowed):
+            continue
+        training = costs.expected_dollars(int(size), architecture, config)
+        residual = config.label_price * (rest - int(machine[allowed[-1]]))
+        cost = float(costs.labels_dollars(tests, int(size), config) + training + residual)
+        if cost < best.cost:
+            best = Clairvoyant(int(size), float(thetas[allowed[-1]]), cost)
+    return best

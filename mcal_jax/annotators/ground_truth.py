@@ -1,0 +1,18 @@
+"""The data set's own labels, as if people had given them."""
+
+import numpy as np
+
+from mcal_jax.data import Dataset
+from mcal_jax.types import Indices, McalError
+
+
+class GroundTruth:
+    """Answers with the labels of ``dataset``. Raises McalError if it has none."""
+
+    def __init__(self, dataset: Dataset):
+        if dataset.labels is None:
+            raise McalError(f"{dataset.name} has images but no labels: the ground-truth annotator needs them")
+        self.labels = dataset.labels
+
+    def label(self, indices: Indices) -> np.ndarray:
+        return self.labels[indices]

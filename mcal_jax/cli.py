@@ -1,0 +1,176 @@
+"""The ``mcal`` command line."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from mcal_jax import __version__
+from mcal_jax.types import McalError
+
+app = App(
+    name="mcal",
+    version=__version__,
+    help="""Label a whole data set at the least total cost, part by people and part by a classifier.
+
+    Start with: mcal run
+
+    It labels the 10,000 Fashion-MNIST images that come with the package, with their true labels in the place of
+    people at $0.04 each, and tells what it decides and why.""",
+)
+data_app = App(name="data", help="The data sets on this machine.")
+app.command(data_app)
+
+
+@app.command
+def run(
+    config: Annotated[Path | None, Parameter(help="YAML file of a run; the options below go on top of it")] = None,
+    *,
+    data: Annotated[str | None, Parameter(help="data set: a TFDS name, a .npz file, or fashion_mnist_10k")] = None,
+    profile: Annotated[str, Parameter(help="scale of images and nets: smoke, laptop or paper")] = "smoke",
+    algorithm: Annotated[
+        str | None, Parameter(help="mcal, naive_al (needs --delta), without_active_learning or humans_only")
+    ] = None,
+    architectures: Annotated[str | None, Parameter(help="cnn18,resnet18,resnet50: several race")] = None,
+    service: Annotated[str | None, Parameter(help="amazon ($0.04), satyam ($0.003), or dollars a label")] = None,
+    epsilon: Annotated[float | None, Parameter(help="bound on the error of the labels delivered")] = None,
+    budget: Annotated[float | None, Parameter(help="dollars: seek the least error within it instead")] = None,
+    acquisition: Annotated[str | None, Parameter(help="margin, entropy, least_confidence, kcenter or random")] = None,
+    preset: Annotated[str | None, Parameter(help="recommended, paper (Algorithm 1) or authors_code")] = None,
+    delta: Annotated[float | None, Parameter(help="naive_al: its batch, a fraction of |X|")] = None,
+    seed: Annotated[int | None, Parameter(help="of all that is random")] = None,
+    log: Annotated[Path | None, Parameter(help="the run log; default: results/runs/PROFILE/")] = None,
+    labels: Annotated[Path | None, Parameter(help="where the labels go; default: the log's name, .csv")] = None,
+    data_dir: Annotated[Path | None, Parameter(help="TFDS's folder")] = None,
+) -> None:
+    """Label a data set: people label T and B, a classifier is trained, and the cheaper of both labels the rest.
+
+    Every decision is logged as it is made. Stopped by Ctrl-C, a crash or a power cut, the same command (or
+    mcal resume LOG) goes on where it was; a finished run is only shown again.
+
+    Examples:
+
+        mcal run --seed 1
+
+        mcal run --data fashion_mnist --profile laptop --service satyam
+
+        mcal run --architectures cnn18,resnet18,resnet50
+
+        mcal run --budget 60
+
+        mcal run my_run.yaml --log my_run.jsonl
+    """
+    from mcal_jax import experiments, settings
+
+    changes = dict(
+        service=_price(service), architectures=architectures.split(",") if architectures else None, epsilon=epsilon,
+        budget=budget, acquisition=acquisition, algorithm=algorithm, preset=preset, delta=delta, seed=seed,
+    )  # fmt: skip
+    described = settings.from_file(config, data, **changes) if config else settings.describe(
+        data or "fashion_mnist_10k", profile=profile, **changes
+    )  # fmt: skip
+    result = experiments.execute(described, log, profile=profile, data_dir=data_dir, tell=_tell)
+    _show(result, labels)
+
+
+@app.command
+def resume(
+    log: Path,
+    *,
+    labels: Annotated[Path | None, Parameter(help="where the labels go; default: the log's name, .csv")] = None,
+    data_dir: Annotated[Path | None, Parameter(help="TFDS's folder")] = None,
+) -> None:
+    """Go on with an interrupted run from its log; no label is bought and no net is priced twice."""
+    from mcal_jax import experiments
+
+    _show(experiments.resume(log, data_dir=data_dir, tell=_tell), labels)
+
+
+@app.command
+def plan(log: Path) -> None:
+    """Show what a run log knows: the laws, the cost of each |B|, and what would be bought next, unspent.
+
+    Works on finished and unfinished logs, without the images and without JAX.
+    """
+    from mcal_jax import report
+
+    _tell(report.plan_report(log))
+
+
+@data_app.command(name="list")
+def data_list(*, data_dir: Annotated[Path | None, Parameter(help="TFDS's folder")] = None) -> None:
+    """Show the data sets that are ready on this machine."""
+    from mcal_jax import data
+
+    for d in data.available(data_dir=data_dir):
+        _tell(f"{d.name:24} {d.images:>9,} images {'x'.join(map(str, d.shape)):12} {d.classes:>6,} classes  {d.where}")
+
+
+@data_app.command(name="prepare")
+def data_prepare(name: str, *, data_dir: Annotated[Path | None, Parameter(help="TFDS's folder")] = None) -> None:
+    """Download and prepare a TFDS data set, once; needs TensorFlow: pip install 'mcal-jax[prepare]'."""
+    from mcal_jax import data
+
+    _tell(f"{name}: ready in {data.prepare(name, data_dir=data_dir)}")
+
+
+@app.command
+def reproduce(
+    *names: str,
+    profile: Annotated[str, Parameter(help="smoke, laptop or paper")] = "smoke",
+    jobs: Annotated[int | None, Parameter(help="notebooks at once; default: half the cores")] = None,
+    again: Annotated[bool, Parameter(help="make also what is up to date")] = False,
+) -> None:
+    """Execute the notebooks with the parameters of experiments/*.yaml, all of them or those named.
+
+    What is up to date is left alone: results know the code, notebook, parameters and profile they came from.
+
+    Example: mcal reproduce mcal_run --profile smoke
+    """
+    from concurrent.futures import ProcessPoolExecutor
+
+    from mcal_jax import experiments
+
+    chosen = names or experiments.experiments()
+    if jobs is not None and jobs < 1:
+        raise McalError(f"jobs: at least 1, got {jobs}")
+    failed = []
+    executor = ProcessPoolExecutor(jobs) if jobs else None
+    _tell(f"{len(chosen)} experiments at profile {profile}: {', '.join(chosen)}")
+    for made in experiments.reproduce(chosen, profile, again=again, executor=executor):
+        _tell(f"{made.name:24} {made.state:10} {made.seconds:6.0f} s  {made.message or made.folder}")
+        if made.state == "failed":
+            failed.append(made.name)
+    if failed:
+        print(f"mcal: failed: {', '.join(failed)}", file=sys.stderr)
+        raise SystemExit(1)
+
+
+def main() -> None:
+    """Entry point: a user's mistake ends in one line and exit code 2, Ctrl-C in 130."""
+    try:
+        app(print_error=True, exit_on_error=False)
+    except McalError as error:
+        print(f"mcal: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("mcal: interrupted; the same command goes on from here", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _tell(text: str) -> None:
+    print(text, flush=True)
+
+
+def _price(service: str | None) -> str | float | None:
+    try:
+        return float(service) if service is not None else None
+    except ValueError:
+        return service
+
+
+def _show(result, labels: Path | None) -> None:
+    path = labels or result.path.with_suffix(".csv")
+    result.write_labels(path)
+    _tell(f"\n{result.summary()}\nlog {result.path}\nlabels {path}")

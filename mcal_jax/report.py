@@ -1,0 +1,152 @@
+"""What is told in words: decisions as they are made, the end of a run, and what a log knows."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from mcal_jax.runlog import Finished, replay
+from mcal_jax.types import Annotate, Answer, Config, Fitted, Job, Label, McalError, Plan, Request, Train
+
+Tell = Callable[[str], None]
+
+
+class Reporter:
+    """Tells what is done and why, a line a request."""
+
+    def __init__(self, tell: Tell, job: Job):
+        self.tell, self.job, self.began = tell, job, time.perf_counter()
+        self.plan: Plan | None = None
+
+    def __call__(self, number: int, request: Request, answer: Answer) -> None:
+        seconds = time.perf_counter() - self.began
+        if request.plan is not None and request.plan is not self.plan:
+            self.plan = request.plan
+            self.tell(f"{seconds:6.0f} s  plan: {plan_line(request.plan, self.job.config)}")
+        self.tell(f"{seconds:6.0f} s  {line(request, answer)}")
+
+
+def line(request: Request, answer: Answer) -> str:
+    """What a request got, in a line."""
+    match request, answer:
+        case Label(n=n, by=by, purpose=purpose), _:
+            what = {"test": "for the test set T", "train": "for training (B)", "residual": "left to people (R)"}[
+                purpose
+            ]
+            return f"people label {n:,} images {what}" + (f", by {by}" if by != "all" else "")
+        case Train(architecture=architecture), Fitted(size=size, n_test=tests, wrong=wrong, seconds=took):
+            return (
+                f"{architecture} trained on {size:,} in {took:.1f} s: error {len(wrong) / tests:.1%} on T ({tests:,})"
+            )
+        case Annotate(n=n), _:
+            return f"the classifier labels {n:,} images (S)"
+    raise AssertionError(request)
+
+
+def plan_line(plan: Plan, config: Config) -> str:
+    """A plan in a line."""
+    machine = f"machine labels {plan.theta:.1%} of the rest" if plan.theta else "people label all the rest"
+    aim = f"${plan.cost:,.2f}" if config.budget is None else f"error {plan.error:.2%} for ${plan.cost:,.2f}"
+    state = "stable" if plan.stable else "not yet stable"
+    return f"|B| {plan.size:,} -> {plan.B_opt:,}, {machine}: {aim} ({state}; stopping now ${plan.cost_now:,.2f})"
+
+
+STOPS = {
+    "pool_exhausted": "people have labelled everything",
+    "budget_spent": "the budget does not pay for another training",
+    "exploration_tax": "training has used up the exploration tax, and no plan beats people",
+    "reached_optimum": "|B| has reached its optimum: another batch costs more than it saves",
+    "cost_rose": "the predicted cost rose in a step",
+    "constraint_met": "the classifier may label all the rest within epsilon",
+    "humans_only": "people label everything",
+}
+
+
+def summary(finished: Finished, config: Config) -> str:
+    """The end of a run as a table: sets, dollars by part, savings, true error, and why it stopped."""
+    outcome, bill = finished.outcome, finished.outcome.ledger
+    sizes = {"|X|": outcome.n, **{f"|{k}|": len(getattr(outcome, k)) for k in "TBSR"}}
+    verdict = f"humans only ${bill.humans_only:,.2f}: savings {bill.savings:.1%}"
+    if finished.true_error is not None:
+        verdict += f"; true error {finished.true_error:.2%}"
+    if config.budget is None:
+        verdict += f" (epsilon {config.epsilon:.1%})"
+    rows = [
+        " ".join(f"{name:>9}" for name in sizes),
+        " ".join(f"{size:>9,}" for size in sizes.values()),
+        f"labels of T ${bill.test:,.2f} + B ${bill.train:,.2f} + R ${bill.residual:,.2f}"
+        f" + training ${bill.training:,.2f} + race ${bill.race:,.2f} = ${bill.total:,.2f}",
+        verdict,
+        f"{outcome.architecture}, {len(outcome.history)} trainings; stopped by {outcome.stop}: {STOPS[outcome.stop]}",
+    ]
+    for c in outcome.race:
+        fate = "won" if c.won else "lost"
+        rows.append(f"race: {c.architecture} {fate}, training until then ${c.spent:,.2f}, predicted C* ${c.cost:,.2f}")
+    return "\n".join(rows)
+
+
+def plan_report(path: str | Path) -> str:
+    """What a run log knows: the laws, the least cost at each |B|, and what comes next.
+
+    Raises McalError if the log has no plan yet.
+    """
+    replayed = replay(path)
+    if not replayed.plans:
+        raise McalError(f"{path}: no plan yet, for no classifier has been trained")
+    plan, config = replayed.plans[-1], replayed.log.job.config
+    rows = [plan_line(plan, config), "", "laws of the error among the top theta, alpha |B|^-gamma e^(-|B|/k):"]
+    for theta, law in list(zip(config.thetas, plan.laws, strict=True))[3::4]:
+        alpha = np.exp(law.a) * law.B0**law.gamma
+        k = f"k = {law.B0 / law.kappa:,.0f}" if law.kappa > 1e-9 else "no truncation"
+        rows.append(f"  theta {theta:4.0%}: alpha = {alpha:.3g}, gamma = {law.gamma:.2f}, {k}")
+    rows += [
+        "",
+        "cost surface, the best theta at each |B|:",
+        f"  {'|B|':>9} {'theta':>7} {'|S|/|X|':>8} {'dollars':>12}",
+    ]
+    n, surface = replayed.log.job.n, plan.surface
+    tests = replayed.steps[0][0].n if isinstance(replayed.steps[0][0], Label) else 0
+    even = np.linspace(0, len(surface.sizes) - 1, 14).astype(int)
+    shown = np.unique([*even, int(np.argmin(surface.cost))])
+    for i in shown:
+        size, theta, cost = surface.sizes[i], surface.best[i], surface.cost[i]
+        mark = "  <- B_opt" if size == plan.B_opt else ""
+        machine = theta * (n - tests - size) / n
+        rows.append(f"  {size:>9,} {theta:>7.1%} {machine:>8.1%} {cost:>12,.2f}{mark}")
+    rows += ["", _next(replayed.pending, config)]
+    return "\n".join(rows)
+
+
+def _next(pending: Request | None, config: Config) -> str:
+    match pending:
+        case Label(n=n, by=by, purpose=purpose):
+            how = "" if by == "all" else f", chosen by {by}"
+            return f"next: people label {n:,} images for {n * config.label_price:,.2f} dollars ({purpose}{how})"
+        case Train(train=train, architecture=architecture):
+            return f"next: {architecture} is trained on {len(train):,} labels"
+        case Annotate(n=n):
+            return f"next: the classifier labels {n:,} images"
+    return "next: nothing, the run is finished"
+
+
+def write_labels(finished: Finished, classes: tuple[str, ...], path: Path) -> None:
+    """The labels delivered, as CSV: index, label, class, and whether people or the machine gave it."""
+    rows = ["index,label,class,by"]
+    for i, (label, machine) in enumerate(zip(finished.labels, finished.by_machine, strict=True)):
+        name = '"' + classes[label].replace('"', '""') + '"'
+        rows.append(f"{i},{label},{name},{'machine' if machine else 'people'}")
+    write_atomically(path, "\n".join(rows) + "\n")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file whole or not at all. Raises McalError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise McalError(f"can't write {path}: {error.strerror}") from None

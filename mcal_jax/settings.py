@@ -1,0 +1,183 @@
+"""What users write: runs, profiles and experiments in YAML, checked before anything is done."""
+
+import hashlib
+import json
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from mcal_jax import costs
+from mcal_jax.types import Config, Fraction, McalError, PerHour, PerImageEpoch, Settings
+
+PACKAGE = Path(__file__).parent
+S = TypeVar("S", bound=Settings)
+
+
+def home() -> Path:
+    """The folder that holds experiments/ and notebooks/: the clone, or inside the installed package."""
+    clone = PACKAGE.parent
+    return clone if (clone / "experiments").is_dir() else PACKAGE / "_clone"
+
+
+def results() -> Path:
+    """results/ of the clone, or of the present folder for an installed package."""
+    return home() / "results" if home() == PACKAGE.parent else Path("results")
+
+
+def digest(content: Any) -> str:
+    """SHA-256 of plain values, the order of keys aside."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class DataSettings(Settings):
+    """Which images: see ``mcal_jax.data.load``."""
+
+    name: str = "fashion_mnist_10k"
+    first: Annotated[int, Field(gt=0)] | None = None
+    per_class: Annotated[int, Field(gt=0)] | None = None
+    downsample: Annotated[int, Field(gt=1)] | None = None
+
+
+class Run(Settings):
+    """One run, whole: data, nets, prices, algorithm and seed. What YAML files for ``mcal run`` hold."""
+
+    data: DataSettings = DataSettings()
+    algorithm: Literal["mcal", "naive_al", "without_active_learning", "humans_only"] = "mcal"
+    architectures: Annotated[tuple[Literal["cnn18", "resnet18", "resnet50"], ...], Field(min_length=1)] = ("resnet18",)
+    width: Annotated[int, Field(ge=1)] = Field(64, description="filters of the first stage; 64 is standard")
+    recipe: Literal["paper", "fast"] = "fast"
+    service: str | float = Field("amazon", description="amazon, satyam, or dollars a label")
+    training_price: Literal["paper"] | Annotated[PerImageEpoch | PerHour, Field(discriminator="kind")] = "paper"
+    preset: Literal["recommended", "paper", "authors_code"] = "recommended"
+    config: dict[str, Any] = Field({}, description="what differs from the preset: the fields of Config")
+    delta: Fraction | None = Field(None, description="naive_al: its batch, a fraction of |X|")
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _resolves(self) -> "Run":
+        self.resolve(channels=1)
+        return self
+
+    def resolve(self, channels: int) -> Config:
+        """The algorithm's configuration for images of ``channels``, which set the "paper" training price."""
+        for key in ("label_price", "training_price"):
+            if key in self.config:
+                raise McalError(f"config.{key}: give it as {'service' if key == 'label_price' else key} of the run")
+        price: Any = self.training_price
+        if price == "paper":
+            price = PerImageEpoch(dollars=costs.PAPER_PRICES["grey" if channels == 1 else "colour"])
+        preset: Any = {"recommended": Config, "paper": Config.paper, "authors_code": Config.authors_code}[self.preset]
+        try:
+            return preset(label_price=costs.label_price(self.service), training_price=price, **self.config)
+        except ValidationError as error:
+            raise McalError(f"config.{explain(error, Config)}") from None
+
+    @property
+    def id(self) -> str:
+        """12 hexadecimal digits that name this run."""
+        return digest(self.model_dump(mode="json"))[:12]
+
+
+class Experiment(Settings):
+    """One figure, table or story: a notebook and its parameters."""
+
+    title: str
+    notebook: str
+    parameters: dict[str, Any] = {}
+
+
+class Profile(Settings):
+    """A scale: what all its runs share, and what each data set changes."""
+
+    description: str
+    run: dict[str, Any] = {}
+    data_sets: dict[str, dict[str, Any]] = {}
+
+
+def describe(data_set: str, *, profile: str = "smoke", **changes: Any) -> Run:
+    """A run at the scale of a profile. ``changes`` are fields of Run, and of Config (epsilon, budget,
+    acquisition, ...); what is None stays as the profile says.
+
+    Raises McalError for an unknown profile or key, or a value that makes no sense.
+    """
+    scale = load_settings(named("profiles", profile), Profile)
+    return check(Run, _changed(merge(scale.run, scale.data_sets.get(data_set, {})), data_set, **changes))
+
+
+def _changed(given: dict[str, Any], data_set: str | None, **changes: Any) -> dict[str, Any]:
+    top = {k: v for k, v in changes.items() if v is not None and k not in Config.model_fields}
+    inner = {
+        k: v for k, v in changes.items() if v is not None and k in Config.model_fields and k not in Run.model_fields
+    }
+    named_data = {"data": {"name": data_set}} if data_set else {}
+    return merge(merge(given, named_data), {**top, **({"config": inner} if inner else {})})
+
+
+def load_settings(path: Path, kind: type[S]) -> S:
+    """A YAML file as settings. Raises McalError naming the file and the key."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise McalError(f"can't read {path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise McalError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise McalError(f"{path}: expected keys and values, found {type(content).__name__}")
+    try:
+        return check(kind, content)
+    except McalError as error:
+        raise McalError(f"{path}: {error}") from None
+
+
+def check(kind: type[S], content: dict[str, Any]) -> S:
+    """Settings from plain values. Raises McalError naming the first wrong key."""
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise McalError(explain(error, kind)) from None
+
+
+def explain(error: ValidationError, kind: type[Settings]) -> str:
+    """The first complaint of pydantic in one line, with the nearest key for an unknown one."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known: Any = kind
+        for part in first["loc"][:-1]:
+            known = (
+                getattr(known.model_fields.get(part), "annotation", None) if hasattr(known, "model_fields") else None
+            )
+        near = get_close_matches(str(first["loc"][-1]), getattr(known, "model_fields", ()), 1)
+        return f"{where}: unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}, got {first['input']!r}".removeprefix(": ")
+
+
+def named(folder: str, name: str) -> Path:
+    path = home() / "experiments" / folder / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
+        near = get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        raise McalError(f"unknown {'profile' if folder == 'profiles' else 'experiment'} {name!r}; {hint}")
+    return path
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with ``changes``, nested dictionaries merged."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = merge(base[key], value) if both else value
+    return merged
+
+
+def from_file(path: Path, data_set: str | None = None, **changes: Any) -> Run:
+    """A run described in YAML, with changes on top. Raises McalError naming the file and the key."""
+    given = load_settings(path, Run).model_dump(mode="json", exclude_unset=True)
+    try:
+        return check(Run, _changed(given, data_set, **changes))
+    except McalError as error:
+        raise McalError(f"{path}: {error}") from None

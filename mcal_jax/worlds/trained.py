@@ -1,0 +1,104 @@
+"""The real world: labels from an annotator, classifiers trained with JAX."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from mcal_jax import acquisition
+from mcal_jax.acquisition import Scores
+from mcal_jax.annotators import Annotator
+from mcal_jax.data import Dataset
+from mcal_jax.train import Model, Trainer
+from mcal_jax.types import Annotate, Answer, Fitted, Indices, Label, Labelled, Request, Train
+
+
+class TrainedWorld:
+    """Trains on the images of ``dataset`` and the labels that ``annotator`` gave.
+
+    Any model can be had again from (seed, request number, B), so none is kept but the last; after a resume the
+    one that is asked for is trained anew. ``on_progress(steps done, steps)`` is called while a net trains.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        annotator: Annotator,
+        *,
+        width: int = 64,
+        recipe: str = "fast",
+        seed: int = 0,
+        on_progress: Callable[[int, int], None] | None = None,
+    ):
+        self.truth = dataset.labels
+        self.dataset, self.annotator = dataset, annotator
+        self.width, self.recipe, self.seed, self.on_progress = width, recipe, seed, on_progress
+        self.known = np.full(len(dataset.images), -1, np.int32)
+        self.jobs: dict[int, Train] = {}
+        self.trainers: dict[str, Trainer] = {}
+        self.models: dict[int, Model] = {}
+        self.scored: tuple[int, Indices, Scores] | None = None
+
+    def answer(self, request: Request, number: int) -> Answer:
+        match request:
+            case Label():
+                chosen = self._select(request, number)
+                self.known[chosen] = self.annotator.label(chosen)
+                return Labelled(chosen, self.known[chosen])
+            case Train(train, test):
+                self.jobs[number] = request
+                model = self._model(number)
+                ranked = self._score(number, test)
+                order = acquisition.rank_confident(ranked)
+                wrong = np.flatnonzero(ranked.label[order] != self.known[test][order])
+                return Fitted(number, len(train), len(test), wrong, model.images, model.seconds)
+            case Annotate(pool, n, model):
+                scores = self._score_pool(model, pool)
+                chosen = np.sort(acquisition.rank_confident(scores)[:n])
+                return Labelled(pool[chosen], scores.label[chosen])
+
+    def restore(self, request: Request, number: int, answer: Answer) -> None:
+        if isinstance(request, Train):
+            self.jobs[number] = request
+        elif isinstance(request, Label) and isinstance(answer, Labelled):
+            self.known[answer.indices] = answer.labels
+
+    def _select(self, request: Label, number: int) -> Indices:
+        pool, n, by, model = request.pool, request.n, request.by, request.model
+        if n == len(pool):
+            return pool
+        needs = acquisition.check(by).needs
+        inputs: dict = {"rng": np.random.default_rng([self.seed, number])}
+        if model is not None and needs == "scores":
+            inputs["scores"] = self._score_pool(model, pool)
+        elif model is not None and needs == "features":
+            trainer, trained = self._trainer(model), self._model(model)
+            inputs["features"] = trainer.features(trained, pool)
+            inputs["labelled_features"] = trainer.features(trained, self.jobs[model].train)
+        return np.sort(pool[acquisition.select(by, n, pool=len(pool), **inputs)])
+
+    def _trainer(self, number: int) -> Trainer:
+        name = self.jobs[number].architecture
+        if name not in self.trainers:
+            self.trainers[name] = Trainer(
+                self.dataset.images, len(self.dataset.classes), architecture=name, width=self.width, recipe=self.recipe
+            )
+        return self.trainers[name]
+
+    def _model(self, number: int) -> Model:
+        """The model of request ``number``, trained again if it is not one of the latest round's."""
+        if number not in self.models:
+            job = self.jobs[number]
+            key = jax.random.fold_in(jax.random.key(self.seed), number)
+            # Models on an older B will not be asked for again; a race keeps one of each architecture.
+            self.models = {k: m for k, m in self.models.items() if len(self.jobs[k].train) == len(job.train)}
+            self.models[number] = self._trainer(number).fit(job.train, self.known[job.train], key, self.on_progress)
+        return self.models[number]
+
+    def _score(self, number: int, indices: Indices) -> Scores:
+        return self._trainer(number).score(self._model(number), indices)
+
+    def _score_pool(self, number: int, pool: Indices) -> Scores:
+        if self.scored is None or self.scored[0] != number or not np.array_equal(self.scored[1], pool):
+            self.scored = number, pool, self._score(number, pool)
+        return self.scored[2]

@@ -1,0 +1,125 @@
+"""What several test files need: hand-made trainings, random configurations, and runs in simulated worlds."""
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from mcal_jax.runlog import drive
+from mcal_jax.types import Config, Fitted, Job, Label, PerHour, PerImageEpoch
+from mcal_jax.worlds.simulated import Analytic, SimulatedWorld
+
+# The same examples on every machine: a failure seen once is seen again.
+settings.register_profile("mcal", deadline=None, derandomize=True, database=None)
+settings.load_profile("mcal")
+
+EASY = Analytic(alpha=3.0, gamma=0.8)
+MIDDLING = Analytic(alpha=3.0, gamma=0.4, quality=2.0)
+HOPELESS = Analytic(alpha=5.0, gamma=0.01, quality=0.01)  # wrong nearly nine times in ten, however confident
+
+
+def fitted(size, wrong, n_test=100, model=0, images=0, seconds=0.0):
+    """An answer to Train with its mistakes at the positions ``wrong`` of T."""
+    return Fitted(model, size, n_test, np.asarray(wrong, int), images or 200 * size, seconds)
+
+
+def spread(size, errors, n_test=1000):
+    """An answer to Train with ``errors`` mistakes evenly over T: a margin that knows nothing."""
+    return fitted(size, np.floor((np.arange(errors) + 0.5) * n_test / max(errors, 1)), n_test)
+
+
+def history_of(curve, sizes, n_test):
+    """Trainings whose mistakes follow ``curve`` as exactly as whole numbers can."""
+    grid = np.arange(1, n_test + 1) / n_test
+    counts = [np.round(curve.wrong_share(grid, size) * n_test).astype(int) for size in sizes]
+    return [fitted(s, np.flatnonzero(np.diff(c, prepend=0) > 0), n_test) for s, c in zip(sizes, counts, strict=True)]
+
+
+def simulate(config, curve=MIDDLING, n=2000, seed=0, observe=None, **job):
+    """A whole run in a simulated world -> Finished; ``curve`` may be a dictionary by architecture."""
+    return drive(Job(n=n, config=config, **job), SimulatedWorld(n, curve, seed=seed), observe=observe)
+
+
+def tell(run, curve=MIDDLING, n=2000, seed=0, change=lambda number, request, answer: answer):
+    """Drive a bare generator in a simulated world -> (requests, outcome); ``change`` may alter each answer."""
+    world = SimulatedWorld(n, curve, seed=seed)
+    requests, request = [], next(run)
+    while True:
+        requests.append(request)
+        number = len(requests) - 1
+        try:
+            request = run.send(change(number, request, world.answer(request, number)))
+        except StopIteration as end:
+            return requests, end.value
+
+
+def assert_partition(outcome):
+    """T, B, S and R hold every image exactly once."""
+    parts = [outcome.T, outcome.B, outcome.S, outcome.R]
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(outcome.n))
+
+
+def by_people(steps):
+    """Every image that people labelled, as often as they did, from (request, answer) pairs."""
+    labelled = [answer.indices for request, answer in steps if isinstance(request, Label)]
+    return np.concatenate(labelled) if labelled else np.arange(0)
+
+
+def same(a, b):
+    """Whether two answers, plans or outcomes are equal, arrays and all."""
+    if isinstance(a, tuple):
+        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and np.array_equal(a, b)
+    return a == b
+
+
+training_prices = st.one_of(
+    st.builds(
+        PerImageEpoch,
+        dollars=st.floats(0, 1e-4),
+        epochs=st.one_of(st.integers(1, 300), st.just("recipe")),
+    ),
+    st.builds(PerHour, dollars=st.floats(0, 30)),
+)
+
+readings = st.sampled_from([Config, Config.paper, Config.authors_code])
+
+
+@st.composite
+def configs(draw, **fixed):
+    """Any reading of the paper at any prices, with some of its switches turned."""
+    changes = {
+        "epsilon": draw(st.floats(0.005, 0.4)),
+        "label_price": draw(st.floats(1e-3, 0.5)),
+        "training_price": draw(training_prices),
+        "test_fraction": draw(st.floats(0.02, 0.3)),
+        "seed_fraction": draw(st.floats(0.02, 0.2)),
+        "theta_step": draw(st.sampled_from([0.05, 0.1, 0.25, 0.5])),
+    }
+    for key, values in {
+        "theta_of": st.sampled_from(["remaining", "all"]),
+        "constraint": st.sampled_from(["on_X", "on_S"]),
+        "safety": st.floats(0, 3),
+        "estimate": st.sampled_from(["law", "test"]),
+        "law": st.sampled_from(["truncated", "power"]),
+        "fine_theta": st.booleans(),
+        "pooled": st.booleans(),
+        "stop_on_rise": st.booleans(),
+        "bill_test_set": st.booleans(),
+        "growth": st.one_of(st.none(), st.floats(1.1, 4)),
+        "reach": st.one_of(st.none(), st.floats(1.1, 5)),
+        "max_steps": st.integers(1, 10),
+    }.items():
+        if draw(st.booleans()):
+            changes[key] = draw(values)
+    return draw(readings)(**{**changes, **fixed})
+
+
+curves = st.builds(
+    Analytic,
+    alpha=st.floats(0.1, 8),
+    gamma=st.floats(0, 1),
+    k=st.floats(100, 1e6),
+    floor=st.floats(0, 0.8),
+    quality=st.floats(0.1, 5),
+)

@@ -1,0 +1,447 @@
+"""The run log as record, checkpoint and input of replay, and everything that can be wrong with one."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import MIDDLING, same
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcal_jax import runlog
+from mcal_jax.runlog import RunLog, check_answer, drive, end_json, replay
+from mcal_jax.types import Annotate, Config, Fitted, Job, Label, Labelled, McalError, PerHour, PerImageEpoch, Train
+from mcal_jax.worlds.simulated import SimulatedWorld
+
+JOB = Job(n=400, config=Config(theta_step=0.25))
+RACE = Job(n=400, architectures=("good", "bad"), config=Config(theta_step=0.25))
+
+
+def live(path, job=JOB, run=None):
+    """An uninterrupted run with a log at ``path`` -> Finished."""
+    log = RunLog.create(path, job, run or {"seed": 0})
+    finished = drive(job, SimulatedWorld(job.n, curves(job)), log)
+    log.close()
+    return finished
+
+
+def go_on(path, job=JOB):
+    log = RunLog.resume(path)
+    finished = drive(job, SimulatedWorld(job.n, curves(job)), log)
+    log.close()
+    return finished
+
+
+def curves(job):
+    return {name: MIDDLING.model_copy(update={"alpha": 3.0 + i}) for i, name in enumerate(job.architectures)}
+
+
+def same_run(a, b):
+    return same(tuple(a), tuple(b))
+
+
+@pytest.fixture
+def log(tmp_path):
+    """The path of a finished log, and its Finished."""
+    path = tmp_path / "run.jsonl"
+    return path, live(path)
+
+
+def rewrite(path, line, change):
+    """Change one line of a log, as JSON."""
+    lines = path.read_text().splitlines()
+    data = json.loads(lines[line])
+    change(data)
+    lines[line] = json.dumps(data)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def error_of(call, *arguments):
+    with pytest.raises(McalError) as caught:
+        call(*arguments)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Resume and replay
+
+
+@pytest.mark.parametrize("job", [JOB, RACE], ids=["mcal", "race"])
+def test_a_run_cut_anywhere_resumes_to_the_same_outcome_and_the_same_file(tmp_path, job):
+    path, cut = tmp_path / "run.jsonl", tmp_path / "cut.jsonl"
+    whole = live(path, job)
+    data = path.read_bytes()
+    ends = [i + 1 for i, byte in enumerate(data) if byte == ord("\n")]
+    assert len(ends) > 8
+    for start, end in zip(ends, ends[1:], strict=False):
+        # After the newline, into the line, in its middle, and just before its own newline.
+        for length in (start, start + 1, (start + end) // 2, end - 1):
+            cut.write_bytes(data[:length])
+            assert same_run(go_on(cut, job), whole), length
+            assert cut.read_bytes() == data, length
+
+
+def test_resuming_a_finished_run_changes_nothing(log):
+    path, whole = log
+    before = path.read_bytes()
+    assert same_run(go_on(path), whole)
+    assert path.read_bytes() == before
+
+
+def test_resuming_asks_the_world_only_for_what_the_log_lacks(log):
+    path, _ = log
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:5]))
+    asked = []
+
+    class Watched(SimulatedWorld):
+        def answer(self, request, number):
+            asked.append(number)
+            return super().answer(request, number)
+
+    resumed = RunLog.resume(path)
+    drive(JOB, Watched(400, curves(JOB)), resumed)
+    resumed.close()
+    assert asked == list(range(4, len(lines) - 2))
+
+
+def test_a_log_cut_inside_its_head_is_refused_and_left_as_it_is(log):
+    path, _ = log
+    head = path.read_bytes().splitlines()[0]
+    for length in (0, 1, len(head)):
+        path.write_bytes(head[:length])
+        assert str(path) in error_of(RunLog.resume, path)
+        assert path.read_bytes() == head[:length]
+
+
+def test_a_torn_last_line_is_dropped_on_reading_and_cut_off_on_resuming(log):
+    path, _ = log
+    data = path.read_bytes()
+    path.write_bytes(data + b'{"number": 99, "requ')
+    assert RunLog.read(path).end is not None
+    assert path.read_bytes() != data
+    RunLog.resume(path).close()
+    assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize("job", [JOB, RACE], ids=["mcal", "race"])
+@pytest.mark.parametrize("price", [PerImageEpoch(epochs="recipe"), PerHour()], ids=["recipe", "per hour"])
+def test_replay_equals_the_live_run(tmp_path, job, price):
+    job = job.model_copy(update={"config": job.config.model_copy(update={"training_price": price})})
+    whole = live(tmp_path / "run.jsonl", job)
+    replayed = replay(tmp_path / "run.jsonl")
+    assert same_run(replayed.finished, whole)
+    assert replayed.log.job == job
+    assert replayed.pending is None
+    if job is not RACE:
+        assert [p.size for p in replayed.plans][-1] == len(whole.outcome.B)
+
+
+def test_replay_tells_every_plan_once(log):
+    path, whole = log
+    plans = replay(path).plans
+    assert len(plans) == len(whole.outcome.plans)
+    assert all(map(same, plans, whole.outcome.plans))
+
+
+def test_replay_of_an_unfinished_run_stops_at_the_request_that_comes_next(log):
+    path, whole = log
+    lines = path.read_bytes().splitlines(keepends=True)
+    for kept in range(1, len(lines) - 1):
+        path.write_bytes(b"".join(lines[:kept]))
+        half = replay(path)
+        assert len(half.steps) == kept - 1
+        assert half.finished is None
+        assert runlog._request_json(half.pending) == json.loads(lines[kept])["request"]
+        with pytest.raises(McalError, match="not finished"):
+            _ = half.outcome
+    path.write_bytes(b"".join(lines[:-1]))  # killed before the outcome was written
+    assert same(replay(path).outcome, whole.outcome)
+
+
+def test_replay_writes_nothing(log):
+    path, _ = log
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    before = path.read_bytes()
+    replay(path)
+    assert path.read_bytes() == before
+
+
+def test_the_observer_sees_what_is_recalled_and_what_is_new(log):
+    path, _ = log
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:4]))
+    seen = []
+    resumed = RunLog.resume(path)
+    drive(JOB, SimulatedWorld(400, curves(JOB)), resumed, lambda number, request, answer: seen.append(number))
+    resumed.close()
+    assert seen == list(range(len(lines) - 2))
+
+
+def test_the_head_keeps_the_job_and_what_describes_the_world(tmp_path):
+    job = Job(n=400, config=Config.authors_code(epsilon=0.1, training_price=PerHour(dollars=1.5)), algorithm="mcal")
+    live(tmp_path / "run.jsonl", job, {"dataset": "fashion_mnist", "seed": 3})
+    log = RunLog.read(tmp_path / "run.jsonl")
+    assert log.job == job
+    assert log.run == {"dataset": "fashion_mnist", "seed": 3}
+
+
+def test_the_last_line_is_the_outcome_in_figures(log):
+    path, whole = log
+    end = json.loads(path.read_text().splitlines()[-1])["end"]
+    outcome = whole.outcome
+    assert end == json.loads(json.dumps(end_json(whole)))
+    assert [end[k] for k in "XTBSR"] == [400, *(len(getattr(outcome, k)) for k in "TBSR")]
+    assert end["dollars"]["total"] == outcome.ledger.total
+    assert end["stop"] == outcome.stop
+    assert end["true_error"] == whole.true_error
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Logs that do not fit
+
+
+def test_a_log_of_another_configuration_is_refused_by_the_name_of_what_differs(log):
+    path, _ = log
+    before = path.read_bytes()
+    other = Job(n=400, config=Config(theta_step=0.25, epsilon=0.1))
+    # So early in the run both ask for the same, and only the head can tell.
+    path.write_bytes(b"".join(before.splitlines(keepends=True)[:3]))
+    resumed = RunLog.resume(path)
+    message = error_of(drive, other, SimulatedWorld(400, MIDDLING), resumed)
+    resumed.close()
+    assert str(path) in message
+    assert "config.epsilon = 0.05, now 0.1" in message
+    assert "theta_step" not in message
+
+
+def test_a_log_whose_requests_are_not_those_of_its_head_is_refused(log):
+    path, _ = log
+    rewrite(path, 0, lambda head: head["job"]["config"].update(seed_fraction=0.05))
+    message = error_of(replay, path)
+    assert "n = 4, now 20" in message
+
+
+def test_an_outcome_other_than_the_recorded_one_is_refused(log):
+    path, _ = log
+    rewrite(path, -1, lambda line: line["end"].update(stop="whim"))
+    assert "stop" in error_of(replay, path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda lines: [*lines[:3], b"\x00" * 40, *lines[4:]],
+        lambda lines: [*lines[:3], lines[3][:-20], *lines[4:]],
+        lambda lines: [*lines[:3], *lines[4:]],
+        lambda lines: [*lines[:3], lines[4], lines[3], *lines[5:]],
+        lambda lines: [*lines[:3], b"[]", *lines[4:]],
+        lambda lines: [*lines[:3], b"7", *lines[4:]],
+        lambda lines: [*lines[:3], b"", *lines[4:]],
+        lambda lines: [*lines[:3], b"\xff\xfe", *lines[4:]],
+        lambda lines: [*lines[:3], b'{"number": 2}', *lines[4:]],
+        lambda lines: [*lines[:3], b'{"number": 2, "request": {}, "answer": {}}', *lines[4:]],
+    ],
+    ids=["zeros", "cut", "missing", "swapped", "a list", "a number", "empty", "bytes", "no request", "empty parts"],
+)
+def test_a_damaged_middle_line_is_refused(log, damage):
+    path, _ = log
+    path.write_bytes(b"\n".join(damage(path.read_bytes().splitlines())) + b"\n")
+    assert str(path) in error_of(replay, path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda answer: answer["labels"].update(zlib_i4="AAAA"),
+        lambda answer: answer["labels"].update(zlib_i4="not base 64"),
+        lambda answer: answer["labels"].update(n=1),
+        lambda answer: answer.pop("labels"),
+        lambda answer: answer.update(runlog._answer_json(Labelled(np.arange(3), np.zeros(3, np.int32)))),
+        lambda answer: answer.update(runlog._answer_json(Labelled(np.arange(390, 410), np.zeros(20, np.int32)))),
+    ],
+    ids=["not compressed", "not base 64", "another length", "no labels", "too few", "out of X"],
+)
+def test_a_damaged_answer_is_refused(log, change):
+    path, _ = log
+    rewrite(path, 1, lambda line: change(line["answer"]))
+    error_of(replay, path)
+    error_of(go_on, path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\n", b"hello\n", b"[]\n", b"1\n", b"{}\n", b"\x89PNG\r\n\x1a\n", b'{"mcal_jax_log": 1}\n', b"null\n"],
+)
+def test_a_file_that_is_no_run_log_is_refused(tmp_path, content):
+    path = tmp_path / "run.jsonl"
+    path.write_bytes(content)
+    assert f"{path}: not a run log" in error_of(RunLog.read, path)
+    error_of(RunLog.resume, path)
+    assert path.read_bytes() == content
+
+
+def test_a_log_of_another_format_is_refused_with_both_versions(log):
+    path, _ = log
+    rewrite(path, 0, lambda head: head.update(mcal_jax_log=99))
+    assert "format 99, this version reads 1" in error_of(RunLog.read, path)
+
+
+def test_a_missing_log_and_a_folder_are_refused_by_name(tmp_path):
+    for call in (RunLog.read, RunLog.resume):
+        assert "none.jsonl: No such file" in error_of(call, tmp_path / "none.jsonl")
+        assert str(tmp_path) in error_of(call, tmp_path)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Writing
+
+
+def test_an_existing_log_is_not_overwritten(log):
+    path, _ = log
+    before = path.read_bytes()
+    assert "exists" in error_of(RunLog.create, path, JOB, {})
+    assert path.read_bytes() == before
+
+
+def test_a_log_that_cannot_be_created_is_one_line_and_leaves_nothing(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    for path in (tmp_path / "file" / "run.jsonl", tmp_path / ("a" * 300), tmp_path / "file" / "deeper" / "run.jsonl"):
+        assert "can't write" in error_of(RunLog.create, path, JOB, {})
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_disk_that_fills_while_the_log_is_created_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    assert "No space left" in error_of(RunLog.create, tmp_path / "run.jsonl", JOB, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_are_made_for_a_new_log(tmp_path):
+    live(tmp_path / "a" / "b" / "run.jsonl")
+    assert [p.name for p in (tmp_path / "a" / "b").iterdir()] == ["run.jsonl"]
+
+
+def test_a_disk_that_fills_in_mid_run_is_one_line_and_the_run_resumes(tmp_path, monkeypatch):
+    whole = live(tmp_path / "whole.jsonl")
+    path = tmp_path / "run.jsonl"
+    log = RunLog.create(path, JOB, {"seed": 0})
+    calls, sync = [], os.fsync
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    message = error_of(drive, JOB, SimulatedWorld(400, curves(JOB)), log)
+    assert str(path) in message
+    assert "No space left" in message
+    log.close()
+    assert same_run(go_on(path), whole)
+
+
+def test_only_one_process_at_a_time_writes_a_log(tmp_path):
+    path = tmp_path / "run.jsonl"
+    log = RunLog.create(path, JOB, {})
+    assert "by another process" in error_of(RunLog.resume, path)
+    other = f"from mcal_jax.runlog import RunLog; RunLog.resume({str(path)!r})"
+    refused = subprocess.run([sys.executable, "-c", other], capture_output=True, text=True)
+    assert "is being written by another process" in refused.stderr
+    log.close()
+    again = RunLog.resume(path)
+    assert "by another process" in error_of(RunLog.resume, path)
+    again.close()
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Answers, and their JSON
+
+
+POOL = np.array([2, 3, 5, 7, 11])
+ZEROS = np.zeros(2, np.int32)
+
+
+@pytest.mark.parametrize("request_", [Label(POOL, 2, "margin", "train", 0), Annotate(POOL, 2, 0)])
+def test_an_answer_that_does_not_fit_its_request_is_refused(request_):
+    check_answer(request_, Labelled(np.array([3, 11]), ZEROS))
+    for indices, labels, why in [
+        ([3], ZEROS[:1], "asked for 2 labels, got 1"),
+        ([3, 5, 7], ZEROS[:2], "asked for 2 labels, got 3"),
+        ([3, 5], ZEROS[:1], "2 images and 1 labels"),
+        ([3, 3], ZEROS, "twice"),
+        ([3, 4], ZEROS, "not asked for"),
+    ]:
+        with pytest.raises(McalError, match=why):
+            check_answer(request_, Labelled(np.array(indices), labels))
+    with pytest.raises(McalError, match="Fitted"):
+        check_answer(request_, Fitted(0, 2, 5, np.arange(0), 0, 0.0))
+
+
+def test_a_training_answered_with_labels_is_refused():
+    with pytest.raises(McalError, match="Train was answered by Labelled"):
+        check_answer(Train(POOL, POOL, "resnet18"), Labelled(POOL[:2], ZEROS))
+
+
+def test_a_bad_answer_is_not_written_to_the_log(tmp_path):
+    class Miscounting(SimulatedWorld):
+        def answer(self, request, number):
+            answer = super().answer(request, number)
+            return Labelled(answer.indices[1:], answer.labels[1:]) if number == 1 else answer
+
+    log = RunLog.create(tmp_path / "run.jsonl", JOB, {})
+    assert "asked for 4 labels, got 3" in error_of(drive, JOB, Miscounting(400, MIDDLING), log)
+    log.close()
+    assert len(RunLog.read(tmp_path / "run.jsonl").entries) == 1
+
+
+@given(st.sets(st.integers(0, 2**31 - 1)), st.lists(st.integers(-(2**31), 2**31 - 1)))
+def test_packed_arrays_come_back_as_they_were(indices, labels):
+    indices, labels = np.array(sorted(indices), np.int64), np.array(labels, np.int32)
+    for array, differences in ((indices, True), (labels, False)):
+        packed = json.loads(json.dumps(runlog._pack(array, differences)))
+        assert same(runlog._unpack(packed, array.dtype), array)
+
+
+@given(
+    st.integers(0, 10**6),
+    st.sets(st.integers(0, 9999)),
+    st.floats(0, 1e6, allow_subnormal=False),
+    st.integers(0, 10**12),
+)
+def test_answers_come_back_from_json_as_they_were(size, wrong, seconds, images):
+    for answer in (
+        Fitted(3, size, 10000, np.array(sorted(wrong), np.int64), images, seconds),
+        Labelled(np.array(sorted(wrong), np.int64), np.zeros(len(wrong), np.int32)),
+    ):
+        data = json.loads(json.dumps(runlog._answer_json(answer)))
+        assert same(runlog._answer_from_json(data), answer)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Jobs
+
+
+def test_an_unknown_algorithm_and_a_missing_delta_are_told():
+    assert "'magic'; known: mcal, naive_al" in error_of(runlog.algorithm, Job(n=100, algorithm="magic"))
+    assert "delta" in error_of(runlog.algorithm, Job(n=100, algorithm="naive_al"))
+
+
+def test_the_finished_run_knows_which_labels_the_machine_gave(log):
+    _, finished = log
+    outcome = finished.outcome
+    assert len(outcome.S) > 50
+    assert np.array_equal(np.flatnonzero(finished.by_machine), outcome.S)
+    assert finished.true_error == np.mean(finished.labels != 0)
+    assert (finished.labels[~finished.by_machine] == 0).all()
+    assert (finished.labels >= 0).all()
