@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, CycloptsError, Parameter
 
 from mcal_jax import __version__
 from mcal_jax.types import McalError
@@ -12,6 +12,7 @@ from mcal_jax.types import McalError
 app = App(
     name="mcal",
     version=__version__,
+    help_format="markdown",
     help="""Label a whole data set at the least total cost, part by people and part by a classifier.
 
     Start with: mcal run
@@ -49,17 +50,13 @@ def run(
     Every decision is logged as it is made. Stopped by Ctrl-C, a crash or a power cut, the same command (or
     mcal resume LOG) goes on where it was; a finished run is only shown again.
 
-    Examples:
+    For example:
 
-        mcal run --seed 1
-
-        mcal run --data fashion_mnist --profile laptop --service satyam
-
-        mcal run --architectures cnn18,resnet18,resnet50
-
-        mcal run --budget 60
-
-        mcal run my_run.yaml --log my_run.jsonl
+    - mcal run --seed 1
+    - mcal run --data fashion_mnist --profile laptop --service satyam
+    - mcal run --architectures cnn18,resnet18,resnet50
+    - mcal run --budget 60
+    - mcal run my_run.yaml --log my_run.jsonl
     """
     from mcal_jax import experiments, settings
 
@@ -126,7 +123,7 @@ def reproduce(
 
     What is up to date is left alone: results know the code, notebook, parameters and profile they came from.
 
-    Example: mcal reproduce mcal_run --profile smoke
+    For example: mcal reproduce mcal_run --profile smoke
     """
     from concurrent.futures import ProcessPoolExecutor
 
@@ -142,6 +139,12 @@ def reproduce(
         _tell(f"{made.name:24} {made.state:10} {made.seconds:6.0f} s  {made.message or made.folder}")
         if made.state == "failed":
             failed.append(made.name)
+            continue
+        table = made.folder / "summary.txt"
+        if table.exists():
+            _tell(f"\n{table.read_text()}")
+        for picture in sorted(made.folder.glob("*.png")):
+            _tell(f"  {picture}")
     if failed:
         print(f"mcal: failed: {', '.join(failed)}", file=sys.stderr)
         raise SystemExit(1)
@@ -150,8 +153,8 @@ def reproduce(
 def main() -> None:
     """Entry point: a user's mistake ends in one line and exit code 2, Ctrl-C in 130."""
     try:
-        app(print_error=True, exit_on_error=False)
-    except McalError as error:
+        app(print_error=False, exit_on_error=False)
+    except (McalError, CycloptsError) as error:
         print(f"mcal: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:

@@ -15,7 +15,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation
@@ -48,6 +48,7 @@ COUNT = FuncFormatter(lambda value, _: f"{value:,.0f}")
 DOLLARS = FuncFormatter(lambda value, _: money(value))
 PERCENT = FuncFormatter(lambda value, _: percent(value))
 SHARE_OF = {"remaining": "the images not in T or B", "all": "all images"}
+THETAS = (0.25, 0.5, 0.75, 1.0)
 SIZE = "training set |B| (images)"
 
 
@@ -73,7 +74,7 @@ def percent(share: float) -> str:
 def table(columns: Mapping[str, Sequence[Any]]) -> str:
     """Columns of equal length as a Markdown table."""
     rows = [list(columns), ["---:"] * len(columns), *zip(*columns.values(), strict=True)]
-    return "\n".join("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
 
 
 def save(figure: Figure, folder: str | Path, name: str, data: Mapping[str, Sequence[Any]]) -> list[Path]:
@@ -89,7 +90,8 @@ def save(figure: Figure, folder: str | Path, name: str, data: Mapping[str, Seque
         with open(drafts["csv"], "w", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(data)
-            writer.writerows(zip(*data.values(), strict=True))
+            rows = zip(*data.values(), strict=True)
+            writer.writerows([format(v, ".8g") if isinstance(v, float) else v for v in row] for row in rows)
         with use_style():
             figure.savefig(drafts["svg"], metadata={"Date": None})
             figure.savefig(drafts["png"])
@@ -98,45 +100,36 @@ def save(figure: Figure, folder: str | Path, name: str, data: Mapping[str, Seque
     except OSError as error:
         raise McalError(f"can't write {error.filename or folder}: {error.strerror}") from None
     finally:
-        for draft in drafts.values():
-            draft.unlink(missing_ok=True)
+        for draft in filter(Path.exists, drafts.values()):
+            draft.unlink()
     return list(targets.values())
-
-
-# ---------------------------------------------------------------------------------------------------------
-# The plan
 
 
 def infeasible(plan: Plan, config: Config) -> np.ndarray:
     """Where the surface breaks the constraint: Eqn 2, or in budget mode the budget; bool [sizes, thetas]."""
-    if config.budget is None:
-        return plan.surface.error >= config.epsilon
-    return plan.surface.dollars > config.budget
+    surface = plan.surface
+    return surface.error >= config.epsilon if config.budget is None else surface.dollars > config.budget
 
 
 @use_style()
-def cost_surface(plans: Sequence[Plan], n: int, config: Config, at: int = -1, ax: Axes | None = None) -> Figure:
-    """Line 18: dollars of the whole job over |B| and theta, as plan ``at`` sees them.
+def cost_surface(plans: Sequence[Plan], n: int, config: Config, ax: Axes | None = None) -> Figure:
+    """Line 18: dollars of the whole job over |B| and theta, as the last of ``plans`` sees them.
 
-    Shaded: what breaks the constraint; its edge is the feasible frontier. Ringed: the optimum. Dots: the |B| of
-    the iterations up to then and the theta that the machine could have labelled at each.
+    Shaded: what breaks the constraint; its edge is the feasible frontier. Ringed: the optimum. Dots: |B| of each
+    training so far, and the theta that the machine could have labelled then.
     """
     figure, ax = _axes(ax, (7.2, 4.6))
-    plan = plans[at]
-    surface, path = plan.surface, plans[: range(len(plans))[at] + 1]
-    humans = n * config.label_price
-    top = max(humans, 1.02 * float(surface.cost.min()))
-    levels = MaxNLocator(12).tick_values(float(surface.dollars.min()), top)
+    plan, surface, humans = plans[-1], plans[-1].surface, n * config.label_price
+    levels = MaxNLocator(12).tick_values(surface.dollars.min(), max(humans, 1.02 * surface.cost.min()))
     filled = ax.contourf(surface.sizes, surface.thetas, surface.dollars.T, levels, cmap="viridis_r", extend="max")
     bar = ax.figure.colorbar(filled, ax=ax, format=DOLLARS, label="dollars of the whole job", pad=0.02)
     bar.ax.axhline(humans, color="white", linewidth=2)
     bar.ax.set_title(f"white line:\npeople only\n{money(humans)}", fontsize=8)
-    bad = infeasible(plan, config)
-    if bad.any():
-        grey = mpl.colors.ListedColormap([(0, 0, 0, 0), (0.85, 0.85, 0.85, 0.93)])
-        ax.pcolormesh(surface.sizes, surface.thetas, bad.T, cmap=grey, vmin=0, vmax=1, shading="nearest", zorder=2)
+    shade = np.ma.masked_equal(infeasible(plan, config).T, False)
+    grey = ListedColormap(["#D9D9D9"])
+    ax.pcolormesh(surface.sizes, surface.thetas, shade, cmap=grey, alpha=0.93, zorder=2, rasterized=True)
     ax.plot(surface.sizes, surface.best, color="black", linewidth=1.4, label="largest θ allowed", zorder=3)
-    ax.plot([p.size for p in path], [p.theta_now for p in path], "o-", color="0.35", linewidth=1,
+    ax.plot([p.size for p in plans], [p.theta_now for p in plans], "o-", color="0.35", linewidth=1,
             markerfacecolor="white", markersize=5, label="trained so far", zorder=4, clip_on=False)  # fmt: skip
     ax.plot(plan.B_opt, plan.theta, "o", markersize=13, markerfacecolor="none", markeredgewidth=2.2, zorder=5,
             color=COLOURS["best"], clip_on=False,
@@ -144,7 +137,7 @@ def cost_surface(plans: Sequence[Plan], n: int, config: Config, at: int = -1, ax
     reason = f"error ≥ ε = {percent(config.epsilon)}" if config.budget is None else f"over {money(config.budget)}"
     ax.plot([], [], "s", color="0.8", markersize=9, label=f"not allowed: {reason}")
     _log_sizes(ax, plans[0].size, int(surface.sizes[-1]))
-    ax.set(ylim=(0, 1), title=f"cost surface after {len(path)} training{'s' * (len(path) > 1)}")
+    ax.set(ylim=(0, 1), title=f"cost surface after {len(plans)} training{'s' * (len(plans) > 1)}")
     _finish(ax, y=PERCENT, ylabel=f"θ, share of {SHARE_OF[config.theta_of]}\nthat the machine labels")
     return figure
 
@@ -163,7 +156,7 @@ def cost_against_size(plans: Sequence[Plan], n: int, config: Config, ax: Axes | 
         ax.plot(plan.surface.sizes, plan.surface.cost, color=colour, linewidth=2.4 if last else 1.2, label=label)
         ax.plot(plan.B_opt, plan.cost, "o", color=colour, markeredgecolor="black", zorder=3,
                 label=r"$B_{opt}$ of each plan" if last else None)  # fmt: skip
-    ax.axhline(n * config.label_price, **_humans_only(n, config))
+    _humans_only(ax, n, config)
     ax.axvline(plans[-1].size, color="black", linestyle=":", label=f"last training: |B| = {plans[-1].size:,}")
     _log_sizes(ax, plans[0].size, int(plans[0].surface.sizes[-1]))
     ax.set(ylim=(0, _top(plans, n, config)), title="total cost against the size of the training set")
@@ -181,7 +174,7 @@ def plan_path(plans: Sequence[Plan], n: int, config: Config) -> Figure:
     left.plot(k, [p.size for p in plans], "s-", color=COLOURS["B"], label="|B|")
     left.plot(k, [p.B_opt for p in plans], "o--", color=COLOURS["best"], label=r"$B_{opt}$")
     left.set(ylim=(0, None), title="size of the training set")
-    right.axhline(n * config.label_price, **_humans_only(n, config))
+    _humans_only(right, n, config)
     right.plot(k, [p.cost_now for p in plans], "s-", color=COLOURS["B"], label="if training stopped now")
     right.plot(k, [p.cost for p in plans], "o--", color=COLOURS["best"], label=r"$C^*$, if the plan is followed")
     right.set(ylim=(0, _top(plans, n, config)), title="predicted cost")
@@ -195,23 +188,15 @@ def plan_path(plans: Sequence[Plan], n: int, config: Config) -> Figure:
     return figure
 
 
-# ---------------------------------------------------------------------------------------------------------
-# What the plan has learned
-
-
 @use_style()
 def fits(
-    history: Sequence[Fitted],
-    plan: Plan,
-    config: Config,
-    thetas: Sequence[float] = (0.25, 0.5, 0.75, 1.0),
-    ax: Axes | None = None,
+    history: Sequence[Fitted], plan: Plan, config: Config, thetas: Sequence[float] = THETAS, ax: Axes | None = None
 ) -> Figure:
     """Eqn 3, eps(S^theta(D(B))) against |B|: points counted on T with 95 % intervals (Wilson), and the laws of
     the plan with two standard errors on each side, extrapolated to all of X.
 
     ``thetas`` are moved to the nearest point of the grid. No mistakes at all show as a triangle at the upper end
-    of their interval.
+    of their interval. Each law is shown by itself: the search also makes them rise with theta.
     """
     figure, ax = _axes(ax, (7.2, 4.6))
     size = np.array([fit.size for fit in history])
@@ -219,26 +204,25 @@ def fits(
     lowest, zero = config.epsilon, False
     for i, (theta, colour) in enumerate(zip(thetas, _shades("plasma", len(thetas)), strict=True)):
         t = int(np.argmin(np.abs(config.thetas - theta)))
-        tested = np.array([trials(config.thetas[t], fit.n_test) for fit in history])
-        p = np.array([fit.errors(config.thetas[t]) for fit in history]) / np.maximum(tested, 1)
-        low, high = 1 - planner.upper_limit(1 - p, np.maximum(tested, 1), 1.96), planner.upper_limit(p, tested, 1.96)
+        tested = np.array([max(int(trials(config.thetas[t], fit.n_test)), 1) for fit in history])
+        p = np.array([fit.errors(config.thetas[t]) for fit in history]) / tested
+        low, high = _interval(p, tested)
         x = size * 1.015 ** (i - (len(thetas) - 1) / 2)  # side by side, or the intervals hide each other
         some = p > 0
-        ax.errorbar(x[some], p[some], np.abs([low - p, high - p])[:, some], fmt="o", markersize=4, color=colour,
-                    elinewidth=1)  # fmt: skip
+        bars = np.abs([low - p, high - p])[:, some]
+        ax.errorbar(x[some], p[some], bars, fmt="o", markersize=4, color=colour, elinewidth=1)
         ax.plot(x[~some], high[~some], "v", markersize=5, color=colour, markerfacecolor="none")
         law = powerlaw.predict([plan.laws[t]], sizes)[:, 0]
         ax.plot(sizes, law, color=colour, label=f"θ = {percent(config.thetas[t])}")
         ax.fill_between(sizes, *powerlaw.band(plan.laws[t], sizes), color=colour, alpha=0.15, linewidth=0)
-        lowest = min([lowest, float(law.min()), *p[some], *high[~some]])
+        lowest = min([lowest, *p[some], *high[~some]])
         zero = zero or not some.all()
     if zero:
         ax.plot([], [], "v", color="black", markerfacecolor="none", label="no mistakes: upper limit")
     _epsilon(ax, config)
     ax.axvline(plan.size, color="black", linewidth=1, linestyle=":", label="|B| now")
+    ax.set(yscale="log", ylim=(lowest / 4, 1), title="the error falls as a power law of |B| (Eqn 3)")
     _log_sizes(ax, int(size.min()), int(sizes[-1]))
-    ax.set(yscale="log", ylim=(max(lowest / 2, 1e-5), 1), title="the error falls as a power law of |B| (Eqn 3)")
-    _log_ticks(ax.yaxis)
     _finish(ax, y=PERCENT, columns=4, ylabel="error among the most confident θ of T")
     return figure
 
@@ -271,8 +255,7 @@ def error_by_rank(fit: Fitted, plan: Plan, n: int, config: Config, ax: Axes | No
     figure, ax = _axes(ax, (7.2, 4.2))
     ranks = np.arange(1, fit.n_test + 1)
     p = np.searchsorted(fit.wrong, ranks) / ranks
-    low, high = 1 - planner.upper_limit(1 - p, ranks, 1.96), planner.upper_limit(p, ranks, 1.96)
-    ax.fill_between(ranks / fit.n_test, low, high, color=COLOURS["T"], alpha=0.3, linewidth=0)
+    ax.fill_between(ranks / fit.n_test, *_interval(p, ranks), color=COLOURS["T"], alpha=0.3, linewidth=0)
     ax.plot(ranks / fit.n_test, p, color=COLOURS["T"], label=r"$\epsilon(S^\theta)$ counted on T, 95 % interval")
     laws = powerlaw.predict(plan.laws, np.array([plan.size]))[0]
     ax.plot(config.thetas, laws, "o", markersize=4, color=COLOURS["law"],
@@ -290,20 +273,13 @@ def error_by_rank(fit: Fitted, plan: Plan, n: int, config: Config, ax: Axes | No
     return figure
 
 
-# ---------------------------------------------------------------------------------------------------------
-# The outcome
-
-
 @use_style()
 def sets(outcome: Outcome, ax: Axes | None = None) -> Figure:
     """How X was divided into T, B, S and R (Eqn 1)."""
     figure, ax = _axes(ax, (7.2, 1.9))
-    parts = [
-        (COLOURS[key], f"{name}: {size:,} ({percent(size / outcome.n)})", size)
-        for key, name in SETS.items()
-        if (size := len(getattr(outcome, key)))
-    ]
-    _stack(ax, 0, parts)
+    for key, name in SETS.items():
+        if size := len(getattr(outcome, key)):
+            _stack(ax, [size], COLOURS[key], f"{name}: {size:,} ({percent(size / outcome.n)})")
     ax.set(xlim=(0, outcome.n), yticks=[], title=f"who labelled the {outcome.n:,} images")
     _finish(ax, COUNT, xlabel="images")
     return figure
@@ -315,23 +291,21 @@ def ledger(outcome: Outcome, others: Mapping[str, Outcome] | None = None, ax: Ax
 
     ``others`` are more runs of the same job by name; the numbers in the legend are of ``outcome``.
     """
-    bars = {"MCAL": outcome.ledger, **{name: other.ledger for name, other in (others or {}).items()}}
+    bars = {"MCAL": outcome.ledger} | {name: other.ledger for name, other in (others or {}).items()}
     figure, ax = _axes(ax, (7.2, 1.6 + 0.5 * len(bars)))
+    for part, (key, name) in PARTS.items():
+        lengths = [getattr(bill, part) for bill in bars.values()]
+        if any(lengths):
+            _stack(ax, lengths, COLOURS[key], f"{name}: {money(lengths[0])}")
     for y, bill in enumerate(bars.values()):
-        parts = [
-            (COLOURS[key], f"{name}: {money(dollars)}" if y == 0 else None, dollars)
-            for part, (key, name) in PARTS.items()
-            if (dollars := getattr(bill, part))
-        ]
-        _stack(ax, y, parts)
         ax.text(bill.total, y, f"  {money(bill.total)}, {percent(bill.savings)} saved", va="center")
     humans = outcome.ledger.humans_only
     ax.barh(len(bars), humans, 0.6, color=COLOURS["humans only"])
     ax.text(humans, len(bars), f"  {money(humans)}", va="center")
-    ax.set_yticks(range(len(bars) + 1), [*bars, "people only"])
-    ax.invert_yaxis()
     ax.set(xlim=(0, 1.3 * max(humans, *(bill.total for bill in bars.values()))), title="the bill")
     _finish(ax, DOLLARS, xlabel="dollars")
+    ax.set_yticks(range(len(bars) + 1), [*bars, "people only"])
+    ax.invert_yaxis()
     return figure
 
 
@@ -344,11 +318,7 @@ def gallery(
 
     ``steps`` are the run's requests and answers (``runlog.Replayed.steps``). Each row is a random sample.
     """
-    bought = [
-        answer.indices
-        for request, answer in steps
-        if isinstance(request, Label) and isinstance(answer, Labelled) and request.purpose == "train"
-    ]
+    bought = [a.indices for r, a in steps if isinstance(r, Label) and isinstance(a, Labelled) and r.purpose == "train"]
     outcome, labels = finished.outcome, finished.labels
     truth = labels if dataset.labels is None else dataset.labels
     mistaken = outcome.S[labels[outcome.S] != truth[outcome.S]]
@@ -363,11 +333,10 @@ def gallery(
     figure, grid = plt.subplots(len(rows), columns, figsize=(1.02 * columns + 1.4, 1.32 * len(rows)), squeeze=False)
     plt.close(figure)
     rng = np.random.default_rng(seed)
+    for ax in grid.flat:
+        ax.axis("off")
     for (name, (indices, key)), axes in zip(rows.items(), grid, strict=True):
-        shown = rng.choice(indices, min(columns, len(indices)), replace=False)
-        for ax in axes:
-            ax.axis("off")
-        for ax, i in zip(axes, shown, strict=False):
+        for ax, i in zip(axes, rng.choice(indices, min(columns, len(indices)), replace=False), strict=False):
             image = dataset.images[i]
             ax.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray_r")
             given = dataset.classes[labels[i]]
@@ -379,10 +348,6 @@ def gallery(
     return figure
 
 
-# ---------------------------------------------------------------------------------------------------------
-# Parts
-
-
 def _axes(ax: Axes | None, size: tuple[float, float]) -> tuple[Figure, Axes]:
     """The axes given, or new ones; a new figure is closed for pyplot, or notebooks would show it twice."""
     if ax is not None:
@@ -392,15 +357,20 @@ def _axes(ax: Axes | None, size: tuple[float, float]) -> tuple[Figure, Axes]:
     return figure, ax
 
 
+def _interval(p: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's 95 % interval for a share ``p`` of ``n`` trials."""
+    return 1 - planner.upper_limit(1 - p, n, 1.96), planner.upper_limit(p, n, 1.96)
+
+
 def _shades(name: str, count: int) -> list[Any]:
     """Colours of things in an order, from light to dark, none too pale to see."""
     span = (0.35, 0.9) if name == "Blues" else (0.85, 0.1)
     return list(mpl.colormaps[name](np.linspace(*span, max(count, 2))))[:count]
 
 
-def _humans_only(n: int, config: Config) -> dict[str, Any]:
-    label = f"people only: {money(n * config.label_price)}"
-    return dict(color=COLOURS["humans only"], linestyle="--", linewidth=1.4, label=label)
+def _humans_only(ax: Axes, n: int, config: Config) -> None:
+    dollars = n * config.label_price
+    ax.axhline(dollars, color=COLOURS["humans only"], linestyle="--", label=f"people only: {money(dollars)}")
 
 
 def _epsilon(ax: Axes, config: Config) -> None:
@@ -417,32 +387,22 @@ def _top(plans: Sequence[Plan], n: int, config: Config) -> float:
 
 def _log_sizes(ax: Axes, smallest: int, largest: int) -> None:
     ax.set(xscale="log", xlim=(smallest / 1.08, largest), xlabel=SIZE)
-    _log_ticks(ax.xaxis)
-    ax.xaxis.set_major_formatter(COUNT)
+    for axis in (ax.xaxis, ax.yaxis):
+        if axis.get_scale() == "log":
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_minor_formatter(NullFormatter())
 
 
-def _log_ticks(axis: Axis) -> None:
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_minor_formatter(NullFormatter())
+def _stack(ax: Axes, lengths: Sequence[float], colour: str, label: str) -> None:
+    """The next part of the bars at 0, 1, ..., from where each ends by now."""
+    ends = [sum(part[y].get_width() for part in ax.containers) for y in range(len(lengths))]
+    ax.barh(range(len(lengths)), lengths, 0.6, left=ends, color=colour, edgecolor="white", linewidth=0.8, label=label)
 
 
-def _stack(ax: Axes, y: float, parts: Sequence[tuple[str, str | None, float]]) -> None:
-    """One bar of (colour, label, length) side by side."""
-    left = 0.0
-    for colour, label, length in parts:
-        ax.barh(y, length, 0.6, left=left, color=colour, edgecolor="white", linewidth=0.8, label=label)
-        left += length
-
-
-def _finish(
-    ax: Axes, x: FuncFormatter | None = None, y: FuncFormatter | None = None, columns: int = 2, **labels: str
-) -> None:
+def _finish(ax: Axes, x: FuncFormatter = COUNT, y: FuncFormatter = COUNT, columns: int = 2, **labels: str) -> None:
     """Axis labels and how their numbers are written, and a legend half an inch below, where it covers nothing."""
     ax.set(**labels)
-    for axis, form in ((ax.xaxis, x), (ax.yaxis, y)):
-        if form:
-            axis.set_major_formatter(form)
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-    below = ax.transAxes + ScaledTranslation(0, -0.5, figure.dpi_scale_trans)
+    ax.xaxis.set_major_formatter(x)
+    ax.yaxis.set_major_formatter(y)
+    below = ax.transAxes + ScaledTranslation(0, -0.5, ax.figure.dpi_scale_trans)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, ncols=columns)

@@ -142,8 +142,8 @@ def check(kind: type[S], content: dict[str, Any]) -> S:
 
 def explain(error: ValidationError, kind: type[Settings]) -> str:
     """The first complaint of pydantic in one line, with the nearest key for an unknown one."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+    first = max(error.errors(), key=lambda e: len(e["loc"]))  # of the branches of a union, the one that came furthest
+    where = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
     if first["type"] == "extra_forbidden":
         known: Any = kind
         for part in first["loc"][:-1]:

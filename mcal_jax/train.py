@@ -178,7 +178,10 @@ def run_steps(
         params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
         return State(params, stats, optimizer, loss)
 
-    return lax.fori_loop(start, stop, step, state)
+    state = lax.fori_loop(start, stop, step, state)
+    # Weights that overflow can leave a dead net behind, whose loss is finite.
+    norm = optax.global_norm(state.params)
+    return state._replace(loss=jnp.where(jnp.isfinite(norm), state.loss, jnp.nan))
 
 
 @partial(jax.jit, static_argnames="net")

@@ -1,0 +1,248 @@
+"""The pictures: that they show the numbers they are given, keep their colours, and are saved whole or not at all."""
+
+import csv
+import subprocess
+import sys
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from conftest import HOPELESS, MIDDLING
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import to_hex
+
+from mcal_jax import costs, plots
+from mcal_jax.data import Dataset
+from mcal_jax.runlog import Finished, drive
+from mcal_jax.types import Config, Job, McalError
+from mcal_jax.worlds.simulated import Analytic, SimulatedWorld
+
+N = 3000
+
+
+class Done(NamedTuple):
+    finished: Finished
+    config: Config
+    steps: list
+
+
+def run(config=None, curve=MIDDLING, **job):
+    config, steps = config or Config(), []
+    world = SimulatedWorld(N, curve)
+    job = Job(n=N, config=config, **job)
+    return Done(drive(job, world, observe=lambda number, *step: steps.append(step)), config, steps)
+
+
+RUNS = {
+    "usual": dict(),
+    "hopeless": dict(curve=HOPELESS, config=Config(epsilon=0.002)),
+    "budget": dict(config=Config(budget=60)),
+    "on_S": dict(config=Config.authors_code()),
+    "race": dict(
+        curve={"cnn18": Analytic(gamma=0.3), "resnet18": MIDDLING, "resnet50": Analytic(gamma=0.41)},
+        architectures=("cnn18", "resnet18", "resnet50"),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return {name: run(**setting) for name, setting in RUNS.items()}
+
+
+@pytest.fixture(scope="module")
+def usual(runs):
+    return runs["usual"]
+
+
+def figures(done):
+    outcome, config = done.finished.outcome, done.config
+    plans, history = outcome.plans, outcome.history
+    dataset = Dataset("noise", np.zeros((N, 4, 4, 1), np.uint8), np.zeros(N, np.int32), ("right", "wrong"))
+    return {
+        "first surface": plots.cost_surface(plans[:1], N, config),
+        "surface": plots.cost_surface(plans, N, config),
+        "sizes": plots.cost_against_size(plans, N, config),
+        "path": plots.plan_path(plans, N, config),
+        "fits": plots.fits(history, plans[-1], config),
+        "training": plots.training_cost(history, plans[-1], outcome.architecture, config),
+        "rank": plots.error_by_rank(history[-1], plans[-1], N, config),
+        "sets": plots.sets(outcome),
+        "ledger": plots.ledger(outcome),
+        "gallery": plots.gallery(dataset, done.finished, done.steps, columns=4),
+    }
+
+
+def bars(ax):
+    """Widths of the bars of each row, in order, with their colours."""
+    rows = {}
+    for bar in ax.patches:
+        rows.setdefault(round(bar.get_y() + bar.get_height() / 2), []).append((bar.get_width(), to_hex(bar.get_fc())))
+    return rows
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_no_kind_of_run_breaks_a_figure_and_no_legend_covers_anything(runs, name):
+    for kind, figure in figures(runs[name]).items():
+        figure.canvas.draw()
+        for ax in figure.axes:
+            if legend := ax.get_legend():
+                box = legend.get_window_extent()
+                assert not box.overlaps(ax.get_window_extent()), kind
+                assert not box.overlaps(ax.xaxis.label.get_window_extent()), kind
+                assert figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1 and box.y0 >= -1, kind  # noqa: PT018
+    assert not plt.get_fignums(), "a figure left open is shown twice in a notebook"
+
+
+def test_runs_are_what_their_names_say(runs):
+    assert runs["hopeless"].finished.outcome.theta == 0
+    assert len(runs["race"].finished.outcome.race) == 3
+
+
+@pytest.mark.parametrize("name", ["usual", "budget", "hopeless"])
+def test_the_shade_is_just_what_breaks_the_constraint(runs, name):
+    done = runs[name]
+    plan = done.finished.outcome.plans[0]
+    figure = plots.cost_surface([plan], N, done.config)
+    mesh = next(c for c in figure.axes[0].collections if isinstance(c, QuadMesh))
+    broken = plan.surface.dollars > 60 if name == "budget" else plan.surface.error >= done.config.epsilon
+    assert np.array_equal(~np.ma.getmaskarray(mesh.get_array()).reshape(broken.T.shape), broken.T)
+    assert broken.any()
+
+
+def test_the_ring_is_at_the_optimum_and_the_frontier_under_the_shade(usual):
+    plan = usual.finished.outcome.plans[1]
+    lines = {line.get_label(): line for line in plots.cost_surface([plan], N, usual.config).axes[0].lines}
+    ring = next(line for label, line in lines.items() if label.startswith("optimum"))
+    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (plan.B_opt, plan.theta)
+    best = lines["largest θ allowed"].get_ydata()
+    for theta, allowed in zip(best, ~plots.infeasible(plan, usual.config), strict=True):
+        assert theta == plan.surface.thetas[allowed][-1]
+
+
+def test_the_bars_are_the_ledger(runs, usual):
+    race = runs["race"].finished.outcome
+    ax = plots.ledger(race, {"the usual": usual.finished.outcome}).axes[0]
+    rows = bars(ax)
+    for row, bill in enumerate((race.ledger, usual.finished.outcome.ledger)):
+        widths = [width for width, _ in rows[row]]
+        assert widths == [bill.test, bill.train, bill.residual, bill.training, bill.race]
+        ends = [bar.get_x() + bar.get_width() for bar in ax.patches if round(bar.get_y() + 0.3) == row]
+        assert ends == pytest.approx(np.cumsum(widths))
+    assert race.ledger.race > 0
+    assert rows[2] == [(race.ledger.humans_only, to_hex(plots.COLOURS["humans only"]))]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["MCAL", "the usual", "people only"]
+
+
+def test_the_sets_fill_the_bar(usual):
+    widths = [width for width, _ in bars(plots.sets(usual.finished.outcome).axes[0])[0]]
+    assert widths == [len(getattr(usual.finished.outcome, name)) for name in "TBSR"]
+    assert sum(widths) == N
+
+
+def test_a_thing_has_one_colour_everywhere(usual):
+    outcome = usual.finished.outcome
+    by_set = {name: to_hex(plots.COLOURS[name]) for name in "TBSR"}
+    assert [colour for _, colour in bars(plots.sets(outcome).axes[0])[0]] == list(by_set.values())
+    billed = [colour for _, colour in bars(plots.ledger(outcome).axes[0])[0]]
+    assert billed[:3] == [by_set["T"], by_set["B"], by_set["R"]]
+    sizes = {line.get_label(): line for line in plots.plan_path(outcome.plans, N, usual.config).axes[0].lines}
+    assert to_hex(sizes["|B|"].get_color()) == by_set["B"]
+    assert set(plots.ARCHITECTURES) >= set(costs.PAPER_PRICES["grey"])
+    assert len({*plots.ARCHITECTURES.values(), *by_set.values()}) == len(plots.ARCHITECTURES) + len(by_set)
+
+
+def test_fits_show_the_counts_and_no_mistakes_as_upper_limits(usual):
+    outcome = usual.finished.outcome
+    none = [fit._replace(wrong=fit.wrong[fit.wrong >= 0.5 * fit.n_test]) for fit in outcome.history]
+    ax = plots.fits(none, outcome.plans[-1], usual.config, thetas=(0.5, 1.0)).axes[0]
+    triangles = [line for line in ax.lines if line.get_marker() == "v" and len(line.get_xdata())]
+    assert [len(line.get_xdata()) for line in triangles] == [len(none)]
+    assert all(0 < p < 0.1 for p in triangles[0].get_ydata())
+    points = ax.containers[-1].lines[0].get_ydata()
+    assert points == pytest.approx([len(fit.wrong) / fit.n_test for fit in none])
+
+
+def test_rank_shows_the_error_of_every_top_share(usual):
+    fit, plan = usual.finished.outcome.history[-1], usual.finished.outcome.plans[-1]
+    ax = plots.error_by_rank(fit, plan, N, usual.config).axes[0]
+    counted = next(line for line in ax.lines if "counted" in line.get_label())
+    assert counted.get_ydata()[-1] == len(fit.wrong) / fit.n_test
+    assert any(line.get_xdata()[0] == plan.theta_now for line in ax.lines if "taken" in line.get_label())
+
+
+def test_gallery_names_the_mistakes_and_only_those(usual):
+    figure = figures(usual)["gallery"]
+    mistakes = np.count_nonzero(usual.finished.labels[usual.finished.outcome.S])
+    titles = [ax.get_title(loc="center") for ax in figure.axes]
+    assert titles[-4:] == ["wrong\n(right)"] * 4
+    assert set(titles[:12]) == {"right"}
+    rows = [text.get_text() for ax in figure.axes for text in ax.texts]
+    assert [row.split(":")[0] for row in rows] == ["people"] * 3 + ["machine"] * 2
+    assert f"{mistakes:,}\nmistakes" in rows[-1]
+
+
+def test_drawing_on_given_axes_returns_their_figure(usual):
+    figure, axes = plt.subplots(1, 2)
+    assert plots.sets(usual.finished.outcome, ax=axes[0]) is figure
+    assert plots.ledger(usual.finished.outcome, ax=axes[1]) is figure
+    assert all(ax.patches for ax in axes)
+    plt.close(figure)
+
+
+def test_save_writes_the_picture_twice_and_its_numbers(usual, tmp_path):
+    figure = plots.sets(usual.finished.outcome)
+    paths = plots.save(figure, tmp_path / "new", "sets", {"set": ["T", "B"], "share": np.array([0.05, 1 / 3])})
+    assert sorted(path.name for path in tmp_path.glob("new/*")) == ["sets.csv", "sets.png", "sets.svg"]
+    assert all(path.stat().st_size for path in paths)
+    with open(tmp_path / "new" / "sets.csv") as file:
+        assert list(csv.reader(file)) == [["set", "share"], ["T", "0.05"], ["B", "0.33333333"]]
+    before = (tmp_path / "new" / "sets.svg").read_bytes()
+    plots.save(figure, tmp_path / "new", "sets", {"set": []})
+    assert (tmp_path / "new" / "sets.svg").read_bytes() == before, "the same figure, the same file"
+
+
+def test_a_failed_save_leaves_what_was_there(usual, tmp_path, monkeypatch):
+    figure = plots.sets(usual.finished.outcome)
+    plots.save(figure, tmp_path, "sets", {"old": [1]})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match="zip"):
+        plots.save(figure, tmp_path, "sets", {"a": [1, 2], "b": [1]})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(figure, "savefig", full)
+    with pytest.raises(McalError, match="No space left"):
+        plots.save(figure, tmp_path, "sets", {"new": [2]})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_save_where_no_folder_can_be_is_one_line(usual, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(McalError, match=r"can't write .*file"):
+        plots.save(plots.sets(usual.finished.outcome), tmp_path / "file", "sets", {})
+
+
+@pytest.mark.parametrize(
+    ("dollars", "text"),
+    [(0, r"\$0"), (0.00066, r"\$0.00066"), (0.04, r"\$0.04"), (5, r"\$5"), (31.5, r"\$31.50"), (1234.5, r"\$1,234")],
+)
+def test_money(dollars, text):
+    assert plots.money(dollars) == text
+
+
+def test_table_escapes_what_would_end_a_cell():
+    assert plots.table({"|B|": [1, 2], "p": ["a", "b"]}).splitlines() == [
+        r"| \|B\| | p |",
+        "| ---: | ---: |",
+        "| 1 | a |",
+        "| 2 | b |",
+    ]
+
+
+def test_pictures_need_no_jax():
+    code = "import sys, mcal_jax.plots; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

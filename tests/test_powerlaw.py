@@ -1,0 +1,230 @@
+"""Eqn 3 fitted to error counts: what it recovers, and how sure it says it is."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from conftest import MIDDLING, fitted, history_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcal_jax import powerlaw
+from mcal_jax.types import Config, Law
+
+SIZES = np.array([100, 200, 400, 800, 1600, 3200])
+
+
+def true_law(size, alpha=2.0, gamma=0.5, k=np.inf):
+    return alpha * size**-gamma * np.exp(-size / k)
+
+
+def law(a=-2.0, gamma=0.5, kappa=0.0, B0=1000.0, sd=0.0):
+    return Law(a, gamma, kappa, B0, np.eye(3) * sd**2, "truncated")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The fit
+
+
+@pytest.mark.parametrize(("gamma", "k"), [(0.5, np.inf), (0.9, np.inf), (0.3, 4000.0), (0.6, 1500.0), (0.2, 9000.0)])
+def test_the_parameters_are_recovered_from_many_trials(gamma, k):
+    n = 10**8
+    errors = np.round(n * true_law(SIZES, 2.0, gamma, k))
+    found = powerlaw.fit(SIZES, errors, np.full(len(SIZES), n))
+    assert found.form == "truncated"
+    assert found.gamma == pytest.approx(gamma, abs=0.01)
+    assert found.kappa / found.B0 == pytest.approx(1 / k, abs=0.02 / SIZES[-1])
+    assert np.exp(found.a) * found.B0**found.gamma == pytest.approx(2.0, rel=0.05)
+    beyond = np.array([6400.0])
+    assert powerlaw.predict([found], beyond)[0, 0] == pytest.approx(true_law(6400.0, 2.0, gamma, k), rel=0.03)
+
+
+def test_the_power_form_has_no_truncation_and_recovers_its_two_parameters():
+    n = 10**8
+    found = powerlaw.fit(SIZES, np.round(n * true_law(SIZES)), np.full(6, n), law="power")
+    assert (found.form, found.kappa) == ("power", 0.0)
+    assert found.gamma == pytest.approx(0.5, abs=1e-3)
+
+
+@pytest.mark.parametrize(("points", "form"), [(1, "power"), (2, "power"), (4, "power"), (5, "truncated")])
+def test_truncation_is_fitted_from_five_points_on_and_the_law_says_so(points, form):
+    n = np.full(points, 10**6)
+    found = powerlaw.fit(SIZES[:points], np.round(n * true_law(SIZES[:points], k=1000.0)), n)
+    assert found.form == form
+    assert (found.kappa > 0.05) == (form == "truncated")
+
+
+def test_errors_are_weighed_by_how_many_trials_they_come_from():
+    errors, sizes = np.array([300, 10]), np.array([1000, 1000])
+    found = powerlaw.fit(sizes, errors, np.array([1000, 100]), law="power")
+    assert np.exp(found.a) == pytest.approx(310 / 1100, abs=0.01)
+
+
+@pytest.mark.parametrize("counts", [[3, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0], [0], [0, 0], [5, 0, 0, 0, 0]])
+def test_zero_errors_are_data_and_never_a_law_of_exactly_zero(counts):
+    sizes = SIZES[: len(counts)]
+    found = powerlaw.fit(sizes, np.array(counts), np.full(len(counts), 150))
+    assert np.isfinite([found.a, found.gamma, found.kappa]).all()
+    eps = powerlaw.predict([found], np.array([sizes[-1], 3 * sizes[-1]]))[:, 0]
+    low, high = powerlaw.band(found, sizes[-1:])
+    assert (eps > 1e-7).all()
+    assert eps[0] < 0.02
+    # No mistake in 150 trials still allows about 2 %; six times none, about 0.3 %.
+    assert high[0] > 1 / 150 / len(counts)
+    assert low[0] < eps[0] < high[0]
+
+
+def test_a_classifier_that_is_always_wrong_has_a_law_of_one():
+    found = powerlaw.fit(SIZES, np.full(6, 200), np.full(6, 200))
+    assert powerlaw.predict([found], SIZES)[:, 0] == pytest.approx(1, abs=0.02)
+
+
+counts = st.integers(1, 8).flatmap(
+    lambda points: st.tuples(
+        st.lists(st.integers(1, 60000), min_size=points, max_size=points, unique=True).map(sorted),
+        st.lists(st.integers(0, 200), min_size=points, max_size=points),
+    )
+)
+
+
+@given(counts, st.sampled_from(["truncated", "power"]))
+@settings(max_examples=100)
+def test_any_counts_give_a_falling_law_with_a_proper_covariance(data, form):
+    sizes, errors = data
+    found = powerlaw.fit(np.array(sizes), np.array(errors), np.full(len(sizes), 200), law=form)
+    assert found.gamma >= 0
+    assert found.kappa >= 0
+    assert np.isfinite(found.covariance).all()
+    assert np.allclose(found.covariance, found.covariance.T, rtol=1e-6, atol=1e-12)
+    assert np.linalg.eigvalsh(found.covariance).min() > -1e-9
+    eps = powerlaw.predict([found], np.geomspace(1, 10**6, 30))[:, 0]
+    assert (np.diff(eps) <= 0).all()
+    assert ((eps >= 0) & (eps <= 1)).all()
+
+
+def test_where_truncation_is_not_fitted_it_has_no_variance():
+    found = powerlaw.fit(SIZES[:3], np.array([30, 20, 10]), np.full(3, 150))
+    assert (found.covariance[2] == 0).all()
+    assert (np.diag(found.covariance)[:2] > 0).all()
+
+
+# ---------------------------------------------------------------------------------------------------------
+# One law per theta
+
+
+@given(st.lists(st.tuples(st.floats(-8, 0), st.floats(0, 3), st.floats(0, 5)), min_size=1, max_size=6))
+def test_predictions_rise_with_theta_and_stay_between_0_and_1(parameters):
+    laws = [law(a, gamma, kappa, 300.0) for a, gamma, kappa in parameters]
+    sizes = np.array([1, 50, 300, 2000, 10**5])
+    eps = powerlaw.predict(laws, sizes)
+    assert eps.shape == (5, len(laws))
+    assert (np.diff(eps, axis=1) >= 0).all()
+    assert ((eps >= 0) & (eps <= 1)).all()
+
+
+def test_the_prediction_is_eqn_3():
+    alpha, gamma, k, B0 = 1.7, 0.4, 5000.0, 700.0
+    one = law(np.log(alpha * B0**-gamma), gamma, B0 / k, B0)
+    sizes = np.array([100.0, 1000.0, 9000.0])
+    assert powerlaw.predict([one], sizes)[:, 0] == pytest.approx(alpha * sizes**-gamma * np.exp(-sizes / k))
+
+
+def test_fit_all_gives_a_law_for_every_theta_of_the_grid_from_the_counts_on_T():
+    config = Config(pooled=False, theta_step=0.25, law="power")
+    history = history_of(MIDDLING, SIZES, 20000)
+    laws = powerlaw.fit_all(history, config)
+    assert len(laws) == 4
+    for one, theta in zip(laws, (0.25, 0.5, 0.75, 1.0), strict=True):
+        trials = np.full(6, round(theta * 20000))
+        alone = powerlaw.fit(SIZES, np.array([np.sum(f.wrong < theta * 20000) for f in history]), trials, "power")
+        assert (one.a, one.gamma) == pytest.approx((alone.a, alone.gamma))
+    expected = MIDDLING.wrong_share(config.thetas, 1000.0) / config.thetas
+    assert powerlaw.predict(laws, np.array([1000.0]))[0] == pytest.approx(expected, rel=0.05)
+
+
+def test_pooled_a_theta_without_mistakes_takes_the_slope_of_its_neighbour():
+    # All mistakes lie in the last quarter of T and fall steeply; the first quarter never has one.
+    history = [fitted(s, np.arange(1000 - e, 1000), 1000) for s, e in [(100, 240), (200, 110), (400, 50), (800, 22)]]
+    pooled = powerlaw.fit_all(history, Config(theta_step=0.25))
+    alone = powerlaw.fit_all(history, Config(theta_step=0.25, pooled=False))
+    assert pooled[-1].gamma == alone[-1].gamma
+    assert pooled[-1].gamma > 1
+    assert abs(pooled[0].gamma - pooled[-1].gamma) < abs(alone[0].gamma - alone[-1].gamma) / 2
+
+
+def test_pooling_brings_the_laws_of_small_theta_nearer_to_the_truth():
+    rng = np.random.default_rng(0)
+    thetas = Config().thetas
+    truth = np.log(MIDDLING.wrong_share(thetas, 3200.0) / thetas)
+    few = (thetas > 0.2) & (thetas < 0.6)
+
+    def miss(history, pooled):
+        laws = powerlaw.fit_all(history, Config(pooled=pooled))
+        return np.abs(np.log(powerlaw.predict(laws, np.array([3200]))[0]) - truth)[few].mean()
+
+    better = 0
+    for _ in range(12):
+        history = []
+        for size in SIZES[:4]:
+            p = np.diff(MIDDLING.wrong_share(np.linspace(0, 1, 201), float(size))) * 200
+            history.append(fitted(int(size), np.flatnonzero(rng.random(200) < p), 200))
+        better += miss(history, True) < miss(history, False)
+    assert better >= 8
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Uncertainty
+
+
+def test_deviance_residuals_are_the_signed_roots_of_the_binomial_deviance():
+    # No mistake in n trials: deviance 2 n log 1/(1 - eps); all wrong: 2 n log 1/eps; as expected: none.
+    n = np.array([100.0, 100.0, 100.0])
+    found = powerlaw.deviance_residuals(np.array([0.0, 100.0, 10.0]), n, np.array([0.1, 0.1, 0.1]))
+    assert found == pytest.approx([-np.sqrt(200 * np.log(1 / 0.9)), np.sqrt(200 * np.log(10)), 0.0], abs=1e-7)
+    one = powerlaw.deviance_residuals(np.array([15.0]), np.array([100.0]), np.array([0.1]))
+    assert one == pytest.approx([np.sqrt(2 * (15 * np.log(1.5) + 85 * np.log(85 / 90)))])
+    assert np.isfinite(
+        powerlaw.deviance_residuals(np.array([3.0, 3.0]), np.array([9.0, 9.0]), np.array([0.0, 1.0]))
+    ).all()
+
+
+def test_the_band_is_that_of_the_log_form():
+    covariance = np.diag([0.04, 0.01, 0.0])
+    covariance[0, 1] = covariance[1, 0] = 0.005
+    one = Law(-3.0, 0.5, 0.0, 1000.0, covariance, "power")
+    x = np.log(4.0)
+    sd = np.sqrt(0.04 + 0.01 * x**2 - 2 * 0.005 * x)
+    middle = -3 - 0.5 * x
+    low, high = powerlaw.band(one, np.array([4000.0]), z=1.5)
+    assert (low[0], high[0]) == pytest.approx((np.exp(middle - 1.5 * sd), np.exp(middle + 1.5 * sd)))
+
+
+@given(counts)
+@settings(max_examples=50)
+def test_a_band_holds_its_law_and_widens_with_z(data):
+    sizes, errors = data
+    found = powerlaw.fit(np.array(sizes), np.array(errors), np.full(len(sizes), 200))
+    at = np.geomspace(1, 10**5, 20)
+    eps = powerlaw.predict([found], at)[:, 0]
+    limits = [powerlaw.band(found, at, z) for z in (0.5, 1.0, 2.0)]
+    for low, high in limits:
+        assert (low <= eps * (1 + 1e-9)).all()
+        assert (eps <= high * (1 + 1e-9)).all()
+        assert (high <= 1).all()
+    for (low, high), (lower, higher) in pairwise(limits):
+        assert (lower <= low).all()
+        assert (high <= higher).all()
+
+
+@pytest.mark.parametrize(("z", "nominal"), [(1.0, 0.683), (2.0, 0.954)])
+@pytest.mark.parametrize("k", [np.inf, 6000.0])
+def test_bands_cover_the_truth_about_as_often_as_they_say(z, nominal, k):
+    rng = np.random.default_rng(1)
+    runs, n = 150, np.full(6, 1000)
+    truth = true_law(SIZES, 2.0, 0.5, k)
+    hits = 0
+    for _ in range(runs):
+        low, high = powerlaw.band(powerlaw.fit(SIZES, rng.binomial(n, truth), n), np.array([3200.0]), z)
+        hits += low[0] <= truth[-1] <= high[0]
+    # Four standard errors of a share of 150 runs, and 3 % for what the prior does.
+    assert hits / runs == pytest.approx(nominal, abs=4 * np.sqrt(nominal * (1 - nominal) / runs) + 0.03)

@@ -1,0 +1,101 @@
+"""YAML in, checked settings out; every mistake is one line that names its culprit."""
+
+import pytest
+import yaml
+
+from mcal_jax import settings
+from mcal_jax.settings import Run, describe, from_file, load_settings
+from mcal_jax.types import McalError
+
+
+def written(tmp_path, content):
+    path = tmp_path / "run.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "culprit"),
+    [
+        ({"widht": 8}, "widht: unknown key; did you mean 'width'"),
+        ({"data": {"nam": "x"}}, "data.nam: unknown key; did you mean 'name'"),
+        ({"config": {"epsilonn": 0.1}}, "config.epsilonn: unknown key; did you mean 'epsilon'"),
+        ({"config": {"epsilon": 0}}, "config.epsilon: Input should be greater than 0, got 0"),
+        ({"config": {"epsilon": 1}}, "config.epsilon: Input should be less than 1, got 1"),
+        ({"config": {"label_price": 0.1}}, "config.label_price: give it as service"),
+        ({"config": {"budget": -1}}, "config.budget"),
+        ({"service": -0.04}, "price of a label must be above 0 dollars, got -0.04"),
+        ({"service": "amazn"}, "unknown labelling service 'amazn'; did you mean 'amazon'"),
+        ({"training_price": {"kind": "per_hour", "dollars": -3}}, "training_price.per_hour.dollars"),
+        ({"architectures": []}, "architectures"),
+        ({"architectures": ["resnet19"]}, "got 'resnet19'"),
+        ({"seed": -1}, "seed"),
+        ("a: [", "is not YAML"),
+        ("- 1", "expected keys and values, found list"),
+    ],
+)
+def test_a_mistake_in_yaml_names_file_and_culprit_in_one_line(tmp_path, content, culprit):
+    path = written(tmp_path, content)
+    with pytest.raises(McalError) as raised:
+        from_file(path)
+    assert culprit in str(raised.value)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_unreadable_file_is_named(tmp_path):
+    with pytest.raises(McalError, match=r"can't read .*nothing\.yaml"):
+        from_file(tmp_path / "nothing.yaml")
+
+
+def test_yaml_reads_exponents_and_prices(tmp_path):
+    path = written(tmp_path, "training_price: {kind: per_image_epoch, dollars: 5e-6, epochs: recipe}\nservice: 0.01")
+    config = from_file(path).resolve(channels=3)
+    assert config.training_price.dollars == 5e-6
+    assert config.label_price == 0.01
+
+
+def test_options_go_on_top_of_the_file(tmp_path):
+    path = written(tmp_path, {"seed": 3, "config": {"epsilon": 0.1, "beta": 0.02}})
+    run = from_file(path, "cifar10", epsilon=0.02, seed=None)
+    assert (run.seed, run.data.name) == (3, "cifar10")
+    assert run.config == {"epsilon": 0.02, "beta": 0.02}
+
+
+def test_paper_price_depends_on_the_images_and_the_architecture():
+    grey, colour = (Run().resolve(channels).training_price.dollars for channels in (1, 3))
+    assert grey["resnet18"] == 3.3e-6
+    assert colour["resnet18"] == 5.2e-6
+
+
+def test_preset_changes_the_reading_and_config_goes_on_top():
+    run = Run(preset="authors_code", config={"epsilon": 0.1})
+    config = run.resolve(1)
+    assert (config.constraint, config.law, config.epsilon) == ("on_S", "power", 0.1)
+
+
+def test_id_names_the_run_whatever_the_order_of_keys(tmp_path):
+    one = from_file(written(tmp_path, "seed: 1\nwidth: 8"))
+    two = from_file(written(tmp_path, "width: 8\nseed: 1"))
+    assert one.id == two.id
+    assert one.id != from_file(written(tmp_path, "width: 8\nseed: 2")).id
+
+
+@pytest.mark.parametrize("profile", ["smoke", "laptop", "paper"])
+def test_profiles_describe_runs(profile):
+    run = describe("cifar10", profile=profile, epsilon=0.1, architectures=("cnn18",))
+    assert run.data.name == "cifar10"
+    assert run.resolve(3).epsilon == 0.1
+    assert (run.width == 64) == (profile == "paper")
+
+
+def test_unknown_profile_suggests_the_nearest():
+    with pytest.raises(McalError, match="unknown profile 'lptop'; did you mean 'laptop'"):
+        describe("cifar10", profile="lptop")
+
+
+def test_every_experiment_names_a_notebook_and_a_title():
+    for path in (settings.home() / "experiments").glob("*.yaml"):
+        experiment = load_settings(path, settings.Experiment)
+        assert (settings.home() / "notebooks" / f"{experiment.notebook}.ipynb").is_file(), path
+        assert experiment.title

@@ -1,0 +1,317 @@
+"""One conformance suite for all worlds, and what the simulated one promises of its own."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from conftest import EASY, MIDDLING, assert_partition, by_people, curves, same, simulate
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcal_jax import costs, planner, runlog
+from mcal_jax.runlog import Finished, RunLog, World, check_answer, drive
+from mcal_jax.types import Annotate, Config, Fitted, Job, Label, Labelled, PerImageEpoch, Train
+from mcal_jax.worlds.simulated import GRID, Analytic, Recorded, SimulatedWorld, chance, clairvoyant
+
+QUICK = Config(theta_step=0.25)
+JOB = Job(n=600, config=QUICK)
+
+
+class Setting(NamedTuple):
+    """A job, a fresh world to do it in, and the log that the world lives on, if any."""
+
+    job: Job
+    world: World
+    log: RunLog | None = None
+
+
+def simulated(persistence: float) -> Callable[[Path], Setting]:
+    return lambda folder: Setting(JOB, SimulatedWorld(600, MIDDLING, seed=3, persistence=persistence))
+
+
+def recorded(folder: Path) -> Setting:
+    curve = Recorded(simulate(QUICK, MIDDLING, 3000).outcome.history)
+    return Setting(JOB, SimulatedWorld(600, curve, seed=3))
+
+
+def race(folder: Path) -> Setting:
+    job = Job(n=600, architectures=("cnn18", "resnet18"), config=QUICK)
+    return Setting(job, SimulatedWorld(600, {"cnn18": MIDDLING, "resnet18": EASY}, seed=3))
+
+
+def replay(folder: Path) -> Setting:
+    path = folder / "replayed.jsonl"
+    if not path.exists():
+        log = RunLog.create(path, JOB, {})
+        drive(JOB, SimulatedWorld(600, MIDDLING, seed=3), log)
+        log.close()
+    log = RunLog.read(path)
+    return Setting(JOB, runlog._Past(log), log)
+
+
+# A new world joins the suite by a line here: a function from an empty folder to a Setting, its world fresh at
+# every call and its job small. Those in LIVE answer by themselves, and so can be interrupted.
+LIVE = {
+    "simulated, fresh noise": simulated(0.0),
+    "simulated, lasting noise": simulated(1.0),
+    "simulated from a recorded curve": recorded,
+    "simulated race": race,
+}
+WORLDS = {**LIVE, "replay": replay}
+
+
+class Done(NamedTuple):
+    open: Callable[[], Setting]
+    steps: list
+    finished: Finished
+
+
+def run(setting: Setting) -> tuple[list, Finished]:
+    steps = []
+    finished = drive(setting.job, setting.world, setting.log, lambda _, *step: steps.append(step))
+    return steps, finished
+
+
+@pytest.fixture(scope="module", params=WORLDS)
+def done(request, tmp_path_factory):
+    """A whole run in each world."""
+    folder = tmp_path_factory.mktemp("world")
+
+    def open_world():
+        return WORLDS[request.param](folder)
+
+    return Done(open_world, *run(open_world()))
+
+
+def test_labels_fit_their_requests(done):
+    for request, answer in done.steps:
+        check_answer(request, answer)
+        if isinstance(request, Label | Annotate):
+            assert isinstance(answer, Labelled)
+            assert (answer.indices.dtype, answer.labels.dtype) == (np.int64, np.int32)
+            assert (np.diff(answer.indices) > 0).all()
+            assert (answer.labels >= 0).all()
+    assert {type(request) for request, _ in done.steps} == {Label, Train, Annotate}
+
+
+def test_trainings_fit_their_requests(done):
+    models = []
+    for request, answer in done.steps:
+        if isinstance(request, Train):
+            assert isinstance(answer, Fitted)
+            assert (answer.size, answer.n_test) == (len(request.train), len(request.test))
+            assert (np.diff(answer.wrong) > 0).all()
+            assert ((answer.wrong >= 0) & (answer.wrong < answer.n_test)).all()
+            assert answer.images >= answer.size
+            assert answer.seconds >= 0
+            models.append(answer.model)
+    assert len(set(models)) == len(models) > 1
+    later = [request.model for request, _ in done.steps if not isinstance(request, Train) and request.model is not None]
+    assert set(later) <= set(models)
+
+
+def test_the_same_world_answers_the_same_requests_alike(done):
+    steps, finished = run(done.open())
+    assert len(steps) == len(done.steps)
+    for (_, answer), (_, before) in zip(steps, done.steps, strict=True):
+        if isinstance(answer, Fitted):  # measured seconds may differ
+            answer, before = answer._replace(seconds=0.0), before._replace(seconds=0.0)
+        assert same(answer, before)
+    assert np.array_equal(finished.labels, done.finished.labels)
+
+
+@pytest.mark.parametrize("done", LIVE, indirect=True)
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8, 1.0])
+def test_a_world_that_is_told_of_the_past_goes_on_as_if_never_interrupted(done, share):
+    world, kept = done.open().world, int(share * (len(done.steps) - 1))
+    for number, (request, answer) in enumerate(done.steps[:kept]):
+        world.restore(request, number, answer)
+    for number, (request, answer) in list(enumerate(done.steps))[kept:]:
+        again = world.answer(request, number)
+        if isinstance(again, Fitted):
+            again = again._replace(seconds=answer.seconds)
+        assert same(again, answer)
+
+
+def test_the_run_partitions_X_and_nobody_labels_an_image_twice(done):
+    assert_partition(done.finished.outcome)
+    labelled = by_people(done.steps)
+    assert len(np.unique(labelled)) == len(labelled)
+
+
+def test_the_labels_delivered_are_those_answered_and_the_true_error_is_theirs(done):
+    finished, truth = done.finished, done.open().world.truth
+    delivered = np.full(done.open().job.n, -1)
+    for request, answer in done.steps:
+        if not isinstance(request, Train):
+            delivered[answer.indices] = answer.labels
+    assert np.array_equal(finished.labels, delivered)
+    assert np.array_equal(np.flatnonzero(finished.by_machine), finished.outcome.S)
+    if truth is None:
+        assert finished.true_error is None
+    else:
+        assert finished.true_error == np.mean(finished.labels != truth)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The analytic curve
+
+
+@given(curves, st.integers(1, 10**6))
+def test_the_wrong_share_rises_from_0_and_never_exceeds_theta(curve, size):
+    share = curve.wrong_share(GRID, size)
+    assert share[0] == 0
+    assert (np.diff(share) >= -1e-12).all()
+    assert (share <= GRID + 1e-12).all()
+    # A margin: the farther along L(.), the likelier a mistake.
+    assert (np.diff(share, 2) >= -1e-9).all()
+
+
+@given(curves, st.integers(1, 10**6), st.integers(1, 1000))
+def test_the_chance_of_a_mistake_adds_up_to_the_wrong_share(curve, size, upto):
+    u = (np.arange(upto) + 0.5) / 1000
+    p = chance(curve, u, size)
+    assert ((p >= -1e-9) & (p <= 1 + 1e-9)).all()
+    assert p.sum() / 1000 == pytest.approx(curve.wrong_share(np.array([upto / 1000]), size)[0], abs=1e-9)
+
+
+def test_the_error_of_all_is_eqn_3_plus_the_floor():
+    curve = Analytic(alpha=3.0, gamma=0.5, k=5000.0, floor=0.05, quality=1.5)
+    expected = 3.0 * 900**-0.5 * np.exp(-900 / 5000) + 0.05
+    assert curve.wrong_share(np.array([0.5, 1.0]), 900) == pytest.approx([expected * 0.5**2.5, expected])
+
+
+def test_a_better_margin_keeps_mistakes_to_the_end():
+    for quality in (0.1, 1.0, 3.0):
+        half, whole = Analytic(quality=quality).wrong_share(np.array([0.5, 1.0]), 1000)
+        assert half == pytest.approx(whole / 2 ** (quality + 1))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The noise of a simulated world
+
+
+def errors_of(persistence, theta, seeds=400, n_test=400, size=500):
+    train, test = np.arange(size), np.arange(size, size + n_test)
+    fits = [
+        SimulatedWorld(1000, MIDDLING, seed=s, persistence=persistence).answer(Train(train, test, "resnet18"), 4)
+        for s in range(seeds)
+    ]
+    return np.array([fit.errors(theta) for fit in fits])
+
+
+@pytest.mark.parametrize("persistence", [0.0, 0.5, 1.0])
+def test_mistakes_on_T_are_binomial_about_the_curve(persistence):
+    eps = MIDDLING.wrong_share(np.array([1.0]), 500)[0]
+    errors = errors_of(persistence, 1.0)
+    variance = 400 * eps * (1 - eps)
+    assert errors.mean() == pytest.approx(400 * eps, abs=4 * np.sqrt(variance / 400))
+    # The variance of a sample of 400 is right within 4 sqrt(2 / 399).
+    assert errors.var(ddof=1) == pytest.approx(variance, rel=0.29)
+
+
+def test_mistakes_among_the_confident_half_of_T_follow_the_curve():
+    share = MIDDLING.wrong_share(np.array([0.5]), 500)[0]
+    errors = errors_of(0.5, 0.5)
+    assert errors.mean() == pytest.approx(400 * share, abs=4 * np.sqrt(400 * share / 400) + 0.3)
+
+
+def test_with_lasting_noise_a_better_classifier_errs_on_fewer_of_the_same_images():
+    def wrongs(persistence):
+        world = SimulatedWorld(5000, MIDDLING, persistence=persistence)
+        test = np.arange(4000, 5000)
+        return [world.answer(Train(np.arange(s), test, "resnet18"), i).wrong for i, s in enumerate((100, 100, 2000))]
+
+    first, again, later = wrongs(1.0)
+    assert np.array_equal(first, again)
+    assert 0 < len(later) < len(first)
+    assert set(later) < set(first)
+    first, again, _ = wrongs(0.0)
+    assert not np.array_equal(first, again)
+    assert len(np.setdiff1d(first, again)) > 0.2 * len(first)
+
+
+def test_the_machine_errs_on_S_as_the_curve_says():
+    world = SimulatedWorld(50000, MIDDLING, seed=1)
+    train, pool = np.arange(500), np.arange(500, 40500)
+    model = world.answer(Train(train, np.arange(40500, 41000), "resnet18"), 3).model
+    for number, theta in enumerate((0.3, 0.7, 1.0), start=4):
+        labels = world.answer(Annotate(pool, int(theta * 40000), model), number).labels
+        expected = 40000 * MIDDLING.wrong_share(np.array([theta]), 500)[0]
+        assert (labels != 0).sum() == pytest.approx(expected, abs=5 * np.sqrt(expected))
+
+
+def test_seeds_and_request_numbers_make_different_worlds():
+    request = Label(np.arange(1000), 100, "random", "test")
+    one = SimulatedWorld(1000, MIDDLING, seed=1).answer(request, 0).indices
+    assert not np.array_equal(one, SimulatedWorld(1000, MIDDLING, seed=2).answer(request, 0).indices)
+    assert not np.array_equal(one, SimulatedWorld(1000, MIDDLING, seed=1).answer(request, 1).indices)
+
+
+def test_a_training_reports_its_images_and_seconds():
+    world = SimulatedWorld(1000, MIDDLING, epochs=30, seconds_per_image=0.01)
+    fit = world.answer(Train(np.arange(50), np.arange(50, 90), "resnet18"), 0)
+    assert (fit.images, fit.seconds) == (1500, pytest.approx(15.0))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# A recorded curve
+
+
+def test_a_recorded_curve_is_exact_where_it_was_recorded():
+    history = simulate(Config(), MIDDLING, 5000).outcome.history
+    curve = Recorded(history)
+    assert len(history) > 3
+    for fit in history:
+        assert curve.wrong_share(GRID, fit.size) == pytest.approx(fit.errors(GRID) / fit.n_test, abs=1e-12)
+
+
+def test_a_recorded_curve_is_linear_in_log_B_between_and_constant_outside():
+    low, high = Fitted(0, 100, 10, np.array([1, 4, 8]), 0, 0.0), Fitted(1, 400, 10, np.array([8]), 0, 0.0)
+    curve, at = Recorded((low, high)), np.array([0.5, 1.0])
+    assert curve.wrong_share(at, 200) == pytest.approx([0.1, 0.2])
+    assert curve.wrong_share(at, 5) == pytest.approx([0.2, 0.3])
+    assert curve.wrong_share(at, 9000) == pytest.approx([0.0, 0.1])
+    assert Recorded((low,)).wrong_share(at, 300) == pytest.approx([0.2, 0.3])
+
+
+def test_a_curve_is_read_from_the_log_of_a_finished_run(tmp_path):
+    log = RunLog.create(tmp_path / "run.jsonl", JOB, {})
+    history = drive(JOB, SimulatedWorld(600, MIDDLING), log).outcome.history
+    log.close()
+    from_log = Recorded.from_log(tmp_path / "run.jsonl")
+    assert np.array_equal(from_log.shares, Recorded(history).shares)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The clairvoyant
+
+
+@given(curves, st.floats(0.01, 0.2), st.floats(0, 5e-5))
+def test_the_clairvoyant_keeps_the_bound_and_never_pays_more_than_people_cost(curve, epsilon, price):
+    config = Config(epsilon=epsilon, training_price=PerImageEpoch(dollars=price))
+    best = clairvoyant(3000, curve, config)
+    assert best.cost <= 3000 * 0.04
+    if best.size:
+        rest = 3000 - planner.n_test(3000, config) - best.size
+        machine = int(best.theta * rest + 1e-6)
+        share = curve.wrong_share(np.array([best.theta]), best.size)[0]
+        assert machine / 3000 * share / best.theta < epsilon
+        bill = costs.ledger(3000, 150, best.size, rest - machine, 200 * price * best.size, config)
+        assert best.cost == pytest.approx(bill.total)
+
+
+@pytest.mark.parametrize("epsilon", [0.02, 0.05, 0.1])
+def test_who_must_find_out_pays_more_than_the_clairvoyant_unless_the_bound_is_broken(epsilon):
+    config, kept = Config(epsilon=epsilon), 0
+    for seed in range(4):
+        outcome = simulate(config, MIDDLING, 4000, seed).outcome
+        rest = len(outcome.S) + len(outcome.R)
+        share = MIDDLING.wrong_share(np.array([len(outcome.S) / rest]), len(outcome.B))[0] * rest / 4000
+        if share < epsilon:
+            kept += 1
+            # The clairvoyant searches a grid.
+            assert outcome.ledger.total > 0.998 * clairvoyant(4000, MIDDLING, config).cost
+    assert kept
