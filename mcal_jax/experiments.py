@@ -117,26 +117,39 @@ def execute(
 
 def resume(path: str | Path, *, data_dir: str | Path | None = None, tell: Tell = print) -> Result:
     """Go on with the run of a log. Raises McalError if the log does not say which run it is."""
-    log = RunLog.read(path)
-    try:
-        run = check(Run, log.run)
-    except McalError as error:
-        raise McalError(f"{path}: {error}") from None
+    run = _described(RunLog.read(path))
     return execute(run, path, data_dir=data_dir, tell=tell)
 
 
+def _described(log: RunLog) -> Run:
+    """The run that a log says it is of. Raises McalError."""
+    try:
+        return check(Run, log.run)
+    except McalError as error:
+        raise McalError(f"{log.path}: {error}") from None
+
+
 def _same_run(run: Run, log: RunLog) -> None:
-    now = run.model_dump(mode="json")
-    differ = [key for key in now if now[key] != log.run.get(key)]
-    if differ:
-        key = differ[0]
-        raise McalError(f"{log.path} is the log of another run: {key} is {log.run.get(key)!r} there, {now[key]!r} here")
+    there, here = _flat(_described(log).canonical()), _flat(run.canonical())
+    for key in here:
+        if here[key] != there.get(key):
+            raise McalError(
+                f"{log.path} is the log of another run: {key} is {there.get(key)!r} there, {here[key]!r} here"
+            )
+
+
+def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _world(run: Run, dataset: data.Dataset):
     from mcal_jax.annotators.ground_truth import GroundTruth
 
-    annotator = GroundTruth(dataset)
+    annotator = GroundTruth(dataset)  # complains of missing labels before JAX is loaded
     from mcal_jax.train import enable_compilation_cache
     from mcal_jax.worlds.trained import TrainedWorld
 

@@ -25,11 +25,10 @@ from mcal_jax.data import Dataset
 from mcal_jax.runlog import Finished
 from mcal_jax.types import Answer, Config, Fitted, Label, Labelled, McalError, Outcome, Plan, Request, trials
 
-# Okabe and Ito's colours: people are blue, the machine is orange, money burnt on training is red.
+# Okabe and Ito's colours: people are blue and green, the machine is orange, training is red.
 COLOURS = {
-    "T": "#56B4E9", "B": "#0072B2", "R": "#009E73", "S": "#E69F00",
-    "training": "#D55E00", "race": "#CC79A7",
-    "humans only": "#777777", "best": "#D55E00", "law": "#0072B2", "epsilon": "#000000",
+    "T": "#56B4E9", "B": "#0072B2", "R": "#009E73", "S": "#E69F00", "training": "#D55E00", "race": "#CC79A7",
+    "humans only": "#777777", "best": "#D55E00", "law": "#0072B2", "epsilon": "#000000", "stable": "#009E73",
 }  # fmt: skip
 ARCHITECTURES = {"cnn18": "#882255", "resnet18": "#332288", "resnet50": "#117733"}
 SETS = {"T": "T, people: test set", "B": "B, people: training set", "S": "S, machine", "R": "R, people: the rest"}
@@ -152,7 +151,6 @@ def cost_against_size(plans: Sequence[Plan], n: int, config: Config, ax: Axes | 
     for i, (plan, colour) in enumerate(zip(plans, _shades("Blues", len(plans)), strict=True)):
         last = i == len(plans) - 1
         label = "plan after the last training" if last else "earlier plans, from light to dark" if i == 0 else None
-        colour = COLOURS["law"] if last else colour
         ax.plot(plan.surface.sizes, plan.surface.cost, color=colour, linewidth=2.4 if last else 1.2, label=label)
         ax.plot(plan.B_opt, plan.cost, "o", color=colour, markeredgecolor="black", zorder=3,
                 label=r"$B_{opt}$ of each plan" if last else None)  # fmt: skip
@@ -167,8 +165,7 @@ def cost_against_size(plans: Sequence[Plan], n: int, config: Config, ax: Axes | 
 @use_style()
 def plan_path(plans: Sequence[Plan], n: int, config: Config) -> Figure:
     """What each iteration decided (lines 13 to 23): |B|, B_opt and delta; C* and the cost of stopping now."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.8), layout="constrained", gridspec_kw={"wspace": 0.1})
-    plt.close(figure)
+    figure, ((left, right),) = _grid(1, 2, (9.6, 3.8))
     k = np.arange(1, len(plans) + 1)
     left.bar(k, [p.delta for p in plans], color="0.8", label="δ, images to buy next")
     left.plot(k, [p.size for p in plans], "s-", color=COLOURS["B"], label="|B|")
@@ -181,7 +178,9 @@ def plan_path(plans: Sequence[Plan], n: int, config: Config) -> Figure:
     stable = [i for i, plan in zip(k, plans, strict=True) if plan.stable]
     for ax, unit, form in ((left, "images", COUNT), (right, "dollars of the whole job", DOLLARS)):
         if stable:
-            ax.axvspan(stable[0] - 0.5, len(plans) + 0.5, color="#009E73", alpha=0.12, zorder=0, label="plan is stable")
+            ax.axvspan(
+                stable[0] - 0.5, len(plans) + 0.5, color=COLOURS["stable"], alpha=0.12, zorder=0, label="plan is stable"
+            )
         ax.set_xlim(0.5, len(plans) + 0.5)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         _finish(ax, y=form, xlabel="iteration (training)", ylabel=unit)
@@ -195,13 +194,13 @@ def fits(
     """Eqn 3, eps(S^theta(D(B))) against |B|: points counted on T with 95 % intervals (Wilson), and the laws of
     the plan with two standard errors on each side, extrapolated to all of X.
 
-    ``thetas`` are moved to the nearest point of the grid. No mistakes at all show as a triangle at the upper end
-    of their interval. Each law is shown by itself: the search also makes them rise with theta.
+    ``thetas``, rising, are moved to the nearest point of the grid. No mistakes at all show as a triangle at the
+    upper end of their interval. Each law is shown by itself: the search also makes them rise with theta.
     """
     figure, ax = _axes(ax, (7.2, 4.6))
     size = np.array([fit.size for fit in history])
     sizes = np.geomspace(size.min(), plan.surface.sizes[-1], 100)
-    lowest, zero = config.epsilon, False
+    lowest = config.epsilon
     for i, (theta, colour) in enumerate(zip(thetas, _shades("plasma", len(thetas)), strict=True)):
         t = int(np.argmin(np.abs(config.thetas - theta)))
         tested = np.array([max(int(trials(config.thetas[t], fit.n_test)), 1) for fit in history])
@@ -211,14 +210,12 @@ def fits(
         some = p > 0
         bars = np.abs([low - p, high - p])[:, some]
         ax.errorbar(x[some], p[some], bars, fmt="o", markersize=4, color=colour, elinewidth=1)
-        ax.plot(x[~some], high[~some], "v", markersize=5, color=colour, markerfacecolor="none")
-        law = powerlaw.predict([plan.laws[t]], sizes)[:, 0]
-        ax.plot(sizes, law, color=colour, label=f"θ = {percent(config.thetas[t])}")
+        label = "no mistakes: upper limit" if i == 0 and not some.all() else None
+        ax.plot(x[~some], high[~some], "v", markersize=5, color=colour, markerfacecolor="none", label=label)
+        law, label = powerlaw.predict([plan.laws[t]], sizes)[:, 0], f"θ = {percent(config.thetas[t])}"
+        ax.plot(sizes, law, color=colour, label=label)
         ax.fill_between(sizes, *powerlaw.band(plan.laws[t], sizes), color=colour, alpha=0.15, linewidth=0)
         lowest = min([lowest, *p[some], *high[~some]])
-        zero = zero or not some.all()
-    if zero:
-        ax.plot([], [], "v", color="black", markerfacecolor="none", label="no mistakes: upper limit")
     _epsilon(ax, config)
     ax.axvline(plan.size, color="black", linewidth=1, linestyle=":", label="|B| now")
     ax.set(yscale="log", ylim=(lowest / 4, 1), title="the error falls as a power law of |B| (Eqn 3)")
@@ -330,8 +327,7 @@ def gallery(
         f"machine: its {len(mistaken):,}\nmistakes in S": (mistaken, "S"),
     }
     rows = {name: row for name, row in rows.items() if len(row[0])}
-    figure, grid = plt.subplots(len(rows), columns, figsize=(1.02 * columns + 1.4, 1.32 * len(rows)), squeeze=False)
-    plt.close(figure)
+    figure, grid = _grid(len(rows), columns, (1.02 * columns + 1.4, 1.32 * len(rows)))
     rng = np.random.default_rng(seed)
     for ax in grid.flat:
         ax.axis("off")
@@ -348,13 +344,18 @@ def gallery(
     return figure
 
 
-def _axes(ax: Axes | None, size: tuple[float, float]) -> tuple[Figure, Axes]:
-    """The axes given, or new ones; a new figure is closed for pyplot, or notebooks would show it twice."""
-    if ax is not None:
-        return ax.get_figure(root=True), ax  # type: ignore[return-value]
-    figure, ax = plt.subplots(figsize=size)
+def _grid(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, np.ndarray]:
+    """A new figure and its axes [rows, columns]. It is closed for pyplot, or notebooks would show it twice."""
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
     plt.close(figure)
-    return figure, ax
+    return figure, axes
+
+
+def _axes(ax: Axes | None, size: tuple[float, float]) -> tuple[Figure, Axes]:
+    if ax is None:
+        figure, axes = _grid(1, 1, size)
+        return figure, axes[0, 0]
+    return ax.get_figure(root=True), ax  # type: ignore[return-value]
 
 
 def _interval(p: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

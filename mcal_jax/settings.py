@@ -75,10 +75,16 @@ class Run(Settings):
         except ValidationError as error:
             raise McalError(f"config.{explain(error, Config)}") from None
 
+    def canonical(self) -> dict[str, Any]:
+        """Plain values that are equal for equal runs, whether a default was written out or not."""
+        config = self.resolve(channels=1).model_dump(mode="json", exclude={"label_price", "training_price"})
+        service = costs.label_price(self.service)
+        return {**self.model_dump(mode="json", exclude={"preset"}), "service": service, "config": config}
+
     @property
     def id(self) -> str:
         """12 hexadecimal digits that name this run."""
-        return digest(self.model_dump(mode="json"))[:12]
+        return digest(self.canonical())[:12]
 
 
 class Experiment(Settings):

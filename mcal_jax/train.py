@@ -80,16 +80,17 @@ RECIPES = {
         shift=0.1,
         flip=True,
     ),
+    # Tuned on held-out parts of the training sets of Fashion-MNIST and CIFAR-10 at widths 8 and 16.
     "fast": Recipe(
         name="fast",
         optimizer=optax.chain(decay(5e-4), optax.trace(0.9, nesterov=True)),
-        learning_rate=0.1,
+        learning_rate=0.2,
         schedule=optax.warmup_cosine_decay_schedule(0.1, 1.0, 40, 200),
-        epochs=30,
+        epochs=24,
         power=0.5,
         batch=64,
         label_smoothing=0.1,
-        shift=0.1,
+        shift=0.05,
         flip=True,
     ),
 }

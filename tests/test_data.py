@@ -42,9 +42,7 @@ def write_tfds(data_dir, name, splits, kinds=("label",), supervised=("image", "l
     features = tfds.features.FeaturesDict({"image": tfds.features.Image(encoding_format="png"), **labels_of})
     infos = []
     for split, (images, labels) in splits.items():
-        writer = ArrayRecordWriter(
-            str(folder / f"{name}-{split}.array_record-00000-of-00001"), "group_size:1"
-        )
+        writer = ArrayRecordWriter(str(folder / f"{name}-{split}.array_record-00000-of-00001"), "group_size:1")
         for image, label in zip(images, labels, strict=True):
             png = io.BytesIO()
             Image.fromarray(image).save(png, "png")
@@ -160,9 +158,7 @@ def test_downsample_halves_the_shipped_images(shipped):
 
 
 def test_downsample_must_divide_both_sides():
-    with pytest.raises(
-        McalError, match="downsample 3 does not divide the 28 x 28 pixels of 'fashion_mnist_10k'"
-    ):
+    with pytest.raises(McalError, match="downsample 3 does not divide the 28 x 28 pixels of 'fashion_mnist_10k'"):
         load(SHIPPED, first=10, downsample=3)
 
 
@@ -263,9 +259,7 @@ def test_damaged_npz_is_named(tmp_path, damage):
             "text": b"images, labels\n",
             "npy": npy.getvalue(),
             "truncated": whole[:middle],
-            "flipped": whole[:middle]
-            + bytes(255 - byte for byte in whole[middle : middle + 9])
-            + whole[middle + 9 :],
+            "flipped": whole[:middle] + bytes(255 - byte for byte in whole[middle : middle + 9]) + whole[middle + 9 :],
         }[damage]
     )
     with pytest.raises(McalError, match=r"own\.npz'") as caught:
@@ -321,9 +315,7 @@ def test_train_and_test_are_pooled_in_this_order(tmp_path):
 
 
 def test_without_a_test_split_all_labelled_splits_are_pooled(tmp_path):
-    splits = {
-        name: (pixels(2, seed=k), [k, k]) for k, name in enumerate(["train", "unlabelled", "validation"])
-    }
+    splits = {name: (pixels(2, seed=k), [k, k]) for k, name in enumerate(["train", "unlabelled", "validation"])}
     write_tfds(tmp_path, "own_set", splits)
     assert load("own_set", data_dir=tmp_path).labels.tolist() == [0, 0, 2, 2]
 
@@ -350,9 +342,7 @@ def test_images_of_several_sizes_are_refused(tmp_path):
     images = [*pixels(1100, side=2), *pixels(1, side=3)]
     write_tfds(tmp_path, "ragged", {"train": (images, [0] * 1101)})
     assert len(load("ragged", data_dir=tmp_path, first=1100).images) == 1100
-    with pytest.raises(
-        McalError, match=r"images of 'ragged' must have one size.*\(2, 2, 3\) and \(3, 3, 3\)"
-    ):
+    with pytest.raises(McalError, match=r"images of 'ragged' must have one size.*\(2, 2, 3\) and \(3, 3, 3\)"):
         load("ragged", data_dir=tmp_path)
 
 
@@ -374,9 +364,7 @@ def test_another_file_format_is_named(tmp_path):
     info = folder / "dataset_info.json"
     info.write_text(json.dumps(json.loads(info.read_text()) | {"fileFormat": "tfrecord"}))
     for function in (load, prepare):
-        with pytest.raises(
-            McalError, match=r"'mnist' in .*1\.0\.0 is in the format tfrecord, not array_record"
-        ):
+        with pytest.raises(McalError, match=r"'mnist' in .*1\.0\.0 is in the format tfrecord, not array_record"):
             function("mnist", data_dir=tmp_path)
 
 
@@ -394,8 +382,7 @@ def test_not_prepared_tells_how_to_prepare(tmp_path, monkeypatch):
     with pytest.raises(McalError) as caught:
         load("cifar10")
     assert str(caught.value) == (
-        "data set 'cifar10' is not prepared in ~/tensorflow_datasets; "
-        "prepare it with: mcal data prepare cifar10"
+        "data set 'cifar10' is not prepared in ~/tensorflow_datasets; prepare it with: mcal data prepare cifar10"
     )
 
 
@@ -434,9 +421,7 @@ def test_prepare_without_tensorflow_says_what_to_install(tmp_path, monkeypatch):
 
 
 def test_available_lists_what_load_can_read(tmp_path):
-    assert [(s.name, s.images, s.shape, s.classes) for s in available(tmp_path)] == [
-        (SHIPPED, 10000, (28, 28, 1), 10)
-    ]
+    assert [(s.name, s.images, s.shape, s.classes) for s in available(tmp_path)] == [(SHIPPED, 10000, (28, 28, 1), 10)]
     folder = write_tfds(tmp_path, "own_set", {"train": (pixels(5), [0] * 5), "test": (pixels(2), [1, 1])})
     write_tfds(tmp_path, "not_images", {"train": (pixels(2), [0, 1])}, kinds=(), supervised=None)
     (tmp_path / "broken" / "1.0.0").mkdir(parents=True)

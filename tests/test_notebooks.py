@@ -50,11 +50,9 @@ def test_notebooks_are_clean(path):
     assert [cell.metadata.get("tags", []).count("parameters") for cell in cells].count(1) == 1
     assert all(not cell.outputs and cell.execution_count is None for cell in cells)
     assert notebook.metadata.kernelspec.name == "python3"
-    for cell in cells:
-        tree = ast.parse(cell.source)
-        defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
-        named = [node for node in ast.walk(tree) if isinstance(node, defined)]
-        assert not [node for node in named if not isinstance(node, ast.Lambda)], "logic belongs into the package"
+    definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    nodes = [node for cell in cells for node in ast.walk(ast.parse(cell.source))]
+    assert not [node for node in nodes if isinstance(node, definitions)], "logic belongs into the package"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -74,10 +74,11 @@ def test_preset_changes_the_reading_and_config_goes_on_top():
     assert (config.constraint, config.law, config.epsilon) == ("on_S", "power", 0.1)
 
 
-def test_id_names_the_run_whatever_the_order_of_keys(tmp_path):
+def test_id_names_the_run_whatever_the_order_of_keys_and_the_defaults_written_out(tmp_path):
     one = from_file(written(tmp_path, "seed: 1\nwidth: 8"))
     two = from_file(written(tmp_path, "width: 8\nseed: 1"))
     assert one.id == two.id
+    assert one.id == from_file(written(tmp_path, "width: 8\nseed: 1\nconfig: {epsilon: 0.05}\nservice: 0.04")).id
     assert one.id != from_file(written(tmp_path, "width: 8\nseed: 2")).id
 
 
