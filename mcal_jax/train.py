@@ -26,7 +26,7 @@ from mcal_jax.types import McalError
 
 CHUNK = 32
 """Mini-batches per call of the compiled program: how often progress is told and Ctrl-C is heard."""
-SCORE_BATCH = 512
+SCORE_BATCH = 256
 
 
 class Recipe(NamedTuple):
@@ -87,7 +87,7 @@ RECIPES = {
         learning_rate=0.2,
         schedule=optax.warmup_cosine_decay_schedule(0.1, 1.0, 40, 200),
         epochs=24,
-        power=0.5,
+        power=1 / 3,
         batch=64,
         label_smoothing=0.1,
         shift=0.05,
@@ -181,8 +181,8 @@ def run_steps(
 
     state = lax.fori_loop(start, stop, step, state)
     # Weights that overflow can leave a dead net behind, whose loss is finite.
-    norm = optax.global_norm(state.params)
-    return state._replace(loss=jnp.where(jnp.isfinite(norm), state.loss, jnp.nan))
+    finite = jax.tree.reduce(lambda so_far, p: so_far & jnp.isfinite(p).all(), state.params, jnp.array(True))
+    return state._replace(loss=jnp.where(finite, state.loss, jnp.nan))
 
 
 @partial(jax.jit, static_argnames="net")
