@@ -24,15 +24,12 @@ def mcal(n: int, config: Config, architecture: str = "resnet18") -> Algorithm:
     while not (stop := planner.stop(n, plans, config)):  #                                                    9
         plan = plans[-1]
         b = (yield Label(U, plan.delta, config.acquisition, "train", fit.model, plan)).indices  #            10
-        B, U = (
-            np.union1d(B, b),
-            remove(U, b),
-        )  #                                                             11
+        B, U = np.union1d(B, b), remove(U, b)  #                                                             11
         fit = yield Train(B, T, architecture, plan)  #                                                       12
         history.append(fit)  #                                                                         13,14-15
         plans.append(planner.search(n, history, architecture, plan, config))  #                    13, 16-18,19-23
     plan = plans[-1]  #                                                                                      24-25
-    S = (yield Annotate(U, planner.n_machine(n, len(U), plan, config), fit.model, plan)).indices  #                   26
+    S = (yield Annotate(U, planner.n_machine(n, len(U), plan, config), fit.model, plan)).indices  #         26
     R = (yield Label(remove(U, S), len(U) - len(S), "all", "residual", fit.model, plan)).indices  #          27
     bill = costs.ledger(n, len(T), len(B), len(R), plan.spent, config)
     return Outcome(n, T, B, S, R, plan.theta_now, architecture, stop, bill, tuple(plans), tuple(history))

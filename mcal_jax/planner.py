@@ -33,7 +33,7 @@ def check(n: int, architecture: str, config: Config) -> None:
     if tests + seed >= n:
         raise McalError(f"test_fraction and seed_fraction ask for {tests + seed} labels, the pool holds {n}")
     first = costs.labels_dollars(tests, seed, config) + costs.expected_dollars(seed, architecture, config)
-    if config.budget is not None and config.budget < first:
+    if config.budget is not None and config.budget < first - 1e-9:
         raise McalError(f"budget: ${config.budget:,.2f} does not pay for T, B_0 and one training, ${first:,.2f}")
 
 
@@ -65,7 +65,7 @@ def constrained_error(
         return upper_limit(eps, np.maximum(theta * tests, 1), config.safety)
     share = machine_share(n, rest, theta, config) / n
     # The share of all T that is both in the top theta and wrong has all of T for its trials.
-    return share / theta * upper_limit(theta * eps, tests, config.safety)
+    return np.minimum(share / theta * upper_limit(theta * eps, tests, config.safety), share)
 
 
 def eps_on_test(fit: Fitted, thetas: np.ndarray) -> np.ndarray:
@@ -73,10 +73,10 @@ def eps_on_test(fit: Fitted, thetas: np.ndarray) -> np.ndarray:
     return fit.errors(thetas) / np.maximum(trials(thetas, fit.n_test), 1)
 
 
-def theta_for_budget(rest: int, left: float, config: Config) -> float:
+def theta_for_budget(n: int, rest: int, left: float, config: Config) -> float:
     """The theta that leaves people just what ``left`` dollars pay for."""
     residual = min(int(max(left, 0) / config.label_price + 1e-9), rest)
-    return 1 - residual / rest if rest else 0.0
+    return (rest - residual) / (rest if config.theta_of == "remaining" else n) if rest else 0.0
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ def search(n: int, history: Sequence[Fitted], architecture: str, previous: Plan 
         best = np.array([_largest(thetas, row < config.epsilon) for row in error])
     else:
         left = config.budget - labels - training
-        best = np.array([theta_for_budget(int(r), d, config) for r, d in zip(rest, left, strict=True)])
+        best = np.array([theta_for_budget(n, int(r), d, config) for r, d in zip(rest, left, strict=True)])
     cost = labels + training + config.label_price * (rest - machine_share(n, rest, best, config))
     predicted = np.array([_at(thetas, row, theta) for row, theta in zip(error, best, strict=True)])
     if config.budget is None:
@@ -131,7 +131,12 @@ def search(n: int, history: Sequence[Fitted], architecture: str, previous: Plan 
 
 
 def is_stable(plan: Plan, previous: Plan | None, points: int, config: Config) -> bool:
-    """Line 19: what is minimised moved by less than Delta since the last plan. Once stable, always stable."""
+    """Line 19: what is minimised moved by less than Delta since the last plan. Once stable, always stable.
+
+    A budget that lets people label everything leaves no error to minimise: nothing will change that.
+    """
+    if plan.value == 0:
+        return True
     if previous is None:
         return False
     near = abs(plan.value - previous.value) < config.stability * plan.value
@@ -175,7 +180,7 @@ def _largest(thetas: np.ndarray, allowed: np.ndarray) -> float:
 
 def _at(thetas: np.ndarray, error: np.ndarray, theta: float) -> float:
     """The error at ``theta``, none where the machine labels nothing."""
-    return float(np.interp(theta, thetas, error)) if theta > 0 else 0.0
+    return float(np.interp(theta, np.concatenate([[0], thetas]), np.concatenate([[0], error])))
 
 
 def _between(grid: np.ndarray, eps: np.ndarray, thetas: np.ndarray) -> np.ndarray:
@@ -196,12 +201,12 @@ StopRule = Callable[[int, Sequence[Plan], Config], bool]
 def reached_optimum(n: int, plans: Sequence[Plan], config: Config) -> bool:
     """Line 9: another delta costs more than it saves, by a stable plan or by two plans running.
 
-    Two, because money spent after B_opt was passed makes C* rise and keeps it from ever being stable. A plan in
-    which people label all the rest does not count as long as the exploration tax is not spent: B must be
-    labelled anyway, and only the training is at risk.
+    Two, because money spent after B_opt was passed makes C* rise and keeps it from ever being stable. A hopeless
+    plan does not count as long as the exploration tax is not spent: most of B must be labelled anyway, and only
+    the training is at risk.
     """
     done = [plan.B_opt <= plan.size for plan in plans[-2:]]
-    if plans[-1].theta == 0 and config.budget is None and _tax_left(n, plans[-1], config):
+    if hopeless(n, plans[-1], config) and _tax_left(n, plans[-1], config):
         return False
     return done[-1] and (plans[-1].stable or (len(plans) >= config.min_points and all(done)))
 
@@ -214,8 +219,8 @@ def cost_rose(n: int, plans: Sequence[Plan], config: Config) -> bool:
 
 
 def exploration_tax(n: int, plans: Sequence[Plan], config: Config) -> bool:
-    """Footnote 5: training has eaten its share of the cost of humans only, and no plan beats them."""
-    return config.budget is None and plans[-1].theta == 0 and not _tax_left(n, plans[-1], config)
+    """Footnote 5: another training would exceed its share of the cost of humans only, and no plan beats them."""
+    return hopeless(n, plans[-1], config) and not _tax_left(n, plans[-1], config)
 
 
 def budget_spent(n: int, plans: Sequence[Plan], config: Config) -> bool:
@@ -226,6 +231,11 @@ def budget_spent(n: int, plans: Sequence[Plan], config: Config) -> bool:
 def pool_exhausted(n: int, plans: Sequence[Plan], config: Config) -> bool:
     """People have labelled everything."""
     return plans[-1].size + n_test(n, config) >= n
+
+
+def hopeless(n: int, plan: Plan, config: Config) -> bool:
+    """Whether the plan costs as much as humans only."""
+    return config.budget is None and plan.cost >= n * config.label_price
 
 
 def _tax_left(n: int, plan: Plan, config: Config) -> bool:

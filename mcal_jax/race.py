@@ -1,8 +1,8 @@
-"""Choosing the architecture (section 4): one Algorithm 1 each, in lockstep, until their plans are stable.
+"""Choosing the architecture (section 4): one Algorithm 1 each, in lockstep, until the best plan is stable.
 
 All train on the same B: in every round the architecture that promises the least cost picks the images, people
-label them once, and everyone gets them. When all plans are stable, or somebody would stop, the cheapest plan
-wins; what the others' training cost is the tax of the race.
+label them once, and everyone gets them. When the leader's plan is stable, or somebody would stop, the cheapest
+plan wins; what the others' training cost is the tax of the race.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def race(n: int, config: Config, architectures: Sequence[str]) -> Algorithm:
     pending: dict[str, Request] = {name: next(run) for name, run in runs.items()}
     trainings, spent = dict.fromkeys(runs, 0), dict.fromkeys(runs, 0.0)
     while len(runs) > 1 and not _decided(pending):
-        leader = min(pending, key=lambda name: _still_to_pay(pending[name].plan))
+        leader = _leader(pending)
         if isinstance(pending[leader], Label):
             labelled = yield pending[leader]
             pending = {name: run.send(labelled) for name, run in runs.items()}
@@ -32,7 +32,7 @@ def race(n: int, config: Config, architectures: Sequence[str]) -> Algorithm:
                 trainings[name] += 1
                 spent[name] += costs.training_dollars(fit, name, config)
                 pending[name] = runs[name].send(fit)
-    winner = min(pending, key=lambda name: _still_to_pay(pending[name].plan))
+    winner = _leader(pending)
     for name, run in runs.items():
         if name != winner:
             run.close()
@@ -51,9 +51,15 @@ def race(n: int, config: Config, architectures: Sequence[str]) -> Algorithm:
     return outcome._replace(ledger=outcome.ledger._replace(race=tax), race=result if len(runs) > 1 else ())
 
 
+def _leader(pending: dict[str, Request]) -> str:
+    """Whose plan promises the least from here on."""
+    return min(pending, key=lambda name: _still_to_pay(pending[name].plan))
+
+
 def _decided(pending: dict[str, Request]) -> bool:
-    stopped = any(isinstance(request, Annotate) for request in pending.values())
-    return stopped or all(request.plan is not None and request.plan.stable for request in pending.values())
+    """Whether the leader's plan is stable, or somebody would stop: later plans of the others come too dear."""
+    plan = pending[_leader(pending)].plan
+    return (plan is not None and plan.stable) or any(isinstance(request, Annotate) for request in pending.values())
 
 
 def _still_to_pay(plan: Plan | None) -> float:

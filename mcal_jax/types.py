@@ -87,7 +87,7 @@ Answer = Labelled | Fitted
 
 
 def trials(theta: np.ndarray | float, n: np.ndarray | int) -> np.ndarray:
-    """floor(theta n), safe against 0.35 * 20 = 6.999...: how many images the top fraction ``theta`` holds."""
+    """floor(theta n), safe against 0.29 * 100 = 28.999...: how many images the top fraction ``theta`` holds."""
     return np.floor(np.asarray(theta) * n + 1e-9).astype(int)
 
 
@@ -135,8 +135,10 @@ class Config(Settings):
         0.04, description="dollars that people charge for a label, C_h of Eqn 1"
     )
     training_price: PerImageEpoch | PerHour = Field(PerImageEpoch(), discriminator="kind")
-    budget: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="dollars; if given, the least error within it is sought and epsilon is ignored"
+    budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        None,
+        description="dollars; if given, the least error within it is sought and epsilon is ignored; sure to be kept "
+        "if training is priced per image and epoch, a number of them",
     )
     acquisition: str = Field("margin", description="M(.): which images people label for training")
     test_fraction: Fraction = Field(0.05, description="|T|")
@@ -171,6 +173,13 @@ class Config(Settings):
     )
     stop_on_rise: bool = Field(False, description="section 4: stop when the cost of a step rose once stable")
     bill_test_set: bool = Field(True, description="bill T; the released code does not")
+
+    @field_validator("theta_step")
+    @classmethod
+    def _divides_one(cls, step: float) -> float:
+        if abs(1 / step - round(1 / step)) > 1e-9:
+            raise ValueError("the grid must end at theta = 1, so 1 / theta_step must be a whole number")
+        return step
 
     @field_validator("acquisition")
     @classmethod

@@ -18,6 +18,14 @@ def test_trials_is_the_exact_floor_of_theta_n(k, parts, n):
     assert trials(k / parts, n) == Fraction(k, parts) * n // 1
 
 
+def test_trials_is_not_fooled_by_fractions_that_binary_lacks():
+    assert 0.29 * 100 < 29
+    for parts in (20, 100, 200):
+        k = np.arange(1, parts + 1)
+        for n in (parts, 7 * parts, 3500, 70000):
+            assert (trials(k / parts, n) == k * n // parts).all()
+
+
 def test_trials_takes_arrays_of_theta_and_of_n():
     assert trials(np.array([0.35, 0.5, 1.0]), 20).tolist() == [7, 10, 20]
     assert trials(0.1, np.array([0, 9, 10, 30])).tolist() == [0, 0, 1, 3]

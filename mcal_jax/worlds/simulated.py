@@ -37,10 +37,11 @@ class Curve(Protocol):
 
 
 class Analytic(Settings):
-    """Eqn 3 plus a floor for theta = 1, and a margin of a given quality.
+    """Eqn 3 plus a floor, and a margin of a given quality.
 
-    The chance of a mistake at u is (1 + quality) eps(1, B) u^quality, at most 1: a margin of quality 0 knows
-    nothing, one of 3 keeps nearly all mistakes to the end of the scale.
+    The chance of a mistake at u is (1 + quality) eps(B) u^quality, at most 1: a margin of quality 0 knows nothing,
+    one of 3 keeps nearly all mistakes to the end of the scale. The error of all images is eps(B), or less where
+    the chance is cut off at 1.
     """
 
     alpha: Annotated[float, Field(gt=0)] = 3.0
@@ -53,7 +54,8 @@ class Analytic(Settings):
     def wrong_share(self, theta: np.ndarray, size: float) -> np.ndarray:
         law = self.alpha * size**-self.gamma * np.exp(-size / self.k) + self.floor
         q, eps = self.quality, min(law, self.ceiling)
-        full = min(((1 + q) * eps) ** (-1 / q), 1.0)  # from here on every image is wrong
+        steepest = (1 + q) * eps
+        full = steepest ** (-1 / q) if steepest > 1 else 1.0  # from here on every image is wrong
         below = np.minimum(theta, full)
         return eps * below ** (q + 1) + np.maximum(theta - full, 0)
 

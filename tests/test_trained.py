@@ -1,0 +1,79 @@
+"""The trained world on small images: real nets, one compilation a run, every acquisition function."""
+
+import numpy as np
+import pytest
+from conftest import assert_partition, same
+
+from mcal_jax.acquisition import ACQUISITIONS
+from mcal_jax.annotators.ground_truth import GroundTruth
+from mcal_jax.data import from_arrays
+from mcal_jax.runlog import drive
+from mcal_jax.train import compilations
+from mcal_jax.types import Annotate, Config, Job, Label, McalError, Train
+from mcal_jax.worlds.trained import TrainedWorld
+
+CONFIG = Config(test_fraction=0.1, seed_fraction=0.03, theta_step=0.25)
+
+
+@pytest.fixture(scope="module")
+def images():
+    """500 images of three kinds, told apart by where they are bright; some are hard to tell."""
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 3, 500)
+    pixels = rng.normal(90, 30, (500, 8, 8))
+    for k in range(3):
+        pixels[labels == k, :, 2 * k : 2 * k + 3] += rng.uniform(10, 80, ((labels == k).sum(), 1, 1))
+    return from_arrays(pixels.clip(0, 255).astype(np.uint8), labels)
+
+
+def world(images, **settings):
+    return TrainedWorld(images, GroundTruth(images), width=2, **settings)
+
+
+def test_the_training_program_is_compiled_once_per_architecture_over_a_run(images):
+    before = compilations()
+    job = Job(n=500, config=CONFIG, architectures=("resnet18", "cnn18"))
+    done = drive(job, world(images))
+    sizes = {fit.size for fit in done.outcome.history}
+    assert len(sizes) > 2
+    assert compilations() - before <= 2
+    again = compilations()
+    drive(job, world(images, seed=1))
+    assert compilations() == again
+
+
+@pytest.mark.parametrize("by", ACQUISITIONS)
+def test_every_acquisition_function_runs_to_a_partition(images, by):
+    done = drive(Job(n=500, config=CONFIG.model_copy(update={"acquisition": by})), world(images))
+    assert_partition(done.outcome)
+    assert done.true_error is not None
+    assert done.true_error < 0.2
+
+
+def test_people_label_the_least_certain_and_the_machine_the_most_certain(images):
+    asked = world(images)
+    test, train, pool = np.arange(50), np.arange(50, 150), np.arange(150, 500)
+    for number, chosen in enumerate((test, train)):
+        asked.answer(Label(chosen, len(chosen), "all", "train"), number)
+    asked.answer(Train(train, test, "resnet18"), 2)
+    margin = asked.trainers["resnet18"].score(asked.models[2], pool).margin
+    for_people = asked.answer(Label(pool, 40, "margin", "train", 2), 3).indices
+    for_machine = asked.answer(Annotate(pool, 40, 2), 4).indices
+    assert margin[for_people - 150].max() <= np.sort(margin)[40]
+    assert margin[for_machine - 150].min() >= np.sort(margin)[-41]
+
+
+def test_a_model_that_is_needed_again_is_trained_again_to_the_same(images):
+    test, train, pool = np.arange(50), np.arange(50, 150), np.arange(150, 500)
+    requests = [Label(test, 50, "all", "test"), Label(train, 100, "all", "train"), Train(train, test, "resnet18")]
+    first, second = world(images), world(images)
+    for number, request in enumerate(requests):
+        second.restore(request, number, first.answer(request, number))
+    assert not second.models
+    request = Annotate(pool, 100, 2)
+    assert same(first.answer(request, 3), second.answer(request, 3))
+
+
+def test_images_without_labels_are_refused_by_the_ground_truth(images):
+    with pytest.raises(McalError, match="has images but no labels"):
+        GroundTruth(from_arrays(images.images))
