@@ -11,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcal_jax import costs, planner, runlog
+from mcal_jax.annotators.ground_truth import GroundTruth
+from mcal_jax.data import from_arrays
 from mcal_jax.runlog import Finished, RunLog, World, check_answer, drive
 from mcal_jax.types import Annotate, Config, Fitted, Job, Label, Labelled, PerImageEpoch, Train
 from mcal_jax.worlds.simulated import GRID, Analytic, Recorded, SimulatedWorld, chance, clairvoyant
+from mcal_jax.worlds.trained import TrainedWorld
 
 QUICK = Config(theta_step=0.25)
 JOB = Job(n=600, config=QUICK)
@@ -51,6 +54,15 @@ def replay(folder: Path) -> Setting:
     return Setting(JOB, runlog._Past(log), log)
 
 
+def trained(folder: Path) -> Setting:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 300)
+    images = rng.integers(0, 150, (300, 8, 8)) + 60 * labels[:, None, None]
+    images = from_arrays(images.astype(np.uint8), labels)
+    config = QUICK.model_copy(update={"test_fraction": 0.1, "seed_fraction": 0.05})
+    return Setting(Job(n=300, config=config), TrainedWorld(images, GroundTruth(images), width=2, seed=3))
+
+
 # A new world joins the suite by a line here: a function from an empty folder to a Setting, its world fresh at
 # every call and its job small. Those in LIVE answer by themselves, and so can be interrupted.
 LIVE = {
@@ -58,6 +70,7 @@ LIVE = {
     "simulated, lasting noise": simulated(1.0),
     "simulated from a recorded curve": recorded,
     "simulated race": race,
+    "trained": trained,
 }
 WORLDS = {**LIVE, "replay": replay}
 
