@@ -129,7 +129,7 @@ def reproduce(
 
     from mcal_jax import experiments
 
-    chosen = names or experiments.experiments()
+    chosen = names or experiments.experiments(profile)
     if jobs is not None and jobs < 1:
         raise McalError(f"jobs: at least 1, got {jobs}")
     failed = []

@@ -189,9 +189,10 @@ class Made(NamedTuple):
     message: str = ""
 
 
-def experiments() -> list[str]:
-    """The names of all experiments, in order."""
-    return sorted(path.stem for path in (home() / "experiments").glob("*.yaml"))
+def experiments(profile: str) -> list[str]:
+    """The names of all experiments at a profile, in order."""
+    paths = sorted((home() / "experiments").glob("*.yaml"))
+    return [path.stem for path in paths if profile in load_settings(path, Experiment).profiles]
 
 
 def reproduce(
@@ -204,7 +205,9 @@ def reproduce(
     """
     chosen = [(name, load_settings(named(".", name), Experiment)) for name in names]
     named("profiles", profile)
-    for _, experiment in chosen:
+    for name, experiment in chosen:
+        if profile not in experiment.profiles:
+            raise McalError(f"{name} is for profile {' or '.join(experiment.profiles)}, not {profile}")
         _check_parameters(experiment)
     own = executor or ProcessPoolExecutor(max(1, (os.cpu_count() or 2) // 2))
     try:

@@ -93,6 +93,7 @@ class Experiment(Settings):
     title: str
     notebook: str
     parameters: dict[str, Any] = {}
+    profiles: tuple[str, ...] = Field(("smoke", "laptop", "paper"), description="the scales it makes sense at")
 
 
 class Profile(Settings):
@@ -148,7 +149,8 @@ def check(kind: type[S], content: dict[str, Any]) -> S:
 
 def explain(error: ValidationError, kind: type[Settings]) -> str:
     """The first complaint of pydantic in one line, with the nearest key for an unknown one."""
-    first = max(error.errors(), key=lambda e: len(e["loc"]))  # of the branches of a union, the one that came furthest
+    # An unknown key explains a missing one; of the branches of a union, the one that came furthest counts.
+    first = max(error.errors(), key=lambda e: (e["type"] == "extra_forbidden", len(e["loc"])))
     where = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
     if first["type"] == "extra_forbidden":
         known: Any = kind
