@@ -46,14 +46,14 @@ def upper_limit(p: np.ndarray, n: np.ndarray | int, z: float) -> np.ndarray:
     return (p + z**2 / (2 * n) + z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))) / (1 + z**2 / n)
 
 
-def machine_share(n: int, rest: np.ndarray | int, theta: np.ndarray, config: Config) -> np.ndarray:
+def machine_images(n: int, rest: np.ndarray | int, theta: np.ndarray, config: Config) -> np.ndarray:
     """|S| in images, if ``rest`` images are in neither T nor B."""
     return trials(theta, rest) if config.theta_of == "remaining" else np.minimum(trials(theta, n), rest)
 
 
 def n_machine(n: int, rest: int, plan: Plan, config: Config) -> int:
     """|S| if training stops here."""
-    return int(machine_share(n, rest, np.array(plan.theta_now), config))
+    return int(machine_images(n, rest, np.array(plan.theta_now), config))
 
 
 def constrained_error(
@@ -63,7 +63,7 @@ def constrained_error(
     estimate ``eps`` from the top fraction ``theta`` of ``tests`` test images."""
     if config.constraint == "on_S":
         return upper_limit(eps, np.maximum(theta * tests, 1), config.safety)
-    share = machine_share(n, rest, theta, config) / n
+    share = machine_images(n, rest, theta, config) / n
     # The share of all T that is both in the top theta and wrong has all of T for its trials.
     return np.minimum(share / theta * upper_limit(theta * eps, tests, config.safety), share)
 
@@ -105,7 +105,7 @@ def search(n: int, history: Sequence[Fitted], architecture: str, previous: Plan 
     error = constrained_error(n, rest[:, None], thetas, eps, tests, config)
     labels = costs.labels_dollars(tests, sizes, config)
     training = spent + costs.retraining_dollars(rate, size, sizes, np.ones(len(sizes)))
-    residual = config.label_price * (rest[:, None] - machine_share(n, rest[:, None], thetas, config))
+    residual = config.label_price * (rest[:, None] - machine_images(n, rest[:, None], thetas, config))
     dollars = (labels + training)[:, None] + residual
 
     if config.budget is None:
@@ -113,7 +113,7 @@ def search(n: int, history: Sequence[Fitted], architecture: str, previous: Plan 
     else:
         left = config.budget - labels - training
         best = np.array([theta_for_budget(n, int(r), d, config) for r, d in zip(rest, left, strict=True)])
-    cost = labels + training + config.label_price * (rest - machine_share(n, rest, best, config))
+    cost = labels + training + config.label_price * (rest - machine_images(n, rest, best, config))
     predicted = np.array([_at(thetas, row, theta) for row, theta in zip(error, best, strict=True)])
     if config.budget is None:
         at = int(np.argmin(cost))

@@ -86,8 +86,8 @@ def test_the_upper_limit_is_the_estimate_at_0_and_rises_with_z_within_0_and_1(p,
 
 def test_theta_counts_the_remaining_images_or_all():
     thetas = np.array([0.25, 0.5, 1.0])
-    assert planner.machine_share(1000, 600, thetas, Config()).tolist() == [150, 300, 600]
-    assert planner.machine_share(1000, 600, thetas, Config(theta_of="all")).tolist() == [250, 500, 600]
+    assert planner.machine_images(1000, 600, thetas, Config()).tolist() == [150, 300, 600]
+    assert planner.machine_images(1000, 600, thetas, Config(theta_of="all")).tolist() == [250, 500, 600]
 
 
 def test_the_constraint_is_eqn_2_or_the_error_of_S_alone():
@@ -125,7 +125,7 @@ def test_the_error_on_T_is_the_count_among_the_top_theta():
 @given(st.integers(1, 10**6), st.floats(0, 50000))
 def test_the_theta_of_a_budget_leaves_people_just_what_it_pays_for(rest, left):
     theta = planner.theta_for_budget(rest, rest, left, Config())
-    people = rest - int(planner.machine_share(10**6, rest, np.array(theta), Config()))
+    people = rest - int(planner.machine_images(10**6, rest, np.array(theta), Config()))
     assert people == min(math.floor(left / 0.04 + 1e-9), rest)
 
 

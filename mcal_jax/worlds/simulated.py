@@ -163,7 +163,7 @@ def clairvoyant(n: int, curve: Curve, config: Config, architecture: str = "resne
     best = Clairvoyant(0, 0.0, n * config.label_price)
     for size in np.unique(np.geomspace(max(0.001 * n, 2), n - tests, 300).astype(int)):
         rest = n - tests - int(size)
-        machine = planner.machine_share(n, rest, thetas, config)
+        machine = planner.machine_images(n, rest, thetas, config)
         allowed = np.flatnonzero(machine / n * curve.wrong_share(thetas, size) / thetas < config.epsilon)
         if not len(allowed):
             continue
