@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from mcal_jax import data
 from mcal_jax.report import Reporter, Tell, summary, write_atomically, write_labels
-from mcal_jax.runlog import Finished, Replayed, RunLog, algorithm, drive, replay
+from mcal_jax.runlog import Finished, Replayed, RunLog, algorithm, drive, flat, replay
 from mcal_jax.settings import (
     PACKAGE,
     Experiment,
@@ -130,20 +130,12 @@ def _described(log: RunLog) -> Run:
 
 
 def _same_run(run: Run, log: RunLog) -> None:
-    there, here = _flat(_described(log).canonical()), _flat(run.canonical())
+    there, here = flat(_described(log).canonical()), flat(run.canonical())
     for key in here:
         if here[key] != there.get(key):
             raise McalError(
                 f"{log.path} is the log of another run: {key} is {there.get(key)!r} there, {here[key]!r} here"
             )
-
-
-def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values with dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _world(run: Run, dataset: data.Dataset):

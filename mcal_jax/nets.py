@@ -2,11 +2,12 @@
 
 Activations are kept as [channels, height, width, batch]. On a CPU a 3x3 convolution is then nine large
 copies and one matrix product, and stays fast inside a compiled loop, where XLA's own is 17 to 100 times
-slower (jax issue 12868). Measured on two cores, ResNet18 of width 8, batch 64, training images/s in a loop:
-14x14x1 5400, 16x16x3 5000, 28x28x1 1000; the same with the batch first 3800, 2100, 840; nine products
-instead of one 2400 at 14x14x1; XLA outside the loop 1800. A hand-written gradient, Winograd's form (faster
-forward, slower backward) and bands of several pixels gained nothing. Scoring is no loop, and XLA's convolution is
-2.3 times faster there (28x28x1, images a second of processor time: 2200 against 940). Accelerators use XLA's.
+slower (jax issue 12868). ResNet18 of width 8, batch 64, two busy cores, training images/s at 14x14x1,
+16x16x3, 28x28x1, medians of nine interleaved rounds: this form 3600, 2200, 600; the same with the batch first
+2000, 1400, 380; nine products 2200, 1600, 420; bands of four pixels 1700, 1600, 340; a hand-written gradient
+3000, 2200, 520; XLA's outside the loop, one call a step, 1700, 1300, 710: better at 28x28, but not one program.
+Scoring is no loop, and XLA's convolution is 2.3 times faster there (28x28x1, images a second of processor
+time: 2200 against 940). Accelerators use XLA's.
 """
 
 from collections.abc import Callable

@@ -128,16 +128,16 @@ def drive(job: Job, world: World, log: "RunLog | None" = None, observe: Observer
 
 def _differences(recorded: Job, wanted: Job) -> str:
     """Every setting in which two jobs differ, as "config.epsilon = 0.05, now 0.1"."""
-    old, new = (_flat(job.model_dump(mode="json")) for job in (recorded, wanted))
+    old, new = (flat(job.model_dump(mode="json")) for job in (recorded, wanted))
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     return "; ".join(f"{key} = {old.get(key)}, now {new.get(key)}" for key in keys)
 
 
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings under dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in settings.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        flat |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
 
 

@@ -81,7 +81,8 @@ RECIPES = {
         shift=0.1,
         flip=True,
     ),
-    # Tuned on held-out parts of the training sets of Fashion-MNIST and CIFAR-10 at widths 8 and 16.
+    # Chosen on 10,000 held-out training images, mostly of Fashion-MNIST at 14x14, width 8, one or two seeds a
+    # variant; of CIFAR-10 only the shift was tried (none or 10 %, 16x16: 10 % is far better).
     "fast": Recipe(
         name="fast",
         optimizer=optax.chain(decay(5e-4), optax.trace(0.9, nesterov=True)),
