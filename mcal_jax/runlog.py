@@ -135,10 +135,10 @@ def _differences(recorded: Job, wanted: Job) -> str:
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings under dotted keys."""
-    flat: dict[str, Any] = {}
+    plain: dict[str, Any] = {}
     for key, value in settings.items():
-        flat |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
+        plain |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return plain
 
 
 def check_answer(request: Request, answer: Answer) -> None:
