@@ -252,7 +252,7 @@ def _make(name: str, experiment: Experiment, profile: str, again: bool) -> Made:
             cwd=str(home()),
         )
         seconds = time.perf_counter() - began
-        files = sorted(p.name for p in work.iterdir())
+        files = sorted(p.name for p in work.iterdir() if p.suffix != ".ipynb")  # it names paths of this machine
         provenance = {**_provenance(), **state, "title": experiment.title, "profile": profile, "files": files}
         text = json.dumps({**provenance, "seconds": round(seconds, 1)}, indent=1)
         write_atomically(work / "provenance.json", text + "\n")
