@@ -22,7 +22,8 @@ class Reporter:
 
     def __call__(self, number: int, request: Request, answer: Answer) -> None:
         seconds = time.perf_counter() - self.began
-        if request.plan is not None and request.plan is not self.plan:
+        # In a race every architecture trains by a plan of its own; the leader's buys the labels.
+        if request.plan is not None and request.plan is not self.plan and not isinstance(request, Train):
             self.plan = request.plan
             self.tell(f"{seconds:6.0f} s  plan: {plan_line(request.plan, self.job.config)}")
         self.tell(f"{seconds:6.0f} s  {line(request, answer)}")
