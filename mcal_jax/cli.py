@@ -132,19 +132,20 @@ def reproduce(
     chosen = names or experiments.experiments(profile)
     if jobs is not None and jobs < 1:
         raise McalError(f"jobs: at least 1, got {jobs}")
-    failed = []
+    done: list[experiments.Made] = []
     executor = ProcessPoolExecutor(jobs) if jobs else None
     _tell(f"{len(chosen)} experiments at profile {profile}: {', '.join(chosen)}")
     for made in experiments.reproduce(chosen, profile, again=again, executor=executor):
         _tell(f"{made.name:24} {made.state:10} {made.seconds:6.0f} s  {made.message or made.folder}")
-        if made.state == "failed":
-            failed.append(made.name)
-            continue
-        table = made.folder / "summary.txt"
+        done.append(made)
+    tables = {made.name: made.folder / "summary.txt" for made in done if made.state != "failed"}
+    for name, table in sorted(tables.items(), key=lambda item: item[1].exists()):
+        _tell(f"\n{name}, pictures:")
+        for picture in sorted(table.parent.glob("*.png")):
+            _tell(f"  {picture}")
         if table.exists():
             _tell(f"\n{table.read_text()}")
-        for picture in sorted(made.folder.glob("*.png")):
-            _tell(f"  {picture}")
+    failed = [made.name for made in done if made.state == "failed"]
     if failed:
         print(f"mcal: failed: {', '.join(failed)}", file=sys.stderr)
         raise SystemExit(1)

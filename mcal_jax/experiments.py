@@ -250,6 +250,7 @@ def _make(name: str, experiment: Experiment, profile: str, again: bool) -> Made:
             progress_bar=False,
             kernel_name="python3",
             cwd=str(home()),
+            stdout_file=sys.stdout,  # what the notebook tells while it works is its progress
         )
         seconds = time.perf_counter() - began
         files = sorted(p.name for p in work.iterdir() if p.suffix != ".ipynb")  # it names paths of this machine
