@@ -6,7 +6,7 @@ import numpy as np
 
 from mcal_jax import costs, planner
 from mcal_jax.loop import mcal
-from mcal_jax.types import Algorithm, Annotate, Config, Fitted, Label, McalError, Outcome, Train, remove
+from mcal_jax.types import Algorithm, Annotate, Config, Fitted, Label, McalError, Measure, Outcome, Train, remove
 
 
 def humans_only(n: int, config: Config) -> Algorithm:
@@ -41,6 +41,41 @@ def naive_al(n: int, config: Config, architecture: str, delta: float) -> Algorit
     spent = sum(costs.training_dollars(f, architecture, config) for f in history)
     bill = costs.ledger(n, len(T), len(B), 0, spent, config)
     return Outcome(n, T, B, S, remove(U, S), 1.0, architecture, stop, bill, (), tuple(history))
+
+
+def trajectory(
+    n: int, config: Config, architecture: str, delta: float, far: float, compare: tuple[str, ...] = ()
+) -> Algorithm:
+    """Active learning in steps of ``delta`` |X|, measured at each, until the classifier may label all the rest
+    within epsilon or |B| has reached ``far`` |X|. Its labels and trainings are those of ``naive_al``.
+
+    No price enters it, so it can be priced for any (``records.price``): S is empty here, R all that is left.
+    The last classifier also ranks U by every M(.) of ``compare``.
+    """
+    planner.check(n, architecture, config)
+    step = max(round(delta * n), 1)
+    T = (yield Label(np.arange(n), planner.n_test(n, config), "random", "test")).indices
+    U = remove(np.arange(n), T)
+    B, by = np.arange(0), "random"
+    history: list[Fitted] = []
+    stop = ""
+    while not stop:
+        model = history[-1].model if history else None
+        b = (yield Label(U, min(step, len(U)), by, "train", model)).indices
+        B, U, by = np.union1d(B, b), remove(U, b), config.acquisition
+        history.append((yield Train(B, T, architecture)))
+        if not len(U):
+            stop = "pool_exhausted"
+            break
+        if may_label_all(n, len(U), history[-1], config):
+            stop = "constraint_met"
+        elif len(B) + step / 2 > far * n:
+            stop = "far_enough"
+        yield Measure(U, history[-1].model, ("margin", *(by for by in compare if stop and by != "margin")))
+    R = (yield Label(U, len(U), "all", "residual")).indices
+    spent = sum(costs.training_dollars(f, architecture, config) for f in history)
+    bill = costs.ledger(n, len(T), len(B), len(R), spent, config)
+    return Outcome(n, T, B, np.arange(0), R, 0.0, architecture, stop, bill, (), tuple(history))
 
 
 def may_label_all(n: int, rest: int, fit: Fitted, config: Config) -> bool:

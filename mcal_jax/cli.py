@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -60,7 +60,7 @@ def run(
     """
     from mcal_jax import experiments, settings
 
-    changes = dict(
+    changes: dict[str, Any] = dict(
         service=_price(service), architectures=architectures.split(",") if architectures else None, epsilon=epsilon,
         budget=budget, acquisition=acquisition, algorithm=algorithm, preset=preset, delta=delta, seed=seed,
     )  # fmt: skip

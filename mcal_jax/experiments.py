@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -21,6 +21,7 @@ from mcal_jax.report import Reporter, Tell, summary, write_atomically, write_lab
 from mcal_jax.runlog import Finished, Replayed, RunLog, algorithm, drive, flat, replay
 from mcal_jax.settings import (
     PACKAGE,
+    DataSettings,
     Experiment,
     Run,
     check,
@@ -70,7 +71,11 @@ class Result:
 
 
 def load_data(run: Run, data_dir: str | Path | None = None) -> data.Dataset:
-    d = run.data
+    return _load(run.data, data_dir)
+
+
+@lru_cache(2)  # a sweep asks for the same images again and again, and decoding them takes seconds
+def _load(d: DataSettings, data_dir: str | Path | None) -> data.Dataset:
     return data.load(d.name, data_dir=data_dir, first=d.first, per_class=d.per_class, downsample=d.downsample)
 
 
@@ -104,10 +109,15 @@ def execute(
         architectures=run.architectures,
         config=run.resolve(dataset.images.shape[3]),
         delta=run.delta,
+        far=run.far,
+        compare=run.compare,
     )
     algorithm(job).send(None)  # complains of an impossible job before anything is written
     world = _world(run, dataset)
-    log = RunLog.resume(path) if path.exists() else RunLog.create(path, job, run.model_dump(mode="json"))
+    if path.exists():
+        log = RunLog.resume(path)
+    else:
+        log = RunLog.create(path, job, run.model_dump(mode="json"), {**_provenance(), "device": _device()})
     try:
         drive(job, world, log, Reporter(tell, job))
     finally:
@@ -131,10 +141,10 @@ def _described(log: RunLog) -> Run:
 
 def _same_run(run: Run, log: RunLog) -> None:
     there, here = flat(_described(log).canonical()), flat(run.canonical())
-    for key in here:
-        if here[key] != there.get(key):
+    for key in {**here, **there}:
+        if here.get(key) != there.get(key):
             raise McalError(
-                f"{log.path} is the log of another run: {key} is {there.get(key)!r} there, {here[key]!r} here"
+                f"{log.path} is the log of another run: {key} is {there.get(key)!r} there, {here.get(key)!r} here"
             )
 
 
@@ -286,6 +296,13 @@ def _up_to_date(folder: Path, state: dict[str, str]) -> bool:
     except (OSError, ValueError):
         return False
     return all(made.get(k) == v for k, v in state.items()) and all((folder / f).exists() for f in made["files"])
+
+
+def _device() -> str:
+    """What JAX trains on here."""
+    import jax
+
+    return f"{jax.default_backend()}: {jax.devices()[0].device_kind}"
 
 
 def _provenance() -> dict[str, Any]:

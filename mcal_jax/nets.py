@@ -6,8 +6,9 @@ slower (jax issue 12868). ResNet18 of width 8, batch 64, two busy cores, trainin
 16x16x3, 28x28x1, medians of nine interleaved rounds: this form 3600, 2200, 600; the same with the batch first
 2000, 1400, 380; nine products 2200, 1600, 420; bands of four pixels 1700, 1600, 340; a hand-written gradient
 3000, 2200, 520; XLA's outside the loop, one call a step, 1700, 1300, 710: better at 28x28, but not one program.
-Scoring is no loop and uses XLA's (28x28x1, batch 256, busy cores: 2200 against 940 images a second of processor
-time; another measurement swung by a factor of two and showed no difference). Accelerators use XLA's.
+Scoring is no loop: there the matrix product is faster for small images alone (ResNet18, width 8, batch 64, a
+process on each of two cores, images/s a core: 10700 against 4200 at 14x14x1, 9000 against 4000 at 16x16x3, but
+1700 against 2300 at 28x28x1), so each layer chooses by its size. Accelerators use XLA's.
 """
 
 from collections.abc import Callable
@@ -22,6 +23,9 @@ from flax import nnx
 from jax import lax
 
 from mcal_jax.types import McalError
+
+SMALL = 256
+"""Pixels of an image up to which scoring on a CPU convolves by a matrix product."""
 
 
 def lookup(table: dict[str, Any], name: str, what: str) -> Any:
@@ -75,7 +79,8 @@ class Conv(nnx.Module):
         self.stride = stride
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        conv = matmul_conv if train and on_cpu() else xla_conv
+        small = x.shape[1] * x.shape[2] <= SMALL
+        conv = matmul_conv if on_cpu() and (train or small) else xla_conv
         return conv(x, self.kernel[...].astype(x.dtype), self.stride)
 
 

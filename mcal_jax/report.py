@@ -8,7 +8,20 @@ from pathlib import Path
 import numpy as np
 
 from mcal_jax.runlog import Finished, replay
-from mcal_jax.types import Annotate, Answer, Config, Fitted, Job, Label, McalError, Plan, Request, Train
+from mcal_jax.types import (
+    Annotate,
+    Answer,
+    Config,
+    Fitted,
+    Job,
+    Label,
+    McalError,
+    Measure,
+    Measured,
+    Plan,
+    Request,
+    Train,
+)
 
 Tell = Callable[[str], None]
 
@@ -43,6 +56,8 @@ def line(request: Request, answer: Answer) -> str:
             )
         case Annotate(n=n), _:
             return f"the classifier labels {n:,} images (S)"
+        case Measure(), Measured(n=n, errors=errors):
+            return f"of the {n:,} images left it gets {errors['margin'][-1] / n:.1%} wrong (by the truth, unused)"
     raise AssertionError(request)
 
 
@@ -62,6 +77,7 @@ STOPS = {
     "cost_rose": "the predicted cost rose in a step",
     "constraint_met": "the classifier may label all the rest within epsilon",
     "humans_only": "people label everything",
+    "far_enough": "|B| has reached the end of the trajectory",
 }
 
 
@@ -129,6 +145,8 @@ def _next(pending: Request | None, config: Config) -> str:
             return f"next: {architecture} is trained on {len(train):,} labels"
         case Annotate(n=n):
             return f"next: the classifier labels {n:,} images"
+        case Measure(pool=pool):
+            return f"next: the classifier is measured on {len(pool):,} images"
     return "next: nothing, the run is finished"
 
 

@@ -30,6 +30,8 @@ from mcal_jax.types import (
     Label,
     Labelled,
     McalError,
+    Measure,
+    Measured,
     Outcome,
     Plan,
     Request,
@@ -84,7 +86,11 @@ def algorithm(job: Job) -> Algorithm:
             if job.delta is None:
                 raise McalError("delta: naive_al needs its batch, a fraction of |X|")
             return baselines.naive_al(job.n, job.config, first, job.delta)
-    known = "mcal, naive_al, without_active_learning, humans_only"
+        case "trajectory":
+            if job.delta is None or job.far is None:
+                raise McalError("trajectory needs delta, its batch, and far, where it ends: fractions of |X|")
+            return baselines.trajectory(job.n, job.config, first, job.delta, job.far, job.compare)
+    known = "mcal, naive_al, without_active_learning, humans_only, trajectory"
     raise McalError(f"unknown algorithm {job.algorithm!r}; known: {known}")
 
 
@@ -144,9 +150,10 @@ def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def check_answer(request: Request, answer: Answer) -> None:
     """Raises McalError if an answer is of the wrong kind, labels other images than were in the pool, or not as
     many as asked."""
-    if not isinstance(answer, Fitted if isinstance(request, Train) else Labelled):
+    wanted = {Train: Fitted, Measure: Measured}.get(type(request), Labelled)
+    if not isinstance(answer, wanted):
         raise McalError(f"{type(request).__name__} was answered by {type(answer).__name__}")
-    if not isinstance(answer, Labelled) or isinstance(request, Train):
+    if not isinstance(answer, Labelled) or isinstance(request, Train | Measure):
         return
     indices = answer.indices
     if len(indices) != request.n or len(answer.labels) != request.n:
@@ -172,26 +179,36 @@ class Entry(NamedTuple):
                     f"{path}: the log is of another run: {self.request.get('kind')} has {key} = "
                     f"{self.request.get(key)}, now {wanted.get(key)} is asked for"
                 )
-        return _answer_from_json(self.answer)
+        return answer_from_json(self.answer)
 
 
 class RunLog:
-    """A run log on disk. ``run`` is whatever describes the world (data set, seed, ...) as JSON.
+    """A run log on disk. ``run`` is whatever describes the world (data set, seed, ...) as JSON, ``made`` where and
+    with which versions it was begun.
 
     Raises McalError if the file can't be read or written, is damaged before its last line, or is of another
     format version.
     """
 
-    def __init__(self, path: str | Path, job: Job, run: dict[str, Any], entries: list[Entry], end: dict | None):
+    def __init__(
+        self,
+        path: str | Path,
+        job: Job,
+        run: dict[str, Any],
+        entries: list[Entry],
+        end: dict | None,
+        made: dict[str, Any],
+    ):
         self.path, self.job, self.run, self.entries, self.end = Path(path), job, run, entries, end
+        self.made = made
         self._file: Any = None
 
     @classmethod
-    def create(cls, path: str | Path, job: Job, run: dict[str, Any]) -> "RunLog":
+    def create(cls, path: str | Path, job: Job, run: dict[str, Any], made: dict[str, Any] | None = None) -> "RunLog":
         """A new, empty log; an existing file is an error."""
         path = Path(path)
-        log = cls(path, job, run, [], None)
-        head = json.dumps({"mcal_jax_log": FORMAT, "job": job.model_dump(mode="json"), "run": run})
+        log = cls(path, job, run, [], None, made or {})
+        head = json.dumps({"mcal_jax_log": FORMAT, "job": job.model_dump(mode="json"), "run": run, "made": log.made})
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             if path.exists():
@@ -224,7 +241,7 @@ class RunLog:
                 raise KeyError("number")
         except (ValueError, KeyError, IndexError, TypeError, ValidationError) as error:
             raise McalError(f"{path}: not a run log, or damaged ({_first_line(error)})") from None
-        return cls(path, job, head.get("run", {}), entries, end)
+        return cls(path, job, head.get("run", {}), entries, end, head.get("made", {}))
 
     @classmethod
     def resume(cls, path: str | Path) -> "RunLog":
@@ -390,18 +407,27 @@ def _request_json(request: Request) -> dict[str, Any]:
             return {"kind": "train", "architecture": architecture, "size": len(train), **sets}
         case Annotate(pool, n, model):
             return {"kind": "annotate", "n": n, "of": len(pool), "pool": _digest(pool), "model": model}
+        case Measure(pool, model, by):
+            return {"kind": "measure", "of": len(pool), "pool": _digest(pool), "model": model, "by": list(by)}
 
 
 def _answer_json(answer: Answer) -> dict[str, Any]:
     if isinstance(answer, Labelled):
         return {"indices": _pack(answer.indices, differences=True), "labels": _pack(answer.labels)}
+    if isinstance(answer, Measured):
+        errors = {by: _pack(counts, differences=True) for by, counts in answer.errors.items()}
+        margins = {by: np.round(values, 4).tolist() for by, values in answer.margins.items()}
+        return {"n": answer.n, "errors": errors, "margins": margins}
     return {**answer._asdict(), "wrong": _pack(answer.wrong, differences=True)}
 
 
-def _answer_from_json(data: dict[str, Any]) -> Answer:
+def answer_from_json(data: dict[str, Any]) -> Answer:
     try:
         if "indices" in data:
             return Labelled(_unpack(data["indices"], np.int64), _unpack(data["labels"], np.int32))
+        if "errors" in data:
+            errors = {by: _unpack(counts, np.int64) for by, counts in data["errors"].items()}
+            return Measured(data["n"], errors, {by: np.array(v) for by, v in data["margins"].items()})
         return Fitted(**{**data, "wrong": _unpack(data["wrong"], np.int64)})
     except (ValueError, KeyError, TypeError, zlib.error) as error:
         raise McalError(f"damaged answer in the run log ({_first_line(error)})") from None

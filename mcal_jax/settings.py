@@ -45,15 +45,17 @@ class Run(Settings):
     """One run, whole: data, nets, prices, algorithm and seed. What YAML files for ``mcal run`` hold."""
 
     data: DataSettings = DataSettings()
-    algorithm: Literal["mcal", "naive_al", "without_active_learning", "humans_only"] = "mcal"
+    algorithm: Literal["mcal", "naive_al", "without_active_learning", "humans_only", "trajectory"] = "mcal"
     architectures: Annotated[tuple[Literal["cnn18", "resnet18", "resnet50"], ...], Field(min_length=1)] = ("resnet18",)
     width: Annotated[int, Field(ge=1)] = Field(64, description="filters of the first stage; 64 is standard")
-    recipe: Literal["paper", "fast"] = "fast"
+    recipe: Literal["paper", "fast", "brief"] = "fast"
     service: str | float = Field("amazon", description="amazon, satyam, or dollars a label")
     training_price: Literal["paper"] | Annotated[PerImageEpoch | PerHour, Field(discriminator="kind")] = "paper"
     preset: Literal["recommended", "paper", "authors_code"] = "recommended"
     config: dict[str, Any] = Field({}, description="what differs from the preset: the fields of Config")
-    delta: Fraction | None = Field(None, description="naive_al: its batch, a fraction of |X|")
+    delta: Fraction | None = Field(None, description="naive_al, trajectory: the batch, a fraction of |X|")
+    far: Fraction | None = Field(None, description="trajectory: |B| at which it ends, a fraction of |X|")
+    compare: tuple[str, ...] = Field((), description="trajectory: M(.) by which its last classifier ranks U")
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
@@ -76,10 +78,14 @@ class Run(Settings):
             raise McalError(f"config.{explain(error, Config)}") from None
 
     def canonical(self) -> dict[str, Any]:
-        """Plain values that are equal for equal runs, whether a default was written out or not."""
+        """Plain values that are equal for equal runs, whether a default was written out or not.
+
+        What is not given is left out, so that a run keeps its id when a later version has more to give.
+        """
         config = self.resolve(channels=1).model_dump(mode="json", exclude={"label_price", "training_price"})
         service = costs.label_price(self.service)
-        return {**self.model_dump(mode="json", exclude={"preset"}), "service": service, "config": config}
+        plain = {**self.model_dump(mode="json", exclude={"preset"}), "service": service, "config": config}
+        return _given(plain)
 
     @property
     def id(self) -> str:
@@ -102,16 +108,27 @@ class Profile(Settings):
     description: str
     run: dict[str, Any] = {}
     data_sets: dict[str, dict[str, Any]] = {}
+    stand_ins: dict[str, dict[str, Any]] = Field({}, description="data for experiments in the place of a data set")
 
 
-def describe(data_set: str, *, profile: str = "smoke", **changes: Any) -> Run:
+def describe(data_set: str, *, profile: str = "smoke", stand_in: bool = False, **changes: Any) -> Run:
     """A run at the scale of a profile. ``changes`` are fields of Run, and of Config (epsilon, budget,
-    acquisition, ...); what is None stays as the profile says.
+    acquisition, ...); what is None stays as the profile says. ``stand_in``: the profile may take other images in
+    the place of the data set, as experiments do that must run anywhere.
 
     Raises McalError for an unknown profile or key, or a value that makes no sense.
     """
     scale = load_settings(named("profiles", profile), Profile)
-    return check(Run, _changed(merge(scale.run, scale.data_sets.get(data_set, {})), data_set, **changes))
+    given = merge(scale.run, scale.data_sets.get(data_set, {}))
+    if stand_in and data_set in scale.stand_ins:
+        return check(Run, _changed(merge(given, scale.stand_ins[data_set]), None, **changes))
+    return check(Run, _changed(given, data_set, **changes))
+
+
+def _given(plain: dict[str, Any]) -> dict[str, Any]:
+    """``plain`` without what is None or empty, in nested dictionaries too."""
+    inner = {key: _given(value) if isinstance(value, dict) else value for key, value in plain.items()}
+    return {key: value for key, value in inner.items() if value not in (None, [], {})}
 
 
 def _changed(given: dict[str, Any], data_set: str | None, **changes: Any) -> dict[str, Any]:
@@ -169,7 +186,8 @@ def named(folder: str, name: str) -> Path:
         known = sorted(p.stem for p in path.parent.glob("*.yaml"))
         near = get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-        raise McalError(f"unknown {'profile' if folder == 'profiles' else 'experiment'} {name!r}; {hint}")
+        what = {"profiles": "profile", "runs": "sweep"}.get(folder, "experiment")
+        raise McalError(f"unknown {what} {name!r}; {hint}")
     return path
 
 

@@ -51,7 +51,19 @@ class Annotate(NamedTuple):
     plan: "Plan | None" = None
 
 
-Request = Label | Train | Annotate
+class Measure(NamedTuple):
+    """An experiment asks how a classifier does on ``pool``, by the truth, ranked by each M(.) of ``by``.
+
+    Nothing is bought. No algorithm that decides anything may ask this: the answer is only recorded.
+    """
+
+    pool: Indices
+    model: int
+    by: tuple[str, ...] = ("margin",)
+    plan: "Plan | None" = None
+
+
+Request = Label | Train | Annotate | Measure
 
 # ---------------------------------------------------------------------------------------------------------
 # Answers
@@ -83,7 +95,28 @@ class Fitted(NamedTuple):
         return np.searchsorted(self.wrong, trials(theta, self.n_test))
 
 
-Answer = Labelled | Fitted
+class Measured(NamedTuple):
+    """Answer to Measure: the ``n`` images of the pool in the order of each M(.), the least wanted first.
+
+    ``errors`` [MEASURES + 1] counts the classifier's mistakes among the first i / MEASURES of them; ``margins``
+    [MEASURES] are mean margins between one count and the next (nan where there is no image).
+    """
+
+    n: int
+    errors: dict[str, np.ndarray]
+    margins: dict[str, np.ndarray]
+
+    def eps(self, theta: np.ndarray | float) -> np.ndarray:
+        """Share of mistakes among the top fraction ``theta`` by L(.), between counts linear in the mistakes."""
+        at = np.asarray(theta, float)
+        wrong = np.interp(at * MEASURES, np.arange(MEASURES + 1), self.errors["margin"])
+        return wrong / np.maximum(at * self.n, 1e-9)
+
+
+MEASURES = 200
+"""Points at which a pool is measured."""
+
+Answer = Labelled | Fitted | Measured
 
 
 def trials(theta: np.ndarray | float, n: np.ndarray | int) -> np.ndarray:
@@ -326,7 +359,9 @@ class Job(Settings):
     n: Annotated[int, Field(ge=1)]
     architectures: tuple[str, ...] = ("resnet18",)
     config: Config = Config()
-    delta: Fraction | None = Field(None, description="fixed batch of naive active learning, fraction of |X|")
+    delta: Fraction | None = Field(None, description="fixed batch of active learning, fraction of |X|")
+    far: Fraction | None = Field(None, description="|B| at which a trajectory ends, fraction of |X|")
+    compare: tuple[str, ...] = Field((), description="M(.) by which a trajectory's last classifier ranks U")
 
 
 Algorithm = Generator[Request, Any, Outcome]

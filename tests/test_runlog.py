@@ -428,7 +428,7 @@ def test_answers_come_back_from_json_as_they_were(size, wrong, seconds, images):
         Labelled(np.array(sorted(wrong), np.int64), np.zeros(len(wrong), np.int32)),
     ):
         data = json.loads(json.dumps(runlog._answer_json(answer)))
-        assert same(runlog._answer_from_json(data), answer)
+        assert same(runlog.answer_from_json(data), answer)
 
 
 # ---------------------------------------------------------------------------------------------------------

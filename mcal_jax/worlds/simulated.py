@@ -13,6 +13,7 @@ from scipy.special import ndtr
 
 from mcal_jax import costs, planner
 from mcal_jax.types import (
+    MEASURES,
     Annotate,
     Answer,
     Config,
@@ -21,6 +22,8 @@ from mcal_jax.types import (
     Indices,
     Label,
     Labelled,
+    Measure,
+    Measured,
     Request,
     Settings,
     Train,
@@ -125,10 +128,20 @@ class SimulatedWorld:
                 chosen = np.sort(rng.choice(pool, n, replace=False))
                 p = chance(self._curve(job.architecture), rng.uniform(0, n / max(len(pool), 1), n), len(job.train))
                 return Labelled(chosen, (rng.random(n) < p).astype(np.int32))
+            case Measure(pool, model, by):
+                return self._measure(len(pool), self.trained[model], by)
 
     def restore(self, request: Request, number: int, answer: Answer) -> None:
         if isinstance(request, Train):
             self.trained[number] = request
+
+    def _measure(self, n: int, job: Train, by: tuple[str, ...]) -> Measured:
+        """What the curve says, without noise; a ranking by anything but the margin knows nothing."""
+        at = np.arange(MEASURES + 1) / MEASURES
+        share = self._curve(job.architecture).wrong_share(at, len(job.train))
+        errors = {name: np.round(n * (share if name == "margin" else at * share[-1])).astype(int) for name in by}
+        margins = {name: 1 - at[1:] if name == "margin" else np.full(MEASURES, 0.5) for name in by}
+        return Measured(n, errors, margins)
 
     def _curve(self, architecture: str) -> Curve:
         return self.curves[architecture] if isinstance(self.curves, dict) else self.curves

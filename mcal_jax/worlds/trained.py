@@ -10,7 +10,20 @@ from mcal_jax.acquisition import Scores
 from mcal_jax.annotators import Annotator
 from mcal_jax.data import Dataset
 from mcal_jax.train import Model, Trainer
-from mcal_jax.types import Annotate, Answer, Fitted, Indices, Label, Labelled, Request, Train
+from mcal_jax.types import (
+    MEASURES,
+    Annotate,
+    Answer,
+    Fitted,
+    Indices,
+    Label,
+    Labelled,
+    McalError,
+    Measure,
+    Measured,
+    Request,
+    Train,
+)
 
 
 class TrainedWorld:
@@ -57,16 +70,36 @@ class TrainedWorld:
                 chosen = np.sort(acquisition.rank_confident(scores)[:n])
                 return Labelled(pool[chosen], scores.label[chosen])
 
+            case Measure(pool, model, by):
+                return self._measure(pool, model, by, number)
+
     def restore(self, request: Request, number: int, answer: Answer) -> None:
         if isinstance(request, Train):
             self.jobs[number] = request
         elif isinstance(request, Label) and isinstance(answer, Labelled):
             self.known[answer.indices] = answer.labels
 
+    def _measure(self, pool: Indices, model: int, by: tuple[str, ...], number: int) -> Measured:
+        if self.truth is None:
+            raise McalError("a classifier can't be measured where the true labels are not known")
+        scores = self._score_pool(model, pool)
+        wrong = scores.label != self.truth[pool]
+        cuts = np.arange(MEASURES + 1) * len(pool) // MEASURES
+        errors, margins = {}, {}
+        for name in by:
+            order = self._order(pool, len(pool), name, model, number)[::-1]
+            errors[name] = np.concatenate([[0], np.cumsum(wrong[order])])[cuts]
+            summed = np.concatenate([[0], np.cumsum(scores.margin[order], dtype=float)])[cuts]
+            with np.errstate(invalid="ignore"):
+                margins[name] = np.diff(summed) / np.diff(cuts)
+        return Measured(len(pool), errors, margins)
+
     def _select(self, request: Label, number: int) -> Indices:
-        pool, n, by, model = request.pool, request.n, request.by, request.model
-        if n == len(pool):
-            return pool
+        pool, n = request.pool, request.n
+        return pool if n == len(pool) else np.sort(pool[self._order(pool, n, request.by, request.model, number)])
+
+    def _order(self, pool: Indices, n: int, by: str, model: int | None, number: int) -> np.ndarray:
+        """Positions of the ``n`` images of ``pool`` that M(.) = ``by`` wants most, best first."""
         needs = acquisition.check(by).needs
         inputs: dict = {"rng": np.random.default_rng([self.seed, number])}
         if model is not None and needs == "scores":
@@ -75,7 +108,7 @@ class TrainedWorld:
             trainer, trained = self._trainer(model), self._model(model)
             inputs["features"] = trainer.features(trained, pool)
             inputs["labelled_features"] = trainer.features(trained, self.jobs[model].train)
-        return np.sort(pool[acquisition.select(by, n, pool=len(pool), **inputs)])
+        return acquisition.select(by, n, pool=len(pool), **inputs)
 
     def _trainer(self, number: int) -> Trainer:
         name = self.jobs[number].architecture

@@ -1,0 +1,235 @@
+"""Recorded runs as numbers: read from their logs, and priced for any labelling service and training price.
+
+Nothing is replayed and no JAX is loaded. A trajectory (active learning in batches of delta) knows no price, so
+one training serves every service, epsilon and price of computing.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mcal_jax import baselines, costs, planner
+from mcal_jax.experiments import log_path
+from mcal_jax.paper import DATA_SETS
+from mcal_jax.runlog import RunLog, answer_from_json
+from mcal_jax.settings import Run
+from mcal_jax.sweeps import Planned, planned
+from mcal_jax.types import Config, Fitted, Ledger, McalError, Measured
+
+
+class Trajectory(NamedTuple):
+    """Active learning in batches of ``delta`` |X|: what T said of each classifier, and what U really holds.
+
+    ``measured`` is as long as ``fits``, but for a pool that was bought to the end.
+    """
+
+    data_set: str
+    run: Run
+    path: Path
+    n: int
+    config: Config
+    fits: tuple[Fitted, ...]
+    measured: tuple[Measured, ...]
+
+    @property
+    def architecture(self) -> str:
+        return self.run.architectures[0]
+
+    @property
+    def delta(self) -> float:
+        assert self.run.delta
+        return self.run.delta
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """|B| of each training."""
+        return np.array([fit.size for fit in self.fits])
+
+
+class Labelling(NamedTuple):
+    """A finished run of MCAL: sizes of the sets, dollars, and the error of the labels delivered."""
+
+    data_set: str
+    run: Run
+    path: Path
+    n: int
+    config: Config
+    fits: tuple[Fitted, ...]
+    T: int
+    B: int
+    S: int
+    R: int
+    theta: float
+    stop: str
+    architecture: str
+    ledger: Ledger
+    true_error: float | None
+
+
+class Priced(NamedTuple):
+    """What active learning costs by a price. ``true_error`` is that of all labels delivered, ``met`` whether the
+    classifier was let label all the rest; where it never was, it labels as much as it may at the last |B|."""
+
+    delta: float
+    B: int
+    S: int
+    labels: float
+    training: float
+    savings: float
+    true_error: float
+    met: bool
+
+    @property
+    def dollars(self) -> float:
+        return self.labels + self.training
+
+
+def missing(runs: Iterable[Planned], profile: str) -> list[Planned]:
+    """The runs whose logs are not there, or not finished."""
+    from mcal_jax.sweeps import finished
+
+    return [one for one in runs if not finished(one.run, profile)]
+
+
+def trajectories(profile: str, sweep: str = "trajectories", **wanted: Any) -> list[Trajectory]:
+    """The trajectories of a sweep that match (see ``Planned.matches``), in the order of its file.
+
+    Raises McalError for a run that is not there.
+    """
+    found = []
+    for one, log in _logs(sweep, profile, wanted):
+        answers = [answer_from_json(entry.answer) for entry in log.entries]
+        fits = tuple(a for a in answers if isinstance(a, Fitted))
+        measured = tuple(a for a in answers if isinstance(a, Measured))
+        found.append(Trajectory(one.data_set, one.run, log.path, log.job.n, log.job.config, fits, measured))
+    return found
+
+
+def labellings(profile: str, sweep: str = "mcal", **wanted: Any) -> list[Labelling]:
+    """The MCAL runs of a sweep that match, in the order of its file. Raises McalError for one that is not there."""
+    found = []
+    for one, log in _logs(sweep, profile, wanted):
+        assert log.end
+        answers = (answer_from_json(entry.answer) for entry in log.entries if entry.request["kind"] == "train")
+        fits = tuple(a for a in answers if isinstance(a, Fitted))
+        end = log.end
+        dollars = {key: value for key, value in end["dollars"].items() if key != "total"}
+        sets = {key: end[key] for key in ("T", "B", "S", "R", "theta", "stop", "architecture", "true_error")}
+        base = one.data_set, one.run, log.path, log.job.n, log.job.config, fits
+        found.append(Labelling(*base, **sets, ledger=Ledger(**dollars)))
+    return found
+
+
+def _logs(sweep: str, profile: str, wanted: dict[str, Any]) -> Iterable[tuple[Planned, RunLog]]:
+    runs = planned(sweep, profile, **wanted)
+    if not runs:
+        raise McalError(f"sweep {sweep} has no run at profile {profile} with {wanted}")
+    for one in runs:
+        path = log_path(one.run, profile)
+        log = RunLog.read(path) if path.exists() else None
+        if log is None or log.end is None:
+            state = "missing" if log is None else "not finished"
+            raise McalError(f"run {path.name} is {state}; make it with: mcal sweep {sweep} --profile {profile}")
+        yield one, log
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Prices
+
+
+def priced(trajectory: Trajectory, *, best_stop: bool = False, **changes: Any) -> Priced:
+    """What active learning along a trajectory costs with ``changes`` to its Config (label_price, epsilon, ...).
+
+    It goes on until the classifier may label all the rest within epsilon, as its mistakes on T say, taken at
+    their word. ``best_stop`` is stronger: it stops where that is cheapest, known in hindsight, and the machine
+    labels the largest theta that is allowed.
+    """
+    config = trajectory.config.model_copy(update=changes)
+    options = [stopped(trajectory, i, config) for i in range(len(trajectory.measured))]
+    if best_stop:
+        return min(options, key=lambda option: option.dollars)
+    return next((option for option in options if option.met), options[-1])
+
+
+def stopped(trajectory: Trajectory, i: int, config: Config) -> Priced:
+    """The bill if active learning stops after its training number ``i``."""
+    n, fit, measured = trajectory.n, trajectory.fits[i], trajectory.measured[i]
+    tests, rest = fit.n_test, measured.n
+    met = baselines.may_label_all(n, rest, fit, config)
+    thetas = planner.FINE_THETAS
+    eps = planner.eps_on_test(fit, thetas)
+    allowed = planner.constrained_error(n, rest, thetas, eps, tests, config.model_copy(update={"safety": 0.0}))
+    theta = 1.0 if met else max((float(t) for t in thetas[allowed < config.epsilon]), default=0.0)
+    S = int(planner.machine_images(n, rest, np.array(theta), config))
+    spent = sum(costs.training_dollars(f, trajectory.architecture, config) for f in trajectory.fits[: i + 1])
+    bill = costs.ledger(n, tests, fit.size, rest - S, spent, config)
+    error = float(measured.eps(S / rest)) * S / n if S else 0.0
+    people = bill.test + bill.train + bill.residual
+    return Priced(trajectory.delta, fit.size, S, people, spent, bill.savings, error, met)
+
+
+def oracle(trajectories: Sequence[Trajectory], **changes: Any) -> Priced:
+    """The cheapest of several deltas, known in hindsight and billed alone (Table 2)."""
+    return min((priced(t, **changes) for t in trajectories), key=lambda bill: bill.dollars)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Groups and seeds
+
+
+class Spread(NamedTuple):
+    """A quantity over seeds: mean, least and greatest, and how many."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+
+def spread(values: Iterable[float]) -> Spread:
+    listed = list(values)
+    return Spread(float(np.mean(listed)), float(min(listed)), float(max(listed)), len(listed))
+
+
+def grouped(records: Iterable[Any], *keys: str | Callable[[Any], Any]) -> dict[Any, list[Any]]:
+    """Records by one or several attributes (of the record or of its run), in order of appearance."""
+    groups: dict[Any, list[Any]] = defaultdict(list)
+    for record in records:
+        group = tuple(
+            key(record) if callable(key) else getattr(record, key) if hasattr(record, key) else getattr(record.run, key)
+            for key in keys
+        )
+        groups[group if len(group) > 1 else group[0]].append(record)
+    return dict(groups)
+
+
+def scale(records: Sequence[Trajectory | Labelling], profile: str) -> str:
+    """What a figure must say of its runs: profile, images, width, recipe and seeds, in a line."""
+    parts = []
+    for data_set, group in grouped(records, "data_set").items():
+        images = {picture(one.run) for one in group}
+        own = {f"width {one.run.width}, recipe {one.run.recipe}" for one in group}
+        name = DATA_SETS.get(data_set, data_set)
+        parts.append(f"{name}: {' and '.join(sorted(images))}, {' or '.join(sorted(own))}")
+    seeds = sorted({one.run.seed for one in records})
+    return f"profile {profile}, {_seeds(seeds)}; {'; '.join(parts)}"
+
+
+def picture(run: Run) -> str:
+    """The images of a run in words."""
+    sides = {"fashion_mnist": 28, "fashion_mnist_10k": 28, "cifar10": 32, "cifar100": 32}
+    side = sides.get(run.data.name)
+    shown = f"{side // (run.data.downsample or 1)}x{side // (run.data.downsample or 1)}" if side else ""
+    names = {**DATA_SETS, "fashion_mnist_10k": "10,000 Fashion-MNIST"}
+    return f"{names.get(run.data.name, run.data.name)} images {shown}".strip()
+
+
+def _seeds(seeds: list[int]) -> str:
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    if seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"seeds {seeds[0]} to {seeds[-1]}"
+    return f"seeds {', '.join(map(str, seeds))}"

@@ -1,0 +1,164 @@
+"""The expensive runs: every combination of a sweep's settings, several at once, each made once and for all.
+
+A sweep is a YAML file in experiments/runs/. Its runs are found by the hash of their description, resumed from
+their logs, or made; what is finished costs nothing to ask for again.
+"""
+
+import itertools
+import multiprocessing
+import os
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mcal_jax import costs
+from mcal_jax.experiments import execute, log_path
+from mcal_jax.report import Tell
+from mcal_jax.runlog import RunLog
+from mcal_jax.settings import Run, Settings, describe, home, load_settings, named
+from mcal_jax.types import McalError
+
+
+class Sweep(Settings):
+    """Runs over grids of settings. A list in a grid varies, the first key slowest; anything else is fixed."""
+
+    title: str
+    run: dict[str, Any] = {}
+    grids: dict[str, list[dict[str, Any]]]
+
+
+def sweeps() -> list[str]:
+    """The names of all sweeps."""
+    return sorted(path.stem for path in (home() / "experiments" / "runs").glob("*.yaml"))
+
+
+class Planned(NamedTuple):
+    """A run of a sweep, and the data set it is for; a profile may take other images in its place."""
+
+    data_set: str
+    run: Run
+
+    def matches(self, **wanted: Any) -> bool:
+        """Whether the run has these settings: data_set, architecture, or fields of Run or Config. A list allows
+        each of its values."""
+        run, config = self.run, self.run.resolve(channels=1)
+        own = {"data_set": self.data_set, "architecture": run.architectures[0]}
+        for key, value in wanted.items():
+            has = own.get(key, getattr(run, key, getattr(config, key, None)))
+            if has not in (value if isinstance(value, list) else [value]):
+                return False
+        return True
+
+
+def planned(name: str, profile: str, **wanted: Any) -> list[Planned]:
+    """Every run of a sweep at a profile, in order, or those that match. Raises McalError naming the file and the
+    key."""
+    path = named("runs", name)
+    sweep = load_settings(path, Sweep)
+    if profile not in sweep.grids:
+        raise McalError(f"sweep {name} has no runs for profile {profile}, only for {', '.join(sweep.grids)}")
+    found: dict[str, Planned] = {}
+    for grid in sweep.grids[profile]:
+        settings = {**sweep.run, **grid}
+        if "data_set" not in settings:
+            raise McalError(f"{path}: grids.{profile}: a grid needs its data_set")
+        choices = [value if isinstance(value, list) else [value] for value in settings.values()]
+        for chosen in itertools.product(*choices):
+            given = dict(zip(settings, chosen, strict=True))
+            if "architecture" in given:
+                given["architectures"] = [given.pop("architecture")]
+            data_set = given.pop("data_set")
+            try:
+                run = describe(data_set, profile=profile, stand_in=True, **given)
+            except McalError as error:
+                raise McalError(f"{path}: {error}") from None
+            found.setdefault(run.id, Planned(data_set, run))
+    return [one for one in found.values() if one.matches(**wanted)]
+
+
+class Progress(NamedTuple):
+    """How a run of a sweep went; ``left`` are the seconds still to come, by what the finished ones took."""
+
+    run: Run
+    path: Path
+    done: int
+    of: int
+    seconds: float
+    left: float
+    error: str = ""
+
+
+def finished(run: Run, profile: str) -> bool:
+    """Whether the log of a run is there, whole. Raises McalError for a damaged one."""
+    path = log_path(run, profile)
+    return path.exists() and RunLog.read(path).end is not None
+
+
+def make(runs: Iterable[Run], profile: str, *, jobs: int | None = None, tell: Tell = print) -> Iterator[Progress]:
+    """Make the runs that are not there yet, ``jobs`` at once (default: one a core, one on an accelerator).
+
+    A run that fails is told and the others go on; Ctrl-C or a kill loses at most the training in progress.
+    """
+    todo = [run for run in runs if not finished(run, profile)]
+    if not todo:
+        return
+    context = multiprocessing.get_context("spawn")  # JAX does not survive a fork
+    cores: Any = context.Queue()
+    count = jobs or _default_jobs()
+    for core in range(count):
+        cores.put(core if not jobs or jobs > 1 else None)
+    weights = {run.id: work(run) for run in todo}
+    began, worked = time.perf_counter(), 0.0
+    with ProcessPoolExecutor(min(count, len(todo)), mp_context=context, initializer=_pin, initargs=(cores,)) as pool:
+        futures: dict[Future, Run] = {
+            pool.submit(_work, run.model_dump(mode="json", exclude_unset=True), profile): run for run in todo
+        }
+        try:
+            for done, future in enumerate(as_completed(futures), 1):
+                run = futures[future]
+                seconds, lines, error = future.result()
+                worked += weights[run.id]
+                for line in lines:
+                    tell(line)
+                elapsed = time.perf_counter() - began
+                left = elapsed * (sum(weights.values()) / worked - 1)
+                yield Progress(run, log_path(run, profile), done, len(todo), seconds, left, error)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def work(run: Run) -> float:
+    """A rough measure of what a run takes, for the estimate of the time left: the paper's training prices, which
+    are proportional to time, times the images that the labels of all steps sum to."""
+    price = max(costs.PAPER_PRICES["grey"].get(name, 1e-5) for name in run.architectures)
+    far, delta = run.far or 0.3, run.delta or 0.05
+    return price * run.width**2 * far ** (5 / 3) / delta
+
+
+def _default_jobs() -> int:
+    import jax
+
+    return (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+
+
+def _pin(cores: Any) -> None:
+    """Give the worker a core of its own: two nets on a core each train faster than one after the other on both."""
+    core = cores.get()
+    if core is not None and hasattr(os, "sched_setaffinity"):
+        allowed = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {allowed[core % len(allowed)]})
+
+
+def _work(given: dict[str, Any], profile: str) -> tuple[float, list[str], str]:
+    """Make one run in a worker: seconds, what it told, and the error that stopped it."""
+    began = time.perf_counter()
+    told: list[str] = []
+    error = ""
+    try:
+        execute(Run.model_validate(given), profile=profile, tell=told.append)
+    except McalError as mistake:
+        error = str(mistake)
+    return time.perf_counter() - began, told[-1:], error
