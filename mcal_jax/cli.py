@@ -58,7 +58,7 @@ def run(
     - mcal run --budget 60
     - mcal run my_run.yaml --log my_run.jsonl
     """
-    from mcal_jax import experiments, settings
+    from mcal_jax import runs, settings
 
     changes: dict[str, Any] = dict(
         service=_price(service), architectures=architectures.split(",") if architectures else None, epsilon=epsilon,
@@ -67,7 +67,7 @@ def run(
     described = settings.from_file(config, data, **changes) if config else settings.describe(
         data or "fashion_mnist_10k", profile=profile, **changes
     )  # fmt: skip
-    result = experiments.execute(described, log, profile=profile, data_dir=data_dir, tell=_tell)
+    result = runs.execute(described, log, profile=profile, data_dir=data_dir, tell=_tell)
     _show(result, labels)
 
 
@@ -79,9 +79,9 @@ def resume(
     data_dir: Annotated[Path | None, Parameter(help="TFDS's folder")] = None,
 ) -> None:
     """Go on with an interrupted run from its log; no label is bought and no net is priced twice."""
-    from mcal_jax import experiments
+    from mcal_jax import runs
 
-    _show(experiments.resume(log, data_dir=data_dir, tell=_tell), labels)
+    _show(runs.resume(log, data_dir=data_dir, tell=_tell), labels)
 
 
 @app.command
@@ -113,42 +113,92 @@ def data_prepare(name: str, *, data_dir: Annotated[Path | None, Parameter(help="
 
 
 @app.command
+def sweep(
+    *names: str,
+    profile: Annotated[str, Parameter(help="smoke, laptop or paper")] = "smoke",
+    jobs: Annotated[int | None, Parameter(help="runs at once; default: one a core, one on an accelerator")] = None,
+    dry: Annotated[bool, Parameter(help="only say which runs are there and which are not")] = False,
+) -> None:
+    """Make the runs of experiments/runs/*.yaml, all of them or those of the sweeps named, several at once.
+
+    Each is found by the hash of its description, resumed or made, so the command can be stopped and given again.
+    The first seed of everything comes first.
+
+    For example: mcal sweep trajectories --profile laptop
+    """
+    from mcal_jax import sweeps
+
+    at_least_one("jobs", jobs)
+    chosen = names or sweeps.sweeps()
+    found = {one.run.id: one for name in chosen for one in sweeps.planned(name, profile)}
+    if dry:
+        for one in found.values():
+            _tell(f"{'there' if sweeps.finished(one.run, profile) else 'to make':8} {sweeps.described(one.run)}")
+    elif failed := _make(sorted(found.values(), key=lambda one: one.run.seed), profile, jobs):
+        raise SystemExit(f"mcal: {failed} runs failed")
+
+
+@app.command
 def reproduce(
     *names: str,
     profile: Annotated[str, Parameter(help="smoke, laptop or paper")] = "smoke",
-    jobs: Annotated[int | None, Parameter(help="notebooks at once; default: half the cores")] = None,
+    jobs: Annotated[int | None, Parameter(help="notebooks, and runs, at once; default: by the cores")] = None,
     again: Annotated[bool, Parameter(help="make also what is up to date")] = False,
+    recorded: Annotated[bool, Parameter(help="train nothing: only what recorded runs show")] = False,
+    rerun: Annotated[bool, Parameter(help="forget the recorded runs that are needed, and train them again")] = False,
 ) -> None:
-    """Execute the notebooks with the parameters of experiments/*.yaml, all of them or those named.
+    """Redraw figures and tables: execute the notebooks with the parameters of experiments/*.yaml, all or some.
 
-    What is up to date is left alone: results know the code, notebook, parameters and profile they came from.
+    Runs that they need and that are not recorded are trained first. What is up to date is left alone: results
+    know the code, notebook, parameters, profile and runs they came from.
 
-    For example: mcal reproduce mcal_run --profile smoke
+    For example: mcal reproduce fig08 tab01 --profile laptop
     """
     from concurrent.futures import ProcessPoolExecutor
 
-    from mcal_jax import experiments
+    from mcal_jax import experiments, sweeps
 
+    at_least_one("jobs", jobs)
+    if recorded and rerun:
+        raise McalError("recorded and rerun: one trains nothing, the other trains all again; choose")
     chosen = names or experiments.experiments(profile)
-    if jobs is not None and jobs < 1:
-        raise McalError(f"jobs: at least 1, got {jobs}")
+    needed = experiments.needed(chosen, profile)
+    _tell(f"{len(chosen)} experiments at profile {profile}: {', '.join(chosen)}")
+    if rerun:
+        sweeps.forget([one.run for one in needed], profile)
+    if not recorded:
+        _make(needed, profile, jobs)
     done: list[experiments.Made] = []
     executor = ProcessPoolExecutor(jobs) if jobs else None
-    _tell(f"{len(chosen)} experiments at profile {profile}: {', '.join(chosen)}")
-    for made in experiments.reproduce(chosen, profile, again=again, executor=executor):
+    for made in experiments.reproduce(chosen, profile, again=again or rerun, executor=executor):
         _tell(f"{made.name:24} {made.state:10} {made.seconds:6.0f} s  {made.message or made.folder}")
         done.append(made)
-    tables = {made.name: made.folder / "summary.txt" for made in done if made.state != "failed"}
-    for name, table in sorted(tables.items(), key=lambda item: item[1].exists()):
-        _tell(f"\n{name}, pictures:")
-        for picture in sorted(table.parent.glob("*.png")):
-            _tell(f"  {picture}")
-        if table.exists():
-            _tell(f"\n{table.read_text()}")
+    for made in sorted(done):
+        summary = made.folder / "summary.txt"
+        if made.state != "failed" and summary.exists() and (names or summary.stat().st_size < 1000):
+            _tell(f"\n{made.name}, pictures in {made.folder}:\n\n{summary.read_text()}")
     failed = [made.name for made in done if made.state == "failed"]
     if failed:
         print(f"mcal: failed: {', '.join(failed)}", file=sys.stderr)
         raise SystemExit(1)
+
+
+def _make(needed, profile: str, jobs: int | None) -> int:
+    """Make the runs that are not there, telling how it goes; how many failed."""
+    from mcal_jax import sweeps
+
+    failed = 0
+    for p in sweeps.make([one.run for one in needed], profile, jobs=jobs):
+        failed += bool(p.error)
+        rest = f"about {p.left / 60:.0f} min left" if p.done < p.of else "the last one"
+        state = f"failed: {p.error}" if p.error else f"{p.seconds:.0f} s, {rest}"
+        _tell(f"run {p.done}/{p.of}  {sweeps.described(p.run)}  {state}")
+    return failed
+
+
+def at_least_one(name: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise McalError(f"{name}: at least 1, got {value}")
 
 
 def main() -> None:

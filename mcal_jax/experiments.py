@@ -1,184 +1,23 @@
-"""Runs and experiments: found by the hash of their description, resumed, or made; never made twice."""
+"""Experiments: notebooks executed with parameters, after the runs they need; what is up to date is left alone."""
 
 import hashlib
 import json
 import os
-import platform
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from difflib import get_close_matches
-from functools import cached_property, lru_cache
-from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from mcal_jax import data
-from mcal_jax.report import Reporter, Tell, summary, write_atomically, write_labels
-from mcal_jax.runlog import Finished, Replayed, RunLog, algorithm, drive, flat, replay
-from mcal_jax.settings import (
-    PACKAGE,
-    DataSettings,
-    Experiment,
-    Run,
-    check,
-    digest,
-    home,
-    load_settings,
-    named,
-    results,
-)
-from mcal_jax.types import Job, McalError, Outcome
-
-# ---------------------------------------------------------------------------------------------------------
-# Runs
-
-
-class Result:
-    """A run and its log. ``finished`` and ``outcome`` raise McalError while the run is not finished."""
-
-    def __init__(self, run: Run, path: Path, replayed: Replayed):
-        self.run, self.path, self.replayed = run, path, replayed
-
-    @property
-    def job(self) -> Job:
-        return self.replayed.log.job
-
-    @property
-    def outcome(self) -> Outcome:
-        return self.replayed.outcome
-
-    @property
-    def finished(self) -> Finished:
-        assert self.outcome
-        assert self.replayed.finished
-        return self.replayed.finished
-
-    @cached_property
-    def dataset(self) -> data.Dataset:
-        return load_data(self.run)
-
-    def summary(self) -> str:
-        """The end of the run as a table."""
-        return summary(self.finished, self.job.config)
-
-    def write_labels(self, path: Path) -> None:
-        """The labels delivered, as CSV. Raises McalError."""
-        write_labels(self.finished, self.dataset.classes, path)
-
-
-def load_data(run: Run, data_dir: str | Path | None = None) -> data.Dataset:
-    return _load(run.data, data_dir)
-
-
-@lru_cache(2)  # a sweep asks for the same images again and again, and decoding them takes seconds
-def _load(d: DataSettings, data_dir: str | Path | None) -> data.Dataset:
-    return data.load(d.name, data_dir=data_dir, first=d.first, per_class=d.per_class, downsample=d.downsample)
-
-
-def log_path(run: Run, profile: str) -> Path:
-    """Where a run of this description is kept: results/runs/<profile>/<data set>-<id>.jsonl."""
-    return results() / "runs" / profile / f"{Path(run.data.name).stem}-{run.id}.jsonl"
-
-
-def execute(
-    run: Run,
-    path: str | Path | None = None,
-    *,
-    profile: str = "smoke",
-    data_dir: str | Path | None = None,
-    tell: Tell = print,
-) -> Result:
-    """The finished run: found by its hash, resumed, or made, with one line told for each decision.
-
-    ``path``: its log, by default ``log_path``. Raises McalError, above all if ``path`` is of another run.
-    """
-    path = Path(path) if path else log_path(run, profile)
-    if path.exists():
-        log = RunLog.read(path)
-        _same_run(run, log)
-        if log.end is not None:
-            return Result(run, path, replay(path))
-    dataset = load_data(run, data_dir)
-    job = Job(
-        algorithm=run.algorithm,
-        n=len(dataset.images),
-        architectures=run.architectures,
-        config=run.resolve(dataset.images.shape[3]),
-        delta=run.delta,
-        far=run.far,
-        compare=run.compare,
-    )
-    algorithm(job).send(None)  # complains of an impossible job before anything is written
-    world = _world(run, dataset)
-    if path.exists():
-        log = RunLog.resume(path)
-    else:
-        log = RunLog.create(path, job, run.model_dump(mode="json"), {**_provenance(), "device": _device()})
-    try:
-        drive(job, world, log, Reporter(tell, job))
-    finally:
-        log.close()
-    return Result(run, path, replay(path))
-
-
-def resume(path: str | Path, *, data_dir: str | Path | None = None, tell: Tell = print) -> Result:
-    """Go on with the run of a log. Raises McalError if the log does not say which run it is."""
-    run = _described(RunLog.read(path))
-    return execute(run, path, data_dir=data_dir, tell=tell)
-
-
-def _described(log: RunLog) -> Run:
-    """The run that a log says it is of. Raises McalError."""
-    try:
-        return check(Run, log.run)
-    except McalError as error:
-        raise McalError(f"{log.path}: {error}") from None
-
-
-def _same_run(run: Run, log: RunLog) -> None:
-    there, here = flat(_described(log).canonical()), flat(run.canonical())
-    for key in {**here, **there}:
-        if here.get(key) != there.get(key):
-            raise McalError(
-                f"{log.path} is the log of another run: {key} is {there.get(key)!r} there, {here.get(key)!r} here"
-            )
-
-
-def _world(run: Run, dataset: data.Dataset):
-    from mcal_jax.annotators.ground_truth import GroundTruth
-
-    annotator = GroundTruth(dataset)  # complains of missing labels before JAX is loaded
-    from mcal_jax.train import enable_compilation_cache
-    from mcal_jax.worlds.trained import TrainedWorld
-
-    enable_compilation_cache()
-    bar = _TrainingBar() if sys.stderr.isatty() else None
-    return TrainedWorld(dataset, annotator, width=run.width, recipe=run.recipe, seed=run.seed, on_progress=bar)
-
-
-class _TrainingBar:
-    """A bar in a terminal; executed notebooks get the lines of the Reporter alone, where bars freeze."""
-
-    def __init__(self) -> None:
-        self.bar: Any = None
-
-    def __call__(self, done: int, steps: int) -> None:
-        from tqdm import tqdm
-
-        if self.bar is None:
-            self.bar = tqdm(total=steps, unit="step", leave=False, desc="training")
-        self.bar.update(done - self.bar.n)
-        if done >= steps:
-            self.bar.close()
-            self.bar = None
-
-
-# ---------------------------------------------------------------------------------------------------------
-# Experiments: notebooks executed with parameters
+from mcal_jax import sweeps
+from mcal_jax.report import write_atomically
+from mcal_jax.runs import log_path, provenance
+from mcal_jax.settings import PACKAGE, Experiment, digest, home, load_settings, named, results
+from mcal_jax.sweeps import Planned
+from mcal_jax.types import McalError
 
 
 class Made(NamedTuple):
@@ -197,19 +36,22 @@ def experiments(profile: str) -> list[str]:
     return [path.stem for path in paths if profile in load_settings(path, Experiment).profiles]
 
 
+def needed(names: Iterable[str], profile: str) -> list[Planned]:
+    """The runs that experiments need, each once, the first seeds first: an interrupted night has whole figures."""
+    found = {one.run.id: one for name in names for one in _runs(_load(name, profile), profile)}
+    return sorted(found.values(), key=lambda one: one.run.seed)
+
+
 def reproduce(
     names: Iterable[str], profile: str, *, again: bool = False, executor: Executor | None = None
 ) -> Iterator[Made]:
     """Make experiments, several at once; what is up to date is left alone unless ``again``.
 
     Results go to results/<profile>/<name>/: the executed notebook, pictures, tables, provenance.json. One that
-    fails leaves its folder as it was, and the others go on.
+    fails, be it for want of a run (``needed``), leaves its folder as it was, and the others go on.
     """
-    chosen = [(name, load_settings(named(".", name), Experiment)) for name in names]
-    named("profiles", profile)
-    for name, experiment in chosen:
-        if profile not in experiment.profiles:
-            raise McalError(f"{name} is for profile {' or '.join(experiment.profiles)}, not {profile}")
+    chosen = [(name, _load(name, profile)) for name in names]
+    for _, experiment in chosen:
         _check_parameters(experiment)
     own = executor or ProcessPoolExecutor(max(1, (os.cpu_count() or 2) // 2))
     try:
@@ -219,6 +61,18 @@ def reproduce(
     finally:
         if executor is None:
             own.shutdown(cancel_futures=True)
+
+
+def _load(name: str, profile: str) -> Experiment:
+    experiment = load_settings(named(".", name), Experiment)
+    named("profiles", profile)
+    if profile not in experiment.profiles:
+        raise McalError(f"{name} is for profile {' or '.join(experiment.profiles)}, not {profile}")
+    return experiment
+
+
+def _runs(experiment: Experiment, profile: str) -> list[Planned]:
+    return [one for sweep, wanted in experiment.runs.items() for one in sweeps.planned(sweep, profile, **wanted)]
 
 
 def _notebook(experiment: Experiment) -> Path:
@@ -264,8 +118,10 @@ def _make(name: str, experiment: Experiment, profile: str, again: bool) -> Made:
         )
         seconds = time.perf_counter() - began
         files = sorted(p.name for p in work.iterdir() if p.suffix != ".ipynb")  # it names paths of this machine
-        provenance = {**_provenance(), **state, "title": experiment.title, "profile": profile, "files": files}
-        text = json.dumps({**provenance, "seconds": round(seconds, 1)}, indent=1)
+        made = {**provenance(), **state, "title": experiment.title, "profile": profile, "files": files}
+        made["command"] = f"mcal reproduce {name} --profile {profile}"
+        made["runs"] = [one.run.id for one in _runs(experiment, profile)]
+        text = json.dumps({**made, "seconds": round(seconds, 1)}, indent=1)
         write_atomically(work / "provenance.json", text + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(work, folder)
@@ -282,10 +138,12 @@ def _make(name: str, experiment: Experiment, profile: str, again: bool) -> Made:
 def _state(experiment: Experiment, profile: str) -> dict[str, str]:
     """Hashes of all that a result depends on."""
     code = sorted(PACKAGE.glob("**/*.py"))
+    logs = sorted(log_path(one.run, profile) for one in _runs(experiment, profile))
     return {
         "experiment": digest(experiment.model_dump(mode="json")),
         "notebook_sha256": hashlib.sha256(_notebook(experiment).read_bytes()).hexdigest(),
         "profile_sha256": hashlib.sha256(named("profiles", profile).read_bytes()).hexdigest(),
+        "runs_sha256": hashlib.sha256(b"".join(p.read_bytes() for p in logs if p.exists())).hexdigest(),
         "package_sha256": hashlib.sha256(b"".join(p.read_bytes() for p in code)).hexdigest(),
     }
 
@@ -296,22 +154,3 @@ def _up_to_date(folder: Path, state: dict[str, str]) -> bool:
     except (OSError, ValueError):
         return False
     return all(made.get(k) == v for k, v in state.items()) and all((folder / f).exists() for f in made["files"])
-
-
-def _device() -> str:
-    """What JAX trains on here."""
-    import jax
-
-    return f"{jax.default_backend()}: {jax.devices()[0].device_kind}"
-
-
-def _provenance() -> dict[str, Any]:
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=home(), capture_output=True, text=True, check=False
-    )
-    packages = ("mcal-jax", "jax", "flax", "optax", "numpy", "lmfit")
-    return {
-        "commit": commit.stdout.strip(),
-        "versions": {"python": platform.python_version()} | {p: metadata.version(p) for p in packages},
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-    }

@@ -76,13 +76,17 @@ def table(columns: Mapping[str, Sequence[Any]]) -> str:
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
 
 
-def save(figure: Figure, folder: str | Path, name: str, data: Mapping[str, Sequence[Any]]) -> list[Path]:
-    """Write the figure as ``name``.svg and .png and the ``data`` behind it, columns of equal length, as .csv.
+def save(
+    figure: Figure, folder: str | Path, name: str, data: Mapping[str, Sequence[Any]], table: str | None = None
+) -> list[Path]:
+    """Write the figure as ``name``.svg and .png and the ``data`` behind it, columns of equal length, as .csv under
+    the same name or that of ``table``.
 
     All three appear under their names, or none does. Raises McalError where the folder can't be written.
     """
     folder = Path(folder)
-    targets = {ending: folder / f"{name}.{ending}" for ending in ("svg", "png", "csv")}
+    targets = {ending: folder / f"{name}.{ending}" for ending in ("svg", "png")}
+    targets["csv"] = folder / f"{table or name}.csv"
     drafts = {ending: folder / f".{os.getpid()}.{name}.{ending}" for ending in targets}
     try:
         folder.mkdir(parents=True, exist_ok=True)

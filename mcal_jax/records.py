@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mcal_jax import baselines, costs, planner
-from mcal_jax.experiments import log_path
 from mcal_jax.paper import DATA_SETS
 from mcal_jax.runlog import RunLog, answer_from_json
+from mcal_jax.runs import log_path
 from mcal_jax.settings import Run
 from mcal_jax.sweeps import Planned, planned
 from mcal_jax.types import Config, Fitted, Ledger, McalError, Measured

@@ -99,6 +99,7 @@ class Experiment(Settings):
     title: str
     notebook: str
     parameters: dict[str, Any] = {}
+    runs: dict[str, dict[str, Any]] = Field({}, description="sweeps it needs, and which of their runs")
     profiles: tuple[str, ...] = Field(("smoke", "laptop", "paper"), description="the scales it makes sense at")
 
 

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mcal_jax import costs
-from mcal_jax.experiments import execute, log_path
-from mcal_jax.report import Tell
 from mcal_jax.runlog import RunLog
+from mcal_jax.runs import execute, log_path
 from mcal_jax.settings import Run, Settings, describe, home, load_settings, named
 from mcal_jax.types import McalError
 
@@ -96,10 +95,27 @@ def finished(run: Run, profile: str) -> bool:
     return path.exists() and RunLog.read(path).end is not None
 
 
-def make(runs: Iterable[Run], profile: str, *, jobs: int | None = None, tell: Tell = print) -> Iterator[Progress]:
+def forget(runs: Iterable[Run], profile: str) -> None:
+    """Delete the logs of runs, so that they are made again."""
+    for run in runs:
+        log_path(run, profile).unlink(missing_ok=True)
+
+
+def described(run: Run) -> str:
+    """A run in a few words."""
+    words = [run.data.name, *(f"{k} {v}" for k, v in run.data.model_dump(exclude_none=True, exclude={"name"}).items())]
+    words += [run.algorithm, "+".join(run.architectures), str(run.service) if run.algorithm == "mcal" else ""]
+    words += [f"delta {run.delta:.3g}" if run.delta else "", *(f"{k} {v}" for k, v in run.config.items())]
+    return " ".join(word for word in [*words, f"seed {run.seed}"] if word)
+
+
+def make(
+    runs: Iterable[Run], profile: str, *, jobs: int | None = None, data_dir: Path | None = None
+) -> Iterator[Progress]:
     """Make the runs that are not there yet, ``jobs`` at once (default: one a core, one on an accelerator).
 
-    A run that fails is told and the others go on; Ctrl-C or a kill loses at most the training in progress.
+    A run that fails is told in its ``error`` and the others go on; Ctrl-C or a kill loses at most the training in
+    progress.
     """
     todo = [run for run in runs if not finished(run, profile)]
     if not todo:
@@ -113,15 +129,13 @@ def make(runs: Iterable[Run], profile: str, *, jobs: int | None = None, tell: Te
     began, worked = time.perf_counter(), 0.0
     with ProcessPoolExecutor(min(count, len(todo)), mp_context=context, initializer=_pin, initargs=(cores,)) as pool:
         futures: dict[Future, Run] = {
-            pool.submit(_work, run.model_dump(mode="json", exclude_unset=True), profile): run for run in todo
+            pool.submit(_work, run.model_dump(mode="json", exclude_unset=True), profile, data_dir): run for run in todo
         }
         try:
             for done, future in enumerate(as_completed(futures), 1):
                 run = futures[future]
-                seconds, lines, error = future.result()
+                seconds, error = future.result()
                 worked += weights[run.id]
-                for line in lines:
-                    tell(line)
                 elapsed = time.perf_counter() - began
                 left = elapsed * (sum(weights.values()) / worked - 1)
                 yield Progress(run, log_path(run, profile), done, len(todo), seconds, left, error)
@@ -152,13 +166,12 @@ def _pin(cores: Any) -> None:
         os.sched_setaffinity(0, {allowed[core % len(allowed)]})
 
 
-def _work(given: dict[str, Any], profile: str) -> tuple[float, list[str], str]:
-    """Make one run in a worker: seconds, what it told, and the error that stopped it."""
+def _work(given: dict[str, Any], profile: str, data_dir: Path | None) -> tuple[float, str]:
+    """Make one run in a worker: seconds, and the error that stopped it."""
     began = time.perf_counter()
-    told: list[str] = []
     error = ""
     try:
-        execute(Run.model_validate(given), profile=profile, tell=told.append)
+        execute(Run.model_validate(given), profile=profile, data_dir=data_dir, tell=lambda line: None)
     except McalError as mistake:
         error = str(mistake)
-    return time.perf_counter() - began, told[-1:], error
+    return time.perf_counter() - began, error

@@ -9,7 +9,7 @@ import papermill
 import pytest
 from conftest import HOPELESS, MIDDLING
 
-from mcal_jax import experiments, runlog, settings
+from mcal_jax import runlog, runs, settings
 from mcal_jax.data import Dataset
 from mcal_jax.runlog import RunLog, drive, replay
 from mcal_jax.types import Job
@@ -87,11 +87,11 @@ def test_mcal_run_tells_every_kind_of_run(kind, tmp_path, monkeypatch):
         log.close()
         replayed = replay(log.path)
         assert isinstance(replayed.finished, runlog.Finished)
-        result = experiments.Result(run, log.path, replayed._replace(finished=finished))
+        result = runs.Result(run, log.path, replayed._replace(finished=finished))
         result.dataset = Dataset("blank", np.zeros((n, 4, 4, 1), np.uint8), np.zeros(n, np.int32), ("no", "yes"))
         return result
 
-    monkeypatch.setattr(experiments, "execute", simulated)
+    monkeypatch.setattr(runs, "execute", simulated)
     shown = {"out": str(tmp_path), **parameters}
     scope = {}
     for cell in code_cells(settings.home() / "notebooks" / "mcal_run.ipynb"):
@@ -117,7 +117,7 @@ def test_mcal_run_trains_on_real_images(tmp_path):
     run = settings.describe(
         **described, profile="smoke", service="amazon", architectures=["resnet18"], acquisition="margin"
     )
-    log = experiments.log_path(run, "smoke")
+    log = runs.log_path(run, "smoke")
     log.unlink(missing_ok=True)
     try:
         texts = execute("mcal_run", tmp_path, **parameters)
