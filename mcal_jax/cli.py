@@ -201,6 +201,27 @@ def at_least_one(name: str, value: int | None) -> None:
         raise McalError(f"{name}: at least 1, got {value}")
 
 
+@app.command
+def report(
+    *,
+    profile: Annotated[str, Parameter(help="smoke, laptop or paper")] = "laptop",
+    out: Annotated[Path | None, Parameter(help="the page; default: results/PROFILE/report.html")] = None,
+) -> None:
+    """Gather the results of a profile in one HTML page that needs no network: pictures, tables, captions, origins.
+
+    It shows what mcal reproduce made, with what the paper printed beside what we measured, and which figures and
+    tables of the paper are missing. Nothing is run or trained for it.
+
+    For example: mcal report --profile laptop --out report.html
+    """
+    from mcal_jax import page
+
+    found = page.gather(profile)
+    _tell(f"{page.write(found, out)}: {len(found.exhibits)} exhibits shown, {len(found.missing)} missing")
+    if found.damaged:
+        raise SystemExit(f"mcal: damaged: {', '.join(found.damaged)}; the page says how")
+
+
 def main() -> None:
     """Entry point: a user's mistake ends in one line and exit code 2, Ctrl-C in 130."""
     try:

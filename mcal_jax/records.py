@@ -161,8 +161,9 @@ def stopped(trajectory: Trajectory, i: int, config: Config) -> Priced:
     met = baselines.may_label_all(n, rest, fit, config)
     thetas = planner.FINE_THETAS
     eps = planner.eps_on_test(fit, thetas)
+    seen = thetas * tests >= 1  # of a smaller share T holds no image
     allowed = planner.constrained_error(n, rest, thetas, eps, tests, config.model_copy(update={"safety": 0.0}))
-    theta = 1.0 if met else max((float(t) for t in thetas[allowed < config.epsilon]), default=0.0)
+    theta = 1.0 if met else max((float(t) for t in thetas[seen & (allowed < config.epsilon)]), default=0.0)
     S = int(planner.machine_images(n, rest, np.array(theta), config))
     spent = sum(costs.training_dollars(f, trajectory.architecture, config) for f in trajectory.fits[: i + 1])
     bill = costs.ledger(n, tests, fit.size, rest - S, spent, config)

@@ -7,6 +7,7 @@ their logs, or made; what is finished costs nothing to ask for again.
 import itertools
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -127,10 +128,11 @@ def make(
         cores.put(core if not jobs or jobs > 1 else None)
     weights = {run.id: work(run) for run in todo}
     began, worked = time.perf_counter(), 0.0
-    with ProcessPoolExecutor(min(count, len(todo)), mp_context=context, initializer=_pin, initargs=(cores,)) as pool:
-        futures: dict[Future, Run] = {
-            pool.submit(_work, run.model_dump(mode="json", exclude_unset=True), profile, data_dir): run for run in todo
-        }
+    with ProcessPoolExecutor(min(count, len(todo)), mp_context=context, initializer=_begin, initargs=(cores,)) as pool:
+        futures: dict[Future, Run] = {}
+        for run in todo:
+            given = run.model_dump(mode="json", exclude_unset=True)
+            futures[pool.submit(_work, given, log_path(run, profile), data_dir)] = run
         try:
             for done, future in enumerate(as_completed(futures), 1):
                 run = futures[future]
@@ -158,20 +160,29 @@ def _default_jobs() -> int:
     return (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
 
 
-def _pin(cores: Any) -> None:
+def _begin(cores: Any) -> None:
     """Give the worker a core of its own: two nets on a core each train faster than one after the other on both."""
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     core = cores.get()
     if core is not None and hasattr(os, "sched_setaffinity"):
         allowed = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {allowed[core % len(allowed)]})
 
 
-def _work(given: dict[str, Any], profile: str, data_dir: Path | None) -> tuple[float, str]:
-    """Make one run in a worker: seconds, and the error that stopped it."""
+def _die_with_parent() -> None:
+    """A killed parent must not leave workers behind that train on, and hold the locks of the logs."""
+    parent = multiprocessing.parent_process()
+    assert parent
+    parent.join()
+    os._exit(1)
+
+
+def _work(given: dict[str, Any], path: Path, data_dir: Path | None) -> tuple[float, str]:
+    """Make one run in a worker, with its log at ``path``: seconds, and the error that stopped it."""
     began = time.perf_counter()
     error = ""
     try:
-        execute(Run.model_validate(given), profile=profile, data_dir=data_dir, tell=lambda line: None)
+        execute(Run.model_validate(given), path, data_dir=data_dir, tell=lambda line: None)
     except McalError as mistake:
         error = str(mistake)
     return time.perf_counter() - began, error

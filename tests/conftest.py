@@ -1,11 +1,16 @@
 """What several test files need: hand-made trainings, random configurations, and runs in simulated worlds."""
 
+from pathlib import Path
+
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from mcal_jax import baselines
+from mcal_jax.records import Trajectory
 from mcal_jax.runlog import drive
-from mcal_jax.types import Config, Fitted, Job, Label, PerHour, PerImageEpoch
+from mcal_jax.settings import Run
+from mcal_jax.types import Config, Fitted, Job, Label, Measured, PerHour, PerImageEpoch
 from mcal_jax.worlds.simulated import Analytic, SimulatedWorld
 
 # The same examples on every machine: a failure seen once is seen again.
@@ -50,6 +55,23 @@ def tell(run, curve=MIDDLING, n=2000, seed=0, change=lambda number, request, ans
             request = run.send(change(number, request, world.answer(request, number)))
         except StopIteration as end:
             return requests, end.value
+
+
+def trajectory(
+    curve=MIDDLING, *, delta=0.1, far=0.5, n=2000, seed=0, data_set="cifar10", net="resnet18", config=None, compare=()
+):
+    """Active learning in a simulated world, as a record of it."""
+    config, answers = config or Config(), []
+
+    def keep(number, request, answer):
+        answers.append(answer)
+        return answer
+
+    tell(baselines.trajectory(n, config, net, delta, far, compare), curve, n, seed, keep)
+    fits = tuple(a for a in answers if isinstance(a, Fitted))
+    measured = tuple(a for a in answers if isinstance(a, Measured))
+    run = Run(algorithm="trajectory", architectures=(net,), delta=delta, far=far, seed=seed)
+    return Trajectory(data_set, run, Path(f"{data_set}.jsonl"), n, config, fits, measured)
 
 
 def assert_partition(outcome):

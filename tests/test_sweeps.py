@@ -1,0 +1,140 @@
+"""Sweeps: grids expanded, runs made once, several at once, failures contained."""
+
+import json
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+from mcal_jax import runs, settings, sweeps
+from mcal_jax.types import McalError
+
+SWEEP = """
+title: tiny runs
+run: {algorithm: trajectory, width: 2, far: 0.4}
+grids:
+  smoke:
+    - {seed: [0, 1], data_set: tiny.npz, delta: [0.2, 0.4]}
+    - {seed: 0, data_set: tiny.npz, delta: 0.2}
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project with a tiny data set and one sweep of four runs over it."""
+    for folder in ("experiments/profiles", "experiments/runs", "results"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "experiments/profiles/smoke.yaml").write_text("description: small\n")
+    (tmp_path / "experiments/runs/few.yaml").write_text(SWEEP)
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 300)
+    images = rng.integers(0, 60, (300, 8, 8), dtype=np.uint8) + (labels * 120).astype(np.uint8)[:, None, None]
+    np.savez(tmp_path / "tiny.npz", images=images, labels=labels)
+    for module in (settings, sweeps):
+        monkeypatch.setattr(module, "home", lambda: tmp_path)
+    monkeypatch.setattr(runs, "results", lambda: tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_grid_is_every_combination_the_first_key_slowest_and_each_run_once(project):
+    found = sweeps.planned("few", "smoke")
+    assert [(one.run.seed, one.run.delta) for one in found] == [(0, 0.2), (0, 0.4), (1, 0.2), (1, 0.4)]
+    assert {one.data_set for one in found} == {"tiny.npz"}
+
+
+def test_planned_runs_are_chosen_by_their_settings(project):
+    assert len(sweeps.planned("few", "smoke", delta=0.2)) == 2
+    assert len(sweeps.planned("few", "smoke", delta=[0.2, 0.4], seed=1)) == 2
+    assert len(sweeps.planned("few", "smoke", epsilon=0.05, label_price=0.04, architecture="resnet18")) == 4
+    assert not sweeps.planned("few", "smoke", data_set="other")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "culprit"),
+    [
+        ("far: 0.4", "farr: 0.4", "few.yaml: farr: unknown key; did you mean 'far'"),
+        ("data_set: tiny.npz, delta: 0.2}", "delta: 0.2}", "few.yaml: grids.smoke: a grid needs its data_set"),
+        ("  smoke:", "  laptop:", "sweep few has no runs for profile smoke, only for laptop"),
+        ("title: tiny", "titel: tiny", "few.yaml: titel: unknown key"),
+    ],
+)
+def test_mistakes_in_a_sweep_name_the_file_and_the_key(project, old, new, culprit):
+    path = project / "experiments/runs/few.yaml"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(McalError, match=culprit):
+        sweeps.planned("few", "smoke")
+
+
+def test_stand_ins_take_the_place_of_a_data_set_in_sweeps_alone(project):
+    profile = "description: small\nstand_ins: {cifar10: {width: 3, data: {name: tiny.npz}}}\n"
+    (project / "experiments/profiles/smoke.yaml").write_text(profile)
+    stand_in = settings.describe("cifar10", stand_in=True)
+    assert (stand_in.data.name, stand_in.width) == ("tiny.npz", 3)
+    assert settings.describe("cifar10").data.name == "cifar10"
+
+
+def test_a_run_keeps_its_id_when_a_setting_is_written_out_or_not_given():
+    plain = settings.describe("cifar10")
+    assert settings.describe("cifar10", acquisition="margin", epsilon=0.05).id == plain.id
+    assert settings.Run(data=plain.data, recipe=plain.recipe, width=plain.width, far=None, compare=()).id == plain.id
+    assert settings.describe("cifar10", far=0.5).id != plain.id
+
+
+@pytest.mark.slow
+def test_runs_are_made_once_and_a_failing_one_does_not_stop_the_others(project):
+    path = project / "experiments/runs/few.yaml"
+    path.write_text(path.read_text() + "    - {seed: 0, data_set: absent.npz, delta: 0.2}\n")
+    planned = [one.run for one in sweeps.planned("few", "smoke")]
+    told = list(sweeps.make(planned, "smoke", jobs=2))
+    assert [p.done for p in told] == [1, 2, 3, 4, 5]
+    (failed,) = [p for p in told if p.error]
+    assert "absent.npz" in failed.error
+    assert all(sweeps.finished(run, "smoke") for run in planned[:4])
+    before = {log: log.stat().st_mtime_ns for log in (project / "results").rglob("*.jsonl")}
+    assert len(before) == 4
+    assert len(list(sweeps.make(planned[:4], "smoke"))) == 0
+    assert {log: log.stat().st_mtime_ns for log in (project / "results").rglob("*.jsonl")} == before
+    made = json.loads(next(iter(before)).read_text().splitlines()[0])["made"]
+    assert made["device"].startswith("cpu")
+    sweeps.forget(planned[:1], "smoke")
+    assert [sweeps.finished(run, "smoke") for run in planned[:4]] == [False, True, True, True]
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_leaves_no_worker_behind(project):
+    """Workers that lived on would hold the locks of the logs, and the cores."""
+    code = """
+    import os, signal, sys
+    from concurrent.futures import ProcessPoolExecutor
+    import multiprocessing
+    from mcal_jax import sweeps
+    if __name__ == "__main__":
+        context = multiprocessing.get_context("spawn")
+        cores = context.Queue()
+        cores.put(None)
+        pool = ProcessPoolExecutor(1, mp_context=context, initializer=sweeps._begin, initargs=(cores,))
+        print(pool.submit(os.getpid).result(), flush=True)
+        import time
+        pool.submit(time.sleep, 60)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    (project / "killed.py").write_text(textwrap.dedent(code))
+    done = subprocess.run([sys.executable, "killed.py"], cwd=project, capture_output=True, text=True, check=False)
+    worker = int(done.stdout)
+    for _ in range(100):
+        if not alive(worker):
+            break
+        time.sleep(0.1)
+    assert not alive(worker)
+
+
+def alive(process: int) -> bool:
+    try:
+        state = open(f"/proc/{process}/stat").read().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"

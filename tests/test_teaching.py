@@ -1,0 +1,153 @@
+"""The teaching notebooks: that they run, and that what they tell students is so."""
+
+import csv
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from test_notebooks import execute, pictures
+
+from mcal_jax import planner, teaching, widgets
+from mcal_jax.acquisition import Scores
+from mcal_jax.types import Config, McalError, PerImageEpoch
+from mcal_jax.worlds.simulated import Analytic, clairvoyant
+
+N = 20_000
+CURVE = Analytic(alpha=3.0, gamma=0.4, quality=2.0)
+
+
+def read(path):
+    """A saved table: its columns, as numbers where they are."""
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    for name, values in columns.items():
+        try:
+            columns[name] = np.array(values, float)
+        except ValueError:
+            continue
+    return columns
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The notebooks
+
+
+def test_power_laws_finds_the_law_it_hid(tmp_path):
+    texts = execute("01_power_laws", tmp_path, n=20_000, n_test=1000, k=6000.0, gamma=0.5, alpha=5.0, seed=1)
+    assert pictures(tmp_path) == {"learning_curves", "noise", "few_points", "thetas"}
+    table = read(tmp_path / "few_points.csv")
+    assert abs(table["gamma"][-1] - 0.5) < 3 * table["gamma_sd"][-1]
+    assert 0 < table["gamma_sd"][-1] < 0.15
+    assert table["low"][-1] < table["truth_at_n"][-1] < table["high"][-1]
+    assert table["low"][0] > table["truth_at_n"][0], "three points cannot see the fall-off"
+    assert any("γ = 0.5: 4.0 times the labels, 0.500 times the error" in text for text in texts)
+    assert any("γ = 0.25: 16.0 times the labels, 0.500 times the error" in text for text in texts)
+
+
+def test_cost_surfaces_moves_the_optimum(tmp_path):
+    texts = execute("02_cost_surfaces", tmp_path, n=N)
+    assert pictures(tmp_path) == {"surface", "optimum"}
+    table = read(tmp_path / "optimum.csv")
+    setting = np.array(table["setting"])
+    prices, bounds, tests = (
+        {key: values[setting == name] for key, values in table.items() if key != "setting"}
+        for name in ("label_price", "epsilon", "test_fraction")
+    )
+    assert (np.diff(prices["B_of_X"]) >= 0).all(), "dearer labels never make B smaller"
+    assert prices["B_of_X"][-1] > 3 * prices["B_of_X"][0]
+    assert (np.diff(bounds["dollars"]) <= 0).all()
+    assert 0 < np.argmin(tests["dollars"]) < len(tests["dollars"]) - 1
+    assert any("on_X: the machine labels 5.0%" in text and "on_S: the machine labels 0.0%" in text for text in texts)
+
+
+def test_what_to_label_compares_selections(tmp_path):
+    sizes = {"labels": 150, "more": 150, "held_out": 600, "first": 2400}
+    execute("03_what_to_label", tmp_path, width=4, downsample=4, **sizes)
+    assert pictures(tmp_path) == {"selected", "ranked", "compared"}
+    table = read(tmp_path / "selected_by.csv")
+    margin, random = (list(table["by"]).index(by) for by in ("margin", "random"))
+    assert table["mean_margin"][margin] < 0.5 * table["mean_margin"][random]
+    assert table["wrong_among_selected"][margin] > table["wrong_among_selected"][random]
+    half = table["accuracy_of_least_wanted_half"]
+    assert half[margin] > half[random] + 0.05
+    errors = read(tmp_path / "compared.csv")
+    assert all(0 < errors[name][-1] < 0.8 for name in errors if name != "theta")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What they compute
+
+
+@pytest.mark.parametrize("epsilon", [0.02, 0.05, 0.2])
+def test_known_plan_is_the_clairvoyants_where_training_is_free(epsilon):
+    config = Config(epsilon=epsilon, safety=0.0, training_price=PerImageEpoch(dollars=0.0))
+    plan, ideal = teaching.known_plan(N, CURVE, config), clairvoyant(N, CURVE, config)
+    assert plan.cost == pytest.approx(ideal.cost, rel=0.01)
+    assert plan.error < epsilon
+    assert planner.n_seed(N, config) == plan.size == plan.surface.sizes[0]
+
+
+def test_best_size_is_the_formula_of_the_exercise():
+    config = Config(epsilon=0.02, safety=0.0, training_price=PerImageEpoch(dollars=0.0))
+    plan = teaching.known_plan(N, CURVE, config)
+    assert plan.B_opt == pytest.approx(0.4 / 2.4 * 0.95 * N, rel=0.1)
+    assert plan.theta < 1
+
+
+def test_break_even_price_is_where_people_alone_cost_as_much():
+    config = Config(training_price=PerImageEpoch(dollars=1e-3))
+    price = teaching.break_even(N, teaching.known_plan(N, CURVE, config), config)
+    for factor, hopeless in ((0.99, True), (1.01, False)):
+        changed = config.model_copy(update={"label_price": price * factor})
+        assert planner.hopeless(N, teaching.known_plan(N, CURVE, changed), changed) is hopeless
+    useless = config.model_copy(update={"constraint": "on_S"})
+    wrong = Analytic(alpha=1e6, gamma=0.0, quality=1e-3, ceiling=0.999)
+    assert teaching.break_even(N, teaching.known_plan(N, wrong, useless), useless) == np.inf
+
+
+def test_trainings_scatter_as_binomial_numbers():
+    fixed = Analytic(alpha=0.1, gamma=0, quality=1.0)
+    counts = [int(t.errors(1.0)) for t in teaching.trainings(fixed, [10] * 400, 500)]
+    assert np.mean(counts) == pytest.approx(50, abs=4 * np.sqrt(45 / 400))
+    assert np.var(counts) == pytest.approx(45, rel=0.25)
+
+
+def test_ranks_by_hand():
+    margin = np.array([0.9, 0.1, 0.5, 0.3], np.float32)
+    scores = Scores(np.array([0, 0, 1, 1], np.int32), margin, 1 - margin, margin)
+    truth = np.array([0, 1, 1, 0])
+    seen = teaching.Seen(np.arange(4), scores, scores.label != truth, {"margin": np.argsort(margin)})
+    assert seen.mean_margin("margin", 2) == pytest.approx(0.2)
+    assert seen.accuracy("margin", np.array([0.5, 0.75, 1.0])).tolist() == pytest.approx([1, 2 / 3, 0.5])
+    assert teaching.error_by_theta(scores, truth, np.array([0.5, 0.75, 1.0])).tolist() == pytest.approx([0, 1 / 3, 0.5])
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Sliders
+
+
+def test_moving_a_slider_moves_the_optimum_and_what_is_shown():
+    explorer = widgets.explore_costs(N, CURVE, Config())
+    plan, picture, told = explorer.plan, explorer.picture.value, explorer.told.value
+    assert bytes(picture[:4]) == b"\x89PNG"
+    assert f"{plan.B_opt:,}" in told
+    explorer.prices.value = 0.001
+    assert explorer.plan.B_opt < plan.B_opt
+    assert explorer.picture.value != picture
+    assert f"{explorer.plan.B_opt:,}" in explorer.told.value
+    explorer.epsilons.value = 0.2
+    assert explorer.plan.theta > plan.theta
+    explorer.tests.value = 0.1
+    assert explorer.config.test_fraction == pytest.approx(0.1)
+    explorer.prices.value = 1e-5
+    assert "People should label everything" in explorer.told.value
+    assert set(explorer._repr_mimebundle_()) >= {"application/vnd.jupyter.widget-view+json", "image/png"}
+    assert not plt.get_fignums()
+
+
+def test_sliders_without_ipywidgets_say_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    with pytest.raises(McalError, match="pip install 'mcal-jax\\[notebooks\\]'"):
+        widgets.explore_costs(N, CURVE, Config())
