@@ -1,16 +1,22 @@
-# make reproduce: every notebook at smoke size, on images that ship with the package
-# make test:      the tests
-# Both set up a virtual environment first, with the exact versions of uv.lock.
+# make reproduce:      every figure and table from recorded runs, and one live run on images that ship with the package
+# make reproduce-live: all of them at smoke size, every run trained anew
+# make test:           the tests
+# All set up a virtual environment first, with the exact versions of uv.lock.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: reproduce test test-slow check setup clean
+.PHONY: reproduce reproduce-live test test-slow check setup clean
 
 reproduce: $(READY)
-	$(BIN)/mcal reproduce --profile smoke
+	$(BIN)/mcal reproduce --profile laptop --recorded --again
+	$(BIN)/mcal report --profile laptop
+	$(BIN)/mcal reproduce mcal_run read_me_first power_laws cost_surfaces what_to_label --profile smoke --again
+
+reproduce-live: $(READY)
+	$(BIN)/mcal reproduce --profile smoke --rerun
 
 test: $(READY)
 	$(BIN)/pytest -m "not slow"

@@ -85,7 +85,7 @@ def totals(rows: Sequence[Row], title: str) -> Figure:
     figure, (axes,) = plots._grid(1, len(sets), (3.5 * len(sets) + 1.2, 3.4))
     colours = {f"oracle AL, {paper.ARCHITECTURES[a]}": c for a, c in ARCHITECTURES.items()}
     colours |= {"people only": COLOURS["humans only"], "MCAL": MCAL}
-    order = {by: i for i, by in enumerate(["people only", "MCAL", *colours])}
+    order = {by: i for i, by in enumerate(dict.fromkeys(["people only", "MCAL", *colours]))}
     for i, (ax, (data_set, own)) in enumerate(zip(axes, sets, strict=True)):
         own = sorted(own, key=lambda row: order[row["by"]])
         for y, row in enumerate(own):
@@ -145,7 +145,7 @@ def compared(rows: Sequence[Row], quantity: str, names: Sequence[str], title: st
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.axvline(0, color="0.7", linewidth=1, zorder=0)
     ax.grid(axis="y", color="0.92")
-    ax.set_title(title)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     plots._finish(ax, PERCENT, xlabel=quantity)
     ax.set_yticks(range(len(rows)), list(names))
     return figure
@@ -243,7 +243,7 @@ def schematic() -> Figure:
     ax.set(xlim=(0, 10), ylim=(0, 5))
     ax.axis("off")
     boxes = {
-        "X": (0.2, 1.5, 1.5, 2.0, "0.92", "X\nimages without\nlabels"),
+        "X": (0.1, 1.5, 1.4, 2.0, "0.92", "X\nimages without\nlabels"),
         "T": (2.8, 3.7, 1.9, 1.0, COLOURS["T"], "T: test set\nat random"),
         "B": (2.8, 2.1, 1.9, 1.0, COLOURS["B"], "B: training set\nby M(.), δ at a time"),
         "U": (2.8, 0.4, 1.9, 1.0, "0.92", "U: all the rest"),
@@ -257,16 +257,15 @@ def schematic() -> Figure:
         dark = colour in (COLOURS["B"], COLOURS["training"], COLOURS["R"])
         ax.text(x + w / 2, y + h / 2, text, ha="center", va="center", fontsize=9, color="white" if dark else "black")
     arrows = [
-        ((1.8, 2.9), (2.7, 4.1), "people"), ((1.8, 2.5), (2.7, 2.6), "people"), ((1.8, 2.0), (2.7, 1.0), ""),
-        ((4.8, 2.6), (5.5, 2.6), "train"), ((4.8, 4.2), (5.5, 4.2), "errors"), ((6.45, 3.2), (6.45, 3.6), "test"),
-        ((5.5, 3.75), (4.8, 2.95), "next δ"), ((4.8, 0.9), (7.9, 0.7), "people"), ((4.8, 1.1), (7.9, 1.9), ""),
-        ((7.4, 2.5), (7.9, 2.2), "label"),
+        ((1.6, 3.0), (2.7, 4.1), "people", (1.95, 3.75)), ((1.6, 2.5), (2.7, 2.6), "people", (2.15, 2.62)),
+        ((1.6, 2.0), (2.7, 1.0), "", (0, 0)), ((4.8, 2.6), (5.5, 2.6), "train", (5.15, 2.68)),
+        ((4.8, 4.2), (5.5, 4.2), "errors", (5.15, 4.28)), ((6.45, 3.2), (6.45, 3.6), "test", (6.75, 3.3)),
+        ((5.5, 3.75), (4.8, 2.95), "next δ", (5.45, 3.2)), ((4.8, 0.8), (7.9, 0.6), "people", (6.35, 0.32)),
+        ((4.8, 1.1), (7.9, 1.8), "", (0, 0)), ((7.4, 2.5), (7.9, 2.2), "label", (7.75, 2.62)),
     ]  # fmt: skip
-    for start, end, text in arrows:
+    for start, end, text, (x, y) in arrows:
         ax.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=12, color="0.25"))
-        if text:
-            x, y = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
-            ax.text(x, y + 0.1, text, ha="center", va="bottom", fontsize=8.5, color="0.2")
+        ax.text(x, y, text, ha="center", va="bottom", fontsize=8.5, color="0.2")
     ax.set_title("MCAL: people label T, B and R, the machine labels S, at the least total cost")
     return figure
 
@@ -283,7 +282,7 @@ VERDICTS = {"holds": "#0072B2", "does not hold": "#D55E00", "not tested": "#9999
 
 
 @use_style()
-def verdicts(rows: Sequence[Row]) -> Figure:
+def verdicts(rows: Sequence[Row], title: str) -> Figure:
     """The claims, one a line, with their verdicts."""
     figure, ax = plots._axes(None, (9.6, 0.5 + 0.3 * len(rows)))
     marks = {"holds": "o", "does not hold": "X", "not tested": "s"}
@@ -292,6 +291,6 @@ def verdicts(rows: Sequence[Row]) -> Figure:
         ax.plot(0.01, y, marks[verdict], color=VERDICTS[verdict], markersize=8)
         ax.text(0.03, y, verdict, color=VERDICTS[verdict], va="center", fontsize=9.5)
         ax.text(0.16, y, row["paper_says"], va="center", fontsize=9.5)
-    ax.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6), title="the paper's claims at this scale")
+    ax.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6), title=title)
     ax.axis("off")
     return figure

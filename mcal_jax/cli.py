@@ -161,7 +161,7 @@ def reproduce(
     at_least_one("jobs", jobs)
     if recorded and rerun:
         raise McalError("recorded and rerun: one trains nothing, the other trains all again; choose")
-    chosen = names or experiments.experiments(profile)
+    chosen = names or experiments.experiments(profile, recorded=recorded)
     needed = experiments.needed(chosen, profile)
     _tell(f"{len(chosen)} experiments at profile {profile}: {', '.join(chosen)}")
     if rerun:

@@ -17,7 +17,8 @@ PAPER_PRICES = {
 }
 """Dollars per image and epoch that Table 2 implies, for 28x28x1 and 32x32x3: where both services have one
 delta, two equations give the labels bought and the training dollars; divided by 200 epochs and the largest sum
-of |B| that fits. They are derived, the paper does not print them."""
+of |B| that fits, with T among the labels (but for ResNet50 at 32x32x3, the highest value of its range). They are
+derived, the paper does not print them; the experiment "audit" shows both ways of counting."""
 
 
 def label_price(service: str | float) -> float:

@@ -173,7 +173,7 @@ def service_of(one: Labelling) -> str:
 
 
 def bar_rows(labellings: Sequence[Labelling], by: str) -> list[Row]:
-    """MCAL by one thing: acquisition, per_class or data_set and acquisition (figures 11, 13, 14 and 15)."""
+    """MCAL by data set and acquisition function, or images a class (figures 11, 13, 14 and 15)."""
     keys = {
         "acquisition": lambda one: one.config.acquisition,
         "per_class": lambda one: one.run.data.per_class,
@@ -181,7 +181,14 @@ def bar_rows(labellings: Sequence[Labelling], by: str) -> list[Row]:
     if by not in keys:
         raise McalError(f"by: {by!r} is not acquisition or per_class")
     rows = []
-    for (data_set, value), group in grouped(labellings, "data_set", keys[by]).items():
+    groups = grouped(labellings, "data_set", keys[by])
+    order = [*paper.DATA_SETS, *COMPARED]
+
+    def place(group: tuple[str, Any]) -> tuple:
+        return tuple(order.index(part) if part in order else part for part in group)
+
+    for data_set, value in sorted(groups, key=place):
+        group = groups[data_set, value]
         rows.append(
             {"data_set": data_set, by: value, "service": service_of(group[0]), "seeds": len(group)}
             | {"humans": group[0].ledger.humans_only}

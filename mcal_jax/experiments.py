@@ -30,10 +30,10 @@ class Made(NamedTuple):
     message: str = ""
 
 
-def experiments(profile: str) -> list[str]:
-    """The names of all experiments at a profile, in order."""
-    paths = sorted((home() / "experiments").glob("*.yaml"))
-    return [path.stem for path in paths if profile in load_settings(path, Experiment).profiles]
+def experiments(profile: str, *, recorded: bool = False) -> list[str]:
+    """The names of all experiments at a profile, in order; ``recorded``: of those that no training makes."""
+    found = {path.stem: load_settings(path, Experiment) for path in sorted((home() / "experiments").glob("*.yaml"))}
+    return [name for name, one in found.items() if profile in one.profiles and not (recorded and one.live)]
 
 
 def needed(names: Iterable[str], profile: str) -> list[Planned]:
@@ -114,6 +114,7 @@ def _make(name: str, experiment: Experiment, profile: str, again: bool) -> Made:
             progress_bar=False,
             kernel_name="python3",
             cwd=str(home()),
+            extra_arguments=["--IPKernelApp.log_level=40"],  # it warns of its own TCP port, on this machine alone
             stdout_file=sys.stdout,  # what the notebook tells while it works is its progress
         )
         seconds = time.perf_counter() - began

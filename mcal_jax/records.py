@@ -219,6 +219,18 @@ def scale(records: Sequence[Trajectory | Labelling], profile: str) -> str:
     return f"profile {profile}, {_seeds(seeds)}; {'; '.join(parts)}"
 
 
+def short_scale(records: Sequence[Trajectory | Labelling], profile: str) -> str:
+    """The scale in a line short enough for a title."""
+    runs = [one.run for one in records]
+    seeds = _seeds(sorted({run.seed for run in runs}))
+    widths = "/".join(sorted({str(run.width) for run in runs}))
+    sides = "/".join(sorted({picture(run).split()[-1] for run in runs}))
+    recipes = "/".join(sorted({run.recipe for run in runs}))
+    others = {picture(one.run) for one in records if one.run.data.name != one.data_set}
+    instead = ", stand-in images" if others else ""
+    return f"profile {profile}: {sides} pixels, width {widths}, recipe {recipes}, {seeds}{instead}"
+
+
 def picture(run: Run) -> str:
     """The images of a run in words."""
     sides = {"fashion_mnist": 28, "fashion_mnist_10k": 28, "cifar10": 32, "cifar100": 32}

@@ -100,6 +100,7 @@ class Experiment(Settings):
     notebook: str
     parameters: dict[str, Any] = {}
     runs: dict[str, dict[str, Any]] = Field({}, description="sweeps it needs, and which of their runs")
+    live: bool = Field(False, description="trains or shows images, so recorded runs alone can't make it")
     profiles: tuple[str, ...] = Field(("smoke", "laptop", "paper"), description="the scales it makes sense at")
 
 

@@ -20,7 +20,12 @@ LAYERS = (
     ("powerlaw", "costs", "planner", "acquisition", "certify"),
     ("loop", "baselines", "race"),
     ("runlog", "worlds.simulated", "worlds.trained", "worlds.human"),
-    ("experiments",),
+    ("report",),
+    ("runs",),
+    ("sweeps",),
+    ("records", "experiments"),
+    ("exhibits", "audit", "prices", "page"),
+    ("charts", "claims"),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

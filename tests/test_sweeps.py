@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,7 +135,7 @@ def test_a_killed_sweep_leaves_no_worker_behind(project):
 
 def alive(process: int) -> bool:
     try:
-        state = open(f"/proc/{process}/stat").read().rsplit(")", 1)[1].split()[0]
+        state = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except OSError:
         return False
     return state != "Z"
