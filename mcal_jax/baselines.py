@@ -1,12 +1,26 @@
 """What MCAL is measured against, as algorithms over the same requests."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from typing import Any
 
 import numpy as np
 
 from mcal_jax import costs, planner
 from mcal_jax.loop import mcal
-from mcal_jax.types import Algorithm, Annotate, Config, Fitted, Label, McalError, Measure, Outcome, Train, remove
+from mcal_jax.types import (
+    Algorithm,
+    Annotate,
+    Config,
+    Fitted,
+    Indices,
+    Label,
+    McalError,
+    Measure,
+    Outcome,
+    Request,
+    Train,
+    remove,
+)
 
 
 def humans_only(n: int, config: Config) -> Algorithm:
@@ -22,18 +36,12 @@ def naive_al(n: int, config: Config, architecture: str, delta: float) -> Algorit
     """
     if config.budget is not None:
         raise McalError("budget: naive active learning has no budget mode; leave it out")
-    planner.check(n, architecture, config)
-    step = max(round(delta * n), 1)
-    T = (yield Label(np.arange(n), planner.n_test(n, config), "random", "test")).indices
-    U = remove(np.arange(n), T)
-    B, by = np.arange(0), "random"
+    T, U = yield from _test_set(n, config, architecture)
+    B = np.arange(0)
     history: list[Fitted] = []
     stop = "pool_exhausted"
     while len(U):
-        model = history[-1].model if history else None
-        b = (yield Label(U, min(step, len(U)), by, "train", model)).indices
-        B, U, by = np.union1d(B, b), remove(U, b), config.acquisition
-        history.append((yield Train(B, T, architecture)))
+        B, U = yield from _batch(n, config, architecture, delta, T, B, U, history)
         if len(U) and may_label_all(n, len(U), history[-1], config):
             stop = "constraint_met"
             break
@@ -49,33 +57,53 @@ def trajectory(
     """Active learning in steps of ``delta`` |X|, measured at each, until the classifier may label all the rest
     within epsilon or |B| has reached ``far`` |X|. Its labels and trainings are those of ``naive_al``.
 
-    No price enters it, so it can be priced for any (``records.price``): S is empty here, R all that is left.
+    No price enters it, so it can be priced for any (``records.priced``): S is empty here, R all that is left.
     The last classifier also ranks U by every M(.) of ``compare``.
     """
-    planner.check(n, architecture, config)
-    step = max(round(delta * n), 1)
-    T = (yield Label(np.arange(n), planner.n_test(n, config), "random", "test")).indices
-    U = remove(np.arange(n), T)
-    B, by = np.arange(0), "random"
+    T, U = yield from _test_set(n, config, architecture)
+    B = np.arange(0)
     history: list[Fitted] = []
     stop = ""
     while not stop:
-        model = history[-1].model if history else None
-        b = (yield Label(U, min(step, len(U)), by, "train", model)).indices
-        B, U, by = np.union1d(B, b), remove(U, b), config.acquisition
-        history.append((yield Train(B, T, architecture)))
+        B, U = yield from _batch(n, config, architecture, delta, T, B, U, history)
         if not len(U):
             stop = "pool_exhausted"
             break
         if may_label_all(n, len(U), history[-1], config):
             stop = "constraint_met"
-        elif len(B) + step / 2 > far * n:
+        elif len(B) + _step(n, delta) / 2 > far * n:
             stop = "far_enough"
         yield Measure(U, history[-1].model, ("margin", *(by for by in compare if stop and by != "margin")))
     R = (yield Label(U, len(U), "all", "residual")).indices
     spent = sum(costs.training_dollars(f, architecture, config) for f in history)
     bill = costs.ledger(n, len(T), len(B), len(R), spent, config)
     return Outcome(n, T, B, np.arange(0), R, 0.0, architecture, stop, bill, (), tuple(history))
+
+
+Asked = Generator[Request, Any, tuple[Indices, Indices]]
+
+
+def _test_set(n: int, config: Config, architecture: str) -> Asked:
+    """Buys T; returns T and the images left."""
+    planner.check(n, architecture, config)
+    T = (yield Label(np.arange(n), planner.n_test(n, config), "random", "test")).indices
+    return T, remove(np.arange(n), T)
+
+
+def _batch(
+    n: int, config: Config, architecture: str, delta: float, T: Indices, B: Indices, U: Indices, history: list[Fitted]
+) -> Asked:
+    """Buys the next batch, the first at random, trains on all of B, and adds to ``history``; returns B and U."""
+    model = history[-1].model if history else None
+    by = config.acquisition if history else "random"
+    b = (yield Label(U, min(_step(n, delta), len(U)), by, "train", model)).indices
+    B = np.union1d(B, b)
+    history.append((yield Train(B, T, architecture)))
+    return B, remove(U, b)
+
+
+def _step(n: int, delta: float) -> int:
+    return max(round(delta * n), 1)
 
 
 def may_label_all(n: int, rest: int, fit: Fitted, config: Config) -> bool:

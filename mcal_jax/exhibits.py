@@ -19,6 +19,10 @@ from mcal_jax.types import MEASURES, Law, McalError, trials
 Row = dict[str, Any]
 COMPARED = ("margin", "entropy", "least_confidence", "kcenter", "random")
 LAWS = ("power", "truncated")
+HOLLOW = (
+    "Hollow points: within the trajectory the classifier was never let label all the rest, so it labels as much as it "
+    "may at its end."
+)
 
 
 def publish(out: str | Path, figure: Figure, rows: Sequence[Mapping[str, Any]], caption: str, *notes: str) -> Figure:

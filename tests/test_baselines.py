@@ -6,8 +6,8 @@ from conftest import EASY, HOPELESS, MIDDLING, assert_partition, configs, curves
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcal_jax.baselines import humans_only, may_label_all, naive_al, oracle_al, without_active_learning
-from mcal_jax.types import Annotate, Config, Label, Labelled, McalError, PerImageEpoch, Train
+from mcal_jax.baselines import humans_only, may_label_all, naive_al, oracle_al, trajectory, without_active_learning
+from mcal_jax.types import Annotate, Config, Label, Labelled, McalError, Measure, PerImageEpoch, Train
 
 
 def test_humans_only_labels_and_bills_everything():
@@ -119,3 +119,37 @@ def test_the_last_classifier_labels_what_is_left():
     requests, outcome = tell(naive_al(2000, Config(), "resnet18", 0.1), EASY)
     assert isinstance(requests[-1], Annotate)
     assert requests[-1].n == len(requests[-1].pool) == len(outcome.S)
+
+
+def test_a_trajectory_asks_what_naive_active_learning_asks_and_measures_between():
+    config = Config(epsilon=0.12)
+    naive, bought = tell(naive_al(2000, config, "resnet18", 0.1))
+    measured, outcome = tell(trajectory(2000, config, "resnet18", 0.1, 0.9))
+    same_part = [r for r in measured if not isinstance(r, Measure)][:-1]
+    assert len(same_part) == len(naive) - 1
+    for mine, theirs in zip(same_part, naive, strict=False):
+        assert type(mine) is type(theirs)
+    assert outcome.stop == bought.stop == "constraint_met"
+    assert len(outcome.B) == len(bought.B)
+    assert [type(r) for r in measured].count(Measure) == len(outcome.history)
+    assert_partition(outcome)
+
+
+def test_a_trajectory_ends_where_it_was_told_or_with_the_pool():
+    config = Config(epsilon=1e-6)
+    _, outcome = tell(trajectory(2000, config, "resnet18", 0.1, 0.3), MIDDLING)
+    assert (outcome.stop, len(outcome.B), len(outcome.S)) == ("far_enough", 600, 0)
+    asked, outcome = tell(trajectory(2000, config, "resnet18", 0.19, 0.99), MIDDLING)
+    assert (outcome.stop, len(outcome.R)) == ("pool_exhausted", 0)
+    assert [type(r) for r in asked].count(Measure) == len(outcome.history) - 1
+    assert_partition(outcome)
+
+
+def test_only_the_last_classifier_of_a_trajectory_ranks_by_every_acquisition():
+    run = trajectory(2000, Config(epsilon=1e-6), "resnet18", 0.1, 0.3, ("margin", "random", "entropy"))
+    asked, _ = tell(run, MIDDLING)
+    assert [r.by for r in asked if isinstance(r, Measure)] == [
+        ("margin",),
+        ("margin",),
+        ("margin", "random", "entropy"),
+    ]

@@ -14,7 +14,7 @@ from mcal_jax import costs, planner, runlog
 from mcal_jax.annotators.ground_truth import GroundTruth
 from mcal_jax.data import from_arrays
 from mcal_jax.runlog import Finished, RunLog, World, check_answer, drive
-from mcal_jax.types import Annotate, Config, Fitted, Job, Label, Labelled, PerImageEpoch, Train
+from mcal_jax.types import MEASURES, Annotate, Config, Fitted, Job, Label, Labelled, Measure, PerImageEpoch, Train
 from mcal_jax.worlds.simulated import GRID, Analytic, Recorded, SimulatedWorld, chance, clairvoyant
 from mcal_jax.worlds.trained import TrainedWorld
 
@@ -44,6 +44,19 @@ def race(folder: Path) -> Setting:
     return Setting(job, SimulatedWorld(600, {"cnn18": MIDDLING, "resnet18": EASY}, seed=3))
 
 
+def trajectory(folder: Path) -> Setting:
+    job = Job(algorithm="trajectory", n=600, config=QUICK, delta=0.1, far=0.3, compare=("random", "entropy"))
+    return Setting(job, SimulatedWorld(600, MIDDLING, seed=3))
+
+
+def trained_trajectory(folder: Path) -> Setting:
+    job, world, _ = trained(folder)
+    every = ("margin", "entropy", "least_confidence", "kcenter", "random")
+    changes = {"algorithm": "trajectory", "delta": 0.1, "far": 0.2, "compare": every}
+    tight = {"config": job.config.model_copy(update={"epsilon": 1e-6})}
+    return Setting(job.model_copy(update=changes | tight), world)
+
+
 def replay(folder: Path) -> Setting:
     path = folder / "replayed.jsonl"
     if not path.exists():
@@ -70,7 +83,9 @@ LIVE = {
     "simulated, lasting noise": simulated(1.0),
     "simulated from a recorded curve": recorded,
     "simulated race": race,
+    "simulated trajectory": trajectory,
     "trained": trained,
+    "trained trajectory": trained_trajectory,
 }
 WORLDS = {**LIVE, "replay": replay}
 
@@ -106,7 +121,8 @@ def test_labels_fit_their_requests(done):
             assert (answer.indices.dtype, answer.labels.dtype) == (np.int64, np.int32)
             assert (np.diff(answer.indices) > 0).all()
             assert (answer.labels >= 0).all()
-    assert {type(request) for request, _ in done.steps} == {Label, Train, Annotate}
+    last = Measure if done.open().job.algorithm == "trajectory" else Annotate
+    assert {type(request) for request, _ in done.steps} == {Label, Train, last}
 
 
 def test_trainings_fit_their_requests(done):
@@ -135,6 +151,23 @@ def test_the_same_world_answers_the_same_requests_alike(done):
     assert np.array_equal(finished.labels, done.finished.labels)
 
 
+def test_measures_fit_their_requests(done):
+    """Counts rise from nothing to all mistakes on the pool, whichever order; only trajectories ask for them."""
+    measures = [(request, answer) for request, answer in done.steps if isinstance(request, Measure)]
+    assert bool(measures) == (done.open().job.algorithm == "trajectory")
+    for request, answer in measures:
+        assert answer.n == len(request.pool)
+        assert set(answer.errors) == set(answer.margins) == set(request.by)
+        for errors in answer.errors.values():
+            assert (errors[0], len(errors)) == (0, MEASURES + 1)
+            assert (np.diff(errors) >= 0).all()
+            assert np.diff(errors).max() <= np.ceil(answer.n / MEASURES)
+        assert len({errors[-1] for errors in answer.errors.values()}) == 1
+        assert answer.eps(1.0) == pytest.approx(answer.errors["margin"][-1] / answer.n)
+        margins = answer.margins["margin"]
+        assert (np.diff(margins) <= 1e-6).all()  # L(.) is the margin: the most confident come first
+
+
 @pytest.mark.parametrize("done", LIVE, indirect=True)
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.8, 1.0])
 def test_a_world_that_is_told_of_the_past_goes_on_as_if_never_interrupted(done, share):
@@ -158,7 +191,7 @@ def test_the_labels_delivered_are_those_answered_and_the_true_error_is_theirs(do
     finished, truth = done.finished, done.open().world.truth
     delivered = np.full(done.open().job.n, -1)
     for request, answer in done.steps:
-        if not isinstance(request, Train):
+        if isinstance(request, Label | Annotate):
             delivered[answer.indices] = answer.labels
     assert np.array_equal(finished.labels, delivered)
     assert np.array_equal(np.flatnonzero(finished.by_machine), finished.outcome.S)
