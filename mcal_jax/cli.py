@@ -154,8 +154,6 @@ def reproduce(
 
     For example: mcal reproduce fig08 tab01 --profile laptop
     """
-    from concurrent.futures import ProcessPoolExecutor
-
     from mcal_jax import experiments, sweeps
 
     at_least_one("jobs", jobs)
@@ -169,7 +167,7 @@ def reproduce(
     if not recorded:
         _make(needed, profile, jobs)
     done: list[experiments.Made] = []
-    executor = ProcessPoolExecutor(jobs) if jobs else None
+    executor = experiments.workers(jobs) if jobs else None
     for made in experiments.reproduce(chosen, profile, again=again or rerun, executor=executor):
         _tell(f"{made.name:24} {made.state:10} {made.seconds:6.0f} s  {made.message or made.folder}")
         done.append(made)

@@ -36,6 +36,11 @@ def experiments(profile: str, *, recorded: bool = False) -> list[str]:
     return [name for name, one in found.items() if profile in one.profiles and not (recorded and one.live)]
 
 
+def workers(count: int) -> Executor:
+    """Processes that make experiments."""
+    return ProcessPoolExecutor(count, initializer=sweeps.die_with_parent)
+
+
 def needed(names: Iterable[str], profile: str) -> list[Planned]:
     """The runs that experiments need, each once, the first seeds first: an interrupted night has whole figures."""
     found = {one.run.id: one for name in names for one in _runs(_load(name, profile), profile)}
@@ -53,7 +58,7 @@ def reproduce(
     chosen = [(name, _load(name, profile)) for name in names]
     for _, experiment in chosen:
         _check_parameters(experiment)
-    own = executor or ProcessPoolExecutor(max(1, (os.cpu_count() or 2) // 2))
+    own = executor or workers(max(1, (os.cpu_count() or 2) // 2))
     try:
         futures = [own.submit(_make, name, experiment, profile, again) for name, experiment in chosen]
         for future in as_completed(futures):
@@ -102,6 +107,7 @@ def _make(name: str, experiment: Experiment, profile: str, again: bool) -> Made:
     if not again and _up_to_date(folder, state):
         return Made(name, "up to date", 0.0, folder)
     work = folder.with_name(f".{name}.{os.getpid()}")
+    _sweep_up(folder)
     parameters = dict(experiment.parameters)
     known = papermill.inspect_notebook(str(_notebook(experiment)))
     parameters |= {k: v for k, v in {"profile": profile, "out": str(work)}.items() if k in known}
@@ -134,6 +140,17 @@ def _make(name: str, experiment: Experiment, profile: str, again: bool) -> Made:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return Made(name, "failed", time.perf_counter() - began, folder, " ".join(message.split()))
+
+
+def _sweep_up(folder: Path) -> None:
+    """Remove what processes that were killed left of this experiment."""
+    for stale in folder.parent.glob(f".{folder.name}.*"):
+        try:
+            os.kill(int(stale.suffix[1:]), 0)
+        except (ProcessLookupError, ValueError):
+            shutil.rmtree(stale, ignore_errors=True)
+        except PermissionError:
+            pass  # alive, and of another user
 
 
 def _state(experiment: Experiment, profile: str) -> dict[str, str]:

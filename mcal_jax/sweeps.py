@@ -162,15 +162,19 @@ def _default_jobs() -> int:
 
 def _begin(cores: Any) -> None:
     """Give the worker a core of its own: two nets on a core each train faster than one after the other on both."""
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    die_with_parent()
     core = cores.get()
     if core is not None and hasattr(os, "sched_setaffinity"):
         allowed = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {allowed[core % len(allowed)]})
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """A killed parent must not leave workers behind that train on, and hold the locks of the logs."""
+    threading.Thread(target=_watch_parent, daemon=True).start()
+
+
+def _watch_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent
     parent.join()

@@ -7,7 +7,7 @@ import nbformat
 import papermill
 import pytest
 
-from mcal_jax import experiments, settings
+from mcal_jax import experiments, runs, settings, sweeps
 from mcal_jax.types import McalError
 
 PARAMETERS = 'text = "a"\nout = None\nprofile = None'
@@ -63,6 +63,66 @@ def test_a_failing_notebook_is_told_in_a_line_and_the_others_are_made(project):
     assert (made["ill"].state, made["good"].state) == ("failed", "made")
     assert made["ill"].message == "AssertionError: this text is bad"
     assert [path.name for path in (project / "results/smoke").iterdir()] == ["good"]
+
+
+def test_what_a_killed_process_left_is_swept_up(project):
+    left = project / "results/smoke/.good.999999999"
+    left.mkdir(parents=True)
+    assert make("good")["good"].state == "made"
+    assert not left.exists()
+
+
+SWEEP = "title: runs\ngrids:\n  smoke:\n    - {data_set: fashion_mnist_10k, delta: 0.1, seed: [1, 0]}\n"
+
+
+@pytest.fixture
+def with_runs(project, monkeypatch):
+    """An experiment that needs two runs."""
+    monkeypatch.setattr(sweeps, "home", lambda: project)
+    monkeypatch.setattr(runs, "results", lambda: project / "results")
+    (project / "experiments/runs").mkdir()
+    (project / "experiments/runs/few.yaml").write_text(SWEEP)
+    text = "title: x\nnotebook: small\nparameters: {text: fine}\nruns: {few: {delta: 0.1}}\n"
+    (project / "experiments/needy.yaml").write_text(text)
+    return project
+
+
+def test_the_runs_that_are_needed_come_once_and_the_first_seed_first(with_runs):
+    (with_runs / "experiments/also.yaml").write_text("title: y\nnotebook: small\nruns: {few: {seed: 1}}\n")
+    assert [one.run.seed for one in experiments.needed(["also", "needy"], "smoke")] == [0, 1]
+    assert experiments.needed(["good"], "smoke") == []
+
+
+def test_a_result_knows_its_runs_and_is_made_again_when_one_of_them_changes(with_runs):
+    needed = [one.run for one in experiments.needed(["needy"], "smoke")]
+    assert make("needy")["needy"].state == "made"
+    provenance = json.loads((with_runs / "results/smoke/needy/provenance.json").read_text())
+    assert set(provenance["runs"]) == {run.id for run in needed}
+    assert provenance["command"] == "mcal reproduce needy --profile smoke"
+    assert make("needy")["needy"].state == "up to date"
+    log = runs.log_path(needed[0], "smoke")
+    log.parent.mkdir(parents=True)
+    log.write_text("a run")
+    assert make("needy")["needy"].state == "made"
+
+
+def test_a_sweep_that_is_not_there_is_named(with_runs):
+    (with_runs / "experiments/needy.yaml").write_text("title: x\nnotebook: small\nruns: {fex: {}}\n")
+    with pytest.raises(McalError, match="unknown sweep 'fex'; did you mean 'few'"):
+        experiments.needed(["needy"], "smoke")
+
+
+def test_a_missing_run_fails_its_figures_in_a_line_and_no_others(tmp_path, monkeypatch, capsys):
+    """The real project with no runs at all: figure 1 needs none and is made, figure 8 says what is missing."""
+    monkeypatch.setattr(experiments, "results", lambda: tmp_path)
+    named = ["fig01", "fig08"]
+    monkeypatch.setenv("PYTHONPATH", str(settings.home()))
+    with ThreadPoolExecutor(1) as executor:
+        made = {one.name: one for one in experiments.reproduce(named, "paper", executor=executor)}
+    assert (made["fig01"].state, made["fig08"].state) == ("made", "failed")
+    message = made["fig08"].message
+    assert "is missing; make it with: mcal sweep trajectories --profile paper" in message
+    assert "\n" not in message
 
 
 def test_a_failure_leaves_earlier_results_as_they_were(project):

@@ -1,6 +1,8 @@
 """What the project promises about itself: its environments agree, its committed logs replay."""
 
+import csv
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -71,6 +73,21 @@ def replayed():
 @pytest.mark.parametrize("log", LOGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_committed_logs_replay_to_their_outcome_without_jax(log, replayed):
     assert replayed[str(log)] == ""
+
+
+def test_readme_tells_the_claims_as_they_were_found():
+    with (ROOT / "results/laptop/claims/data.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    text = (ROOT / "README.md").read_text()
+    for row in rows:
+        cells = [row[key].replace("|", "\\|") for key in ("paper_says", "ours_measured", "ours_verdict")]
+        assert f"| {cells[0]} | {cells[1]} | {cells[2]}" in text, row["claim"]
+
+
+def test_every_picture_in_the_readme_is_there():
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert pictures
+    assert all((ROOT / picture).is_file() for picture in pictures)
 
 
 def test_committed_results_are_small():
