@@ -143,9 +143,9 @@ def _logs(sweep: str, profile: str, wanted: dict[str, Any]) -> Iterable[tuple[Pl
 def priced(trajectory: Trajectory, *, best_stop: bool = False, **changes: Any) -> Priced:
     """What active learning along a trajectory costs with ``changes`` to its Config (label_price, epsilon, ...).
 
-    It goes on until the classifier may label all the rest within epsilon, as its mistakes on T say, taken at
-    their word. ``best_stop`` is stronger: it stops where that is cheapest, known in hindsight, and the machine
-    labels the largest theta that is allowed.
+    It goes on until the classifier may label all the rest within epsilon, as its mistakes on T say, at the same
+    safe distance that MCAL keeps (``safety``). ``best_stop`` is stronger: it stops where that is cheapest, known in
+    hindsight, and the machine labels the largest theta that is allowed.
     """
     config = trajectory.config.model_copy(update=changes)
     options = [stopped(trajectory, i, config) for i in range(len(trajectory.measured))]
@@ -162,7 +162,7 @@ def stopped(trajectory: Trajectory, i: int, config: Config) -> Priced:
     thetas = planner.FINE_THETAS
     eps = planner.eps_on_test(fit, thetas)
     seen = thetas * tests >= 1  # of a smaller share T holds no image
-    allowed = planner.constrained_error(n, rest, thetas, eps, tests, config.model_copy(update={"safety": 0.0}))
+    allowed = planner.constrained_error(n, rest, thetas, eps, tests, config)
     theta = 1.0 if met else max((float(t) for t in thetas[seen & (allowed < config.epsilon)]), default=0.0)
     S = int(planner.machine_images(n, rest, np.array(theta), config))
     spent = sum(costs.training_dollars(f, trajectory.architecture, config) for f in trajectory.fits[: i + 1])

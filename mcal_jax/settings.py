@@ -134,10 +134,9 @@ def _given(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def _changed(given: dict[str, Any], data_set: str | None, **changes: Any) -> dict[str, Any]:
-    top = {k: v for k, v in changes.items() if v is not None and k not in Config.model_fields}
-    inner = {
-        k: v for k, v in changes.items() if v is not None and k in Config.model_fields and k not in Run.model_fields
-    }
+    told = {k: v for k, v in changes.items() if v is not None}
+    inner = {k: v for k, v in told.items() if k in Config.model_fields and k not in Run.model_fields}
+    top = {k: v for k, v in told.items() if k not in inner}
     named_data = {"data": {"name": data_set}} if data_set else {}
     return merge(merge(given, named_data), {**top, **({"config": inner} if inner else {})})
 

@@ -205,7 +205,7 @@ def evidence(curves, runs):
         for seed in (0, 1)
     ]
     subsets = [labelling(n=size * 10, data={"per_class": size}) for size in (200, 800)]
-    return claims.Evidence(curves, runs, acquisition, subsets)
+    return claims.Evidence(curves, runs, acquisition, subsets, [])
 
 
 def verdicts(evidence):
@@ -234,11 +234,9 @@ def test_claims_are_judged_by_the_data(evidence):
 
 def test_a_hopeless_run_is_held_against_the_exploration_tax(evidence):
     lost = labelling("cifar100", HOPELESS, epsilon=0.001)
-    assert lost.S == 0
-    within = evidence._replace(mcal=[*evidence.mcal, lost])
-    assert verdicts(within)["hopeless_stops"] == "holds"
+    assert verdicts(evidence._replace(dear=[lost]))["hopeless_stops"] == "holds"
     dear = lost._replace(ledger=lost.ledger._replace(training=0.2 * lost.ledger.humans_only))
-    assert verdicts(evidence._replace(mcal=[dear]))["hopeless_stops"] == "does not hold"
+    assert verdicts(evidence._replace(dear=[lost, dear]))["hopeless_stops"] == "does not hold"
 
 
 def test_a_broken_bound_is_told(evidence):
@@ -247,7 +245,7 @@ def test_a_broken_bound_is_told(evidence):
 
 
 def test_without_runs_nothing_is_tested():
-    rows = claims.judge(claims.Evidence([], [], [], []))
+    rows = claims.judge(claims.Evidence([], [], [], [], []))
     assert {row["ours_verdict"] for row in rows} == {"not tested"}
 
 

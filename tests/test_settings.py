@@ -5,7 +5,7 @@ import yaml
 
 from mcal_jax import settings
 from mcal_jax.settings import Run, describe, from_file, load_settings
-from mcal_jax.types import McalError
+from mcal_jax.types import McalError, PerImageEpoch
 
 
 def written(tmp_path, content):
@@ -100,3 +100,10 @@ def test_every_experiment_names_a_notebook_and_a_title():
         experiment = load_settings(path, settings.Experiment)
         assert (settings.home() / "notebooks" / f"{experiment.notebook}.ipynb").is_file(), path
         assert experiment.title
+
+
+def test_what_a_run_and_its_config_both_have_is_the_runs():
+    price = {"kind": "per_image_epoch", "dollars": 0.5}
+    run = describe("cifar10", training_price=price, epsilon=0.2)
+    assert run.resolve(channels=3).training_price == PerImageEpoch(dollars=0.5)
+    assert run.id != describe("cifar10", epsilon=0.2).id
