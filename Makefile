@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 .PHONY: reproduce reproduce-live test test-slow check setup clean
 
 reproduce: $(READY)
-	$(BIN)/mcal reproduce --profile laptop --recorded --again
+	$(BIN)/mcal reproduce --profile laptop --recorded --again --jobs 2
 	$(BIN)/mcal report --profile laptop
 	$(BIN)/mcal reproduce mcal_run read_me_first power_laws cost_surfaces what_to_label --profile smoke --again
 
