@@ -22,7 +22,6 @@ ACQUISITIONS = {
     "random": ("#777777", "random", ":"),
 }  # fmt: skip
 LAW_STYLES = {"power": ("#D55E00", "--", "power law"), "truncated": ("#0072B2", "-", "truncated power law")}
-DATA_SETS = {"fashion_mnist": "#0072B2", "cifar10": "#E69F00", "cifar100": "#009E73"}
 QUANTITIES = {
     "dollars": ("total cost (dollars)", DOLLARS), "training": ("training cost (dollars)", DOLLARS),
     "machine": ("share of X labelled by the machine", PERCENT),

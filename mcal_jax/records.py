@@ -87,13 +87,6 @@ class Priced(NamedTuple):
         return self.labels + self.training
 
 
-def missing(runs: Iterable[Planned], profile: str) -> list[Planned]:
-    """The runs whose logs are not there, or not finished."""
-    from mcal_jax.sweeps import finished
-
-    return [one for one in runs if not finished(one.run, profile)]
-
-
 def trajectories(profile: str, sweep: str = "trajectories", **wanted: Any) -> list[Trajectory]:
     """The trajectories of a sweep that match (see ``Planned.matches``), in the order of its file.
 
@@ -170,11 +163,6 @@ def stopped(trajectory: Trajectory, i: int, config: Config) -> Priced:
     error = float(measured.eps(S / rest)) * S / n if S else 0.0
     people = bill.test + bill.train + bill.residual
     return Priced(trajectory.delta, fit.size, S, people, spent, bill.savings, error, met)
-
-
-def oracle(trajectories: Sequence[Trajectory], **changes: Any) -> Priced:
-    """The cheapest of several deltas, known in hindsight and billed alone (Table 2)."""
-    return min((priced(t, **changes) for t in trajectories), key=lambda bill: bill.dollars)
 
 
 # ---------------------------------------------------------------------------------------------------------

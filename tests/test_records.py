@@ -55,14 +55,6 @@ def test_a_trajectory_that_never_may_label_all_the_rest_labels_what_it_may_at_it
     assert hopeless.savings < 0  # people label nearly all, and the training is paid too
 
 
-def test_the_oracle_takes_the_cheapest_batch():
-    several = [trajectory(MIDDLING, delta=delta, far=0.6) for delta in (0.05, 0.1, 0.2, 0.3)]
-    best = records.oracle(several, epsilon=0.15)
-    bills = [records.priced(one, epsilon=0.15) for one in several]
-    assert best.dollars == min(bill.dollars for bill in bills)
-    assert len({bill.dollars for bill in bills}) > 1
-
-
 @pytest.fixture
 def logged(tmp_path, monkeypatch):
     """A trajectory and an MCAL run as logs of a project, and what plans them."""
