@@ -4,7 +4,6 @@ One JSON line a request and its answer, appended and flushed to disk. Resuming f
 live; a torn last line, the trace of a kill while writing, is dropped.
 """
 
-import base64
 import contextlib
 import fcntl
 import hashlib
@@ -38,7 +37,7 @@ from mcal_jax.types import (
     Train,
 )
 
-FORMAT = 1
+FORMAT = 2
 
 
 class World(Protocol):
@@ -382,12 +381,12 @@ def _first_line(error: Exception) -> str:
 
 def _pack(array: np.ndarray, differences: bool = False) -> dict[str, Any]:
     values = np.diff(array, prepend=0) if differences else array
-    packed = base64.b64encode(zlib.compress(values.astype("<i4").tobytes(), 9)).decode()
+    packed = zlib.compress(values.astype("<i4").tobytes(), 9).hex()  # hexadecimal spells no words by chance
     return {"n": len(array), "differences": differences, "zlib_i4": packed}
 
 
 def _unpack(packed: dict[str, Any], dtype: type) -> np.ndarray:
-    values = np.frombuffer(zlib.decompress(base64.b64decode(packed["zlib_i4"])), "<i4")
+    values = np.frombuffer(zlib.decompress(bytes.fromhex(packed["zlib_i4"])), "<i4")
     if len(values) != packed["n"]:
         raise ValueError("array of the wrong length")
     return (values.cumsum() if packed["differences"] else values).astype(dtype)
