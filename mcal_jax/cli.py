@@ -44,6 +44,7 @@ def run(
     log: Annotated[Path | None, Parameter(help="the run log; default: results/runs/PROFILE/")] = None,
     labels: Annotated[Path | None, Parameter(help="where the labels go; default: the log's name, .csv")] = None,
     data_dir: Annotated[Path | None, Parameter(help="TFDS's folder")] = None,
+    deterministic: Annotated[bool, Parameter(help="on a GPU, the same weights each time; slower")] = False,
 ) -> None:
     """Label a data set: people label T and B, a classifier is trained, and the cheaper of both labels the rest.
 
@@ -67,6 +68,10 @@ def run(
     described = settings.from_file(config, data, **changes) if config else settings.describe(
         data or "fashion_mnist_10k", profile=profile, **changes
     )  # fmt: skip
+    if deterministic:
+        from mcal_jax import backends
+
+        backends.deterministic()
     result = runs.execute(described, log, profile=profile, data_dir=data_dir, tell=_tell)
     _show(result, labels)
 

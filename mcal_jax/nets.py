@@ -1,6 +1,6 @@
 """The nets of the paper as Flax NNX modules: CNN18, ResNet18 and ResNet50, each with a ``width``.
 
-Activations are kept as [channels, height, width, batch]. On a CPU a 3x3 convolution is then nine large
+On a CPU activations are kept as [channels, height, width, batch]. A 3x3 convolution is then nine large
 copies and one matrix product, and stays fast inside a compiled loop, where XLA's own is 17 to 100 times
 slower (jax issue 12868). ResNet18 of width 8, batch 64, two busy cores, training images/s at 14x14x1,
 16x16x3, 28x28x1, medians of nine interleaved rounds: this form 3600, 2200, 600; the same with the batch first
@@ -8,7 +8,8 @@ slower (jax issue 12868). ResNet18 of width 8, batch 64, two busy cores, trainin
 3000, 2200, 520; XLA's outside the loop, one call a step, 1700, 1300, 710: better at 28x28, but not one program.
 Scoring is no loop: there the matrix product is faster for small images alone (ResNet18, width 8, batch 64, a
 process on each of two cores, images/s a core: 10700 against 4200 at 14x14x1, 9000 against 4000 at 16x16x3, but
-1700 against 2300 at 28x28x1), so each layer chooses by its size. Accelerators use XLA's.
+1700 against 2300 at 28x28x1), so each layer chooses by its size. Accelerators keep activations as [batch, height,
+width, channels], which cuDNN wants, and use XLA's convolution. The kernels are the same in both layouts.
 """
 
 from collections.abc import Callable
@@ -22,10 +23,12 @@ import numpy as np
 from flax import nnx
 from jax import lax
 
+from mcal_jax import backends
+from mcal_jax.backends import Backend
 from mcal_jax.types import McalError
 
 SMALL = 256
-"""Pixels of an image up to which scoring on a CPU convolves by a matrix product."""
+"""Pixels of an image up to which scoring in the layout of a CPU convolves by a matrix product."""
 
 
 def lookup(table: dict[str, Any], name: str, what: str) -> Any:
@@ -58,76 +61,86 @@ def matmul_conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     return (kernel.reshape(-1, features).T @ patches).reshape(features, rows, columns, -1)
 
 
-def xla_conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-    """The same as ``matmul_conv`` by XLA's own convolution."""
-    numbers = ("CHWN", "HWIO", "CHWN")
+def xla_conv(x: jax.Array, kernel: jax.Array, stride: int = 1, layout: str = "CHWN") -> jax.Array:
+    """ "SAME" convolution by XLA's own: x in any ``layout``, kernel [k, k, C, D]."""
+    numbers = (layout, "HWIO", layout)
     return lax.conv_general_dilated(x, kernel, (stride, stride), "SAME", dimension_numbers=numbers)
-
-
-def on_cpu() -> bool:
-    return jax.default_backend() == "cpu"
 
 
 class Conv(nnx.Module):
     """Convolution without bias, He et al.'s uniform initialisation, stride and square kernel."""
 
-    def __init__(self, inputs: int, features: int, kernel: int = 3, stride: int = 1, *, rng: np.random.Generator):
+    def __init__(
+        self, inputs: int, features: int, kernel: int = 3, stride: int = 1, *, layout: str, rng: np.random.Generator
+    ):
         # By numpy: the same draw in JAX took longer to compile than the training program.
         bound = (6 / (kernel * kernel * inputs)) ** 0.5
         shape = (kernel, kernel, inputs, features)
         self.kernel = nnx.Param(jnp.asarray(bound * rng.uniform(-1, 1, shape), jnp.float32))
-        self.stride = stride
+        self.stride, self.layout = stride, layout
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        small = x.shape[1] * x.shape[2] <= SMALL
-        conv = matmul_conv if on_cpu() and (train or small) else xla_conv
-        return conv(x, self.kernel[...].astype(x.dtype), self.stride)
+        kernel, small = self.kernel[...].astype(x.dtype), x.shape[1] * x.shape[2] <= SMALL
+        if self.layout == "CHWN" and (train or small):
+            return matmul_conv(x, kernel, self.stride)
+        return xla_conv(x, kernel, self.stride, self.layout)
 
 
 class BatchNorm(nnx.Module):
-    """Batch normalisation over [C, H, W, N], folded into one multiply-add; statistics in float32.
+    """Batch normalisation over all axes but C, folded into one multiply-add, in float32.
 
     The running statistics are means over about the last ``1 / (1 - momentum)`` batches.
     """
 
     momentum = 0.9
 
-    def __init__(self, features: int):
+    def __init__(self, features: int, layout: str = "CHWN"):
+        self.layout = layout
         self.scale = nnx.Param(jnp.ones(features))
         self.bias = nnx.Param(jnp.zeros(features))
         self.mean = nnx.BatchStat(jnp.zeros(features))
         self.var = nnx.BatchStat(jnp.ones(features))
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        full = x.astype(jnp.float32)
         if train:
-            full = x.astype(jnp.float32)
-            mean = full.mean((1, 2, 3))
-            var = jnp.maximum((full * full).mean((1, 2, 3)) - mean * mean, 0)
+            others = tuple(axis for axis, name in enumerate(self.layout) if name != "C")
+            mean = full.mean(others)
+            var = jnp.maximum((full * full).mean(others) - mean * mean, 0)
             for running, batch in ((self.mean, mean), (self.var, var)):
                 running[...] = self.momentum * running[...] + (1 - self.momentum) * lax.stop_gradient(batch)
         else:
             mean, var = self.mean[...], self.var[...]
         scale = self.scale[...] * lax.rsqrt(var + 1e-5)
         shift = self.bias[...] - mean * scale
-        fold = partial(jnp.reshape, shape=(-1, 1, 1, 1))
-        return x * fold(scale).astype(x.dtype) + fold(shift).astype(x.dtype)
+        fold = partial(jnp.reshape, shape=[-1 if name == "C" else 1 for name in self.layout])
+        return (full * fold(scale) + fold(shift)).astype(x.dtype)
 
 
 class Block(nnx.Module):
     """Convolutions with batch norm, and around them the skip connection, or none (``skip=False``)."""
 
-    def __init__(self, inputs: int, convs: list[tuple[int, int, int]], skip: bool, *, rng: np.random.Generator):
+    def __init__(
+        self,
+        inputs: int,
+        convs: list[tuple[int, int, int]],
+        skip: bool,
+        *,
+        layout: str,
+        rng: np.random.Generator,
+    ):
         self.convs: nnx.List = nnx.List()
         self.norms: nnx.List = nnx.List()
         features, total_stride = inputs, 1
         for out, kernel, stride in convs:
-            self.convs.append(Conv(features, out, kernel, stride, rng=rng))
-            self.norms.append(BatchNorm(out))
+            self.convs.append(Conv(features, out, kernel, stride, layout=layout, rng=rng))
+            self.norms.append(BatchNorm(out, layout))
             features, total_stride = out, total_stride * stride
         self.skip = skip
         self.project: nnx.List = nnx.List()
         if skip and (features != inputs or total_stride != 1):
-            self.project = nnx.List([Conv(inputs, features, 1, total_stride, rng=rng), BatchNorm(features)])
+            conv = Conv(inputs, features, 1, total_stride, layout=layout, rng=rng)
+            self.project = nnx.List([conv, BatchNorm(features, layout)])
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         y = x
@@ -166,15 +179,18 @@ class ResNet(nnx.Module):
         channels: int,
         width: int,
         skip: bool = True,
+        backend: Backend | None = None,
         rng: np.random.Generator,
     ):
-        self.stem, self.norm = Conv(channels, width, rng=rng), BatchNorm(width)
+        layout, self.dtype, *_ = backend or backends.default()
+        self.layout = layout
+        self.stem, self.norm = Conv(channels, width, layout=layout, rng=rng), BatchNorm(width, layout)
         self.blocks: nnx.List = nnx.List()
         features = width
         for stage, n in enumerate(blocks):
             for i in range(n):
                 convs = block(features, width * 2**stage, 2 if stage and not i else 1)
-                self.blocks.append(Block(features, convs, skip, rng=rng))
+                self.blocks.append(Block(features, convs, skip, layout=layout, rng=rng))
                 features = convs[-1][0]
         self.head = nnx.Param(jnp.zeros((features, classes)))
         self.bias = nnx.Param(jnp.zeros(classes))
@@ -184,11 +200,12 @@ class ResNet(nnx.Module):
 
         ``train`` normalises by the batch and updates the running statistics.
         """
-        x = images.transpose(3, 1, 2, 0).astype(jnp.float32 if on_cpu() else jnp.bfloat16)
+        x = images.transpose(["NHWC".index(axis) for axis in self.layout]).astype(self.dtype)
         x = jax.nn.relu(self.norm(self.stem(x, train), train))
         for block in self.blocks:
             x = block(x, train)
-        features = x.astype(jnp.float32).mean((1, 2)).T
+        pooled = x.astype(jnp.float32).mean((self.layout.index("H"), self.layout.index("W")))
+        features = pooled.T if self.layout == "CHWN" else pooled
         return features @ self.head[...] + self.bias[...], features
 
 
@@ -199,13 +216,22 @@ ARCHITECTURES: dict[str, Callable[..., ResNet]] = {
 }
 
 
-def build(name: str, *, classes: int, channels: int, width: int = 64, rng: np.random.Generator) -> ResNet:
+def build(
+    name: str,
+    *,
+    classes: int,
+    channels: int,
+    width: int = 64,
+    backend: Backend | None = None,
+    rng: np.random.Generator,
+) -> ResNet:
     """A new net with random weights; ``width`` is the number of filters of the first stage (64: standard).
 
+    ``backend`` (default: by the device) is how it computes; the weights do not depend on it.
     Raises McalError for an unknown name, width < 1, classes < 2 or channels < 1.
     """
     for what, value, least in (("width", width, 1), ("classes", classes, 2), ("channels", channels, 1)):
         if value < least:
             raise McalError(f"{what} of {name} must be at least {least}, not {value}")
     architecture = lookup(ARCHITECTURES, name, "architecture")
-    return architecture(classes=classes, channels=channels, width=width, rng=rng)
+    return architecture(classes=classes, channels=channels, width=width, backend=backend, rng=rng)

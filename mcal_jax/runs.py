@@ -96,7 +96,7 @@ def execute(
     if path.exists():
         log = RunLog.resume(path)
     else:
-        log = RunLog.create(path, job, run.model_dump(mode="json"), {**provenance(), "device": _device()})
+        log = RunLog.create(path, job, run.model_dump(mode="json"), {**provenance(), "device": device()})
     try:
         drive(job, world, log, Reporter(tell, job))
     finally:
@@ -156,7 +156,7 @@ class _TrainingBar:
             self.bar = None
 
 
-def _device() -> str:
+def device() -> str:
     """What JAX trains on here."""
     import jax
 

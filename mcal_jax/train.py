@@ -8,7 +8,7 @@ training has come are run-time values.
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,14 +20,14 @@ import optax
 from flax import nnx
 from jax import lax
 
+from mcal_jax import backends
 from mcal_jax.acquisition import Scores
+from mcal_jax.backends import Backend
 from mcal_jax.nets import build, lookup
 from mcal_jax.types import McalError
 
-CHUNK = 32
-"""Mini-batches per call of the compiled program: how often progress is told and Ctrl-C is heard."""
-SCORE_BATCH = {"cpu": 64}
-"""Images scored at once by kind of device, 1,024 elsewhere: a CPU wants them to stay in its cache."""
+Told = Callable[[int, int], None]
+"""Called with (steps done, steps in all)."""
 
 
 class Recipe(NamedTuple):
@@ -108,13 +108,28 @@ class Pool(NamedTuple):
     std: jax.Array
 
 
+class Graph:
+    """The structure of a net as a static argument of compiled programs.
+
+    It keeps its hash: to find that anew took half a millisecond a call, on a CPU a tenth of scoring small images.
+    """
+
+    def __init__(self, definition: nnx.GraphDef):
+        self.definition, self._hash = definition, hash(definition)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Graph) and self.definition == other.definition
+
+
 class State(NamedTuple):
     """What a training step changes."""
 
     params: Any
     stats: Any
     optimizer: Any
-    loss: jax.Array
 
 
 class Model(NamedTuple):
@@ -125,7 +140,7 @@ class Model(NamedTuple):
     images: int
     """Training images processed: steps times mini-batch."""
     seconds: float
-    """Wall clock of the training steps, compilation left out."""
+    """Wall clock of the training steps, compilation left out; of nets trained as one program, an equal share."""
 
 
 def look_up(pool: Pool, index: jax.Array) -> jax.Array:
@@ -149,9 +164,13 @@ def augment(images: jax.Array, recipe: Recipe, key: jax.Array) -> jax.Array:
     return images[jnp.arange(batch)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-@partial(jax.jit, static_argnames=("net", "recipe"), donate_argnames="state")
+# The state is updated in place, on a CPU too.
+compiled = partial(jax.jit, static_argnames=("net", "recipe"), donate_argnames="state")
+
+
+@compiled
 def run_steps(
-    net: Any,
+    net: Graph,
     recipe: Recipe,
     state: State,
     pool: Pool,
@@ -161,40 +180,49 @@ def run_steps(
     stop: int,
     steps: int,
     key: jax.Array,
-) -> State:
+) -> tuple[State, jax.Array]:
     """Mini-batches ``start`` to ``stop`` of a training of ``steps``; rows 0, 1, ... of ``picks`` hold them.
 
     ``picks`` are positions in the pool, ``targets`` their labels, both [chunk, batch]; rows from
-    ``stop - start`` on are never read.
+    ``stop - start`` on are never read. Returns the loss of the last one too, NaN if a weight is not finite.
     """
 
     def loss_of(params: Any, stats: Any, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, Any]:
-        model = nnx.merge(net, params, stats, copy=True)
+        model = nnx.merge(net.definition, params, stats, copy=True)
         logits, _ = model(images, train=True)
         wanted = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[1]), recipe.label_smoothing)
         return optax.softmax_cross_entropy(logits, wanted).mean(), nnx.state(model, nnx.BatchStat)
 
-    def step(i: jax.Array, state: State) -> State:
+    def step(i: jax.Array, so_far: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
+        state, _ = so_far
         images = augment(look_up(pool, picks[i - start]), recipe, jax.random.fold_in(key, i))
         gradient = jax.value_and_grad(loss_of, has_aux=True)
         (loss, stats), grads = gradient(state.params, state.stats, images, targets[i - start])
         updates, optimizer = recipe.optimizer.update(grads, state.optimizer, state.params)
         rate = recipe.rate(i, steps)
         params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
-        return State(params, stats, optimizer, loss)
+        return State(params, stats, optimizer), loss
 
-    state = lax.fori_loop(start, stop, step, state)
+    state, loss = lax.fori_loop(start, stop, step, (state, jnp.zeros(())))
     # Weights that overflow can leave a dead net behind, whose loss is finite.
     finite = jax.tree.reduce(lambda so_far, p: so_far & jnp.isfinite(p).all(), state.params, jnp.array(True))
-    return state._replace(loss=jnp.where(finite, state.loss, jnp.nan))
+    return state, jnp.where(finite, loss, jnp.nan)
+
+
+@compiled
+def run_steps_of_many(net: Graph, recipe: Recipe, state: State, *rest: Any) -> tuple[State, jax.Array]:
+    """``run_steps`` of several nets: a new first axis in ``state``, ``key`` and the loss, a second in ``picks``
+    and ``targets``."""
+    axes = (0, None, 1, 1, None, None, None, 0)
+    return jax.vmap(partial(run_steps, net, recipe), axes)(state, *rest)
 
 
 @partial(jax.jit, static_argnames="net")
 def score_batch(
-    net: Any, params: Any, stats: Any, pool: Pool, index: jax.Array
+    net: Graph, params: Any, stats: Any, pool: Pool, index: jax.Array
 ) -> tuple[tuple[jax.Array, ...], jax.Array]:
     """Scores and penultimate features [b, d] of the images at ``index`` [b]."""
-    logits, features = nnx.merge(net, params, stats)(look_up(pool, index))
+    logits, features = nnx.merge(net.definition, params, stats)(look_up(pool, index))
     return *scores_of(logits), features
 
 
@@ -219,8 +247,9 @@ def minibatches(size: int, batch: int, rng: np.random.Generator) -> Iterator[np.
 class Trainer:
     """Trains nets of one architecture on parts of one pool of images.
 
-    ``images`` uint8 [n, h, w, c]; ``width``: filters of the first stage. Raises McalError for images of
-    another type or shape, and for an unknown architecture or recipe.
+    ``images`` uint8 [n, h, w, c]; ``width``: filters of the first stage; ``backend`` (default: by the device):
+    precision, layout, and how much at once. Raises McalError for images of another type or shape, and for an
+    unknown architecture or recipe.
     """
 
     def __init__(
@@ -231,13 +260,16 @@ class Trainer:
         architecture: str = "resnet18",
         width: int = 64,
         recipe: str | Recipe = "fast",
+        backend: Backend | None = None,
     ):
         if images.dtype != np.uint8 or images.ndim != 4 or not images.size:
             raise McalError(f"images must be uint8 [n, h, w, c], not {images.dtype} {list(images.shape)}")
         self.recipe: Recipe = lookup(RECIPES, recipe, "recipe") if isinstance(recipe, str) else recipe
-        self.classes = classes
-        self.build = partial(build, architecture, classes=classes, channels=images.shape[3], width=width)
-        self.net = nnx.split(self.build(rng=np.random.default_rng(0)), nnx.Param, nnx.BatchStat)[0]
+        self.classes, self.backend = classes, backend or backends.default()
+        self.build = partial(
+            build, architecture, classes=classes, channels=images.shape[3], width=width, backend=self.backend
+        )
+        self.net = Graph(nnx.split(self.build(rng=np.random.default_rng(0)), nnx.Param, nnx.BatchStat)[0])
         std = np.maximum(images.std((0, 1, 2)), 1.0)  # a constant channel must not divide by zero
         mean = images.mean((0, 1, 2))
         self.pool = Pool(*map(jnp.asarray, (images, mean.astype(np.float32), std.astype(np.float32))))
@@ -247,7 +279,7 @@ class Trainer:
         indices: np.ndarray,
         labels: np.ndarray,
         key: jax.Array,
-        on_progress: Callable[[int, int], None] | None = None,
+        on_progress: Told | None = None,
     ) -> Model:
         """A net trained from scratch on the images at ``indices`` [m], labelled ``labels`` [m].
 
@@ -256,32 +288,84 @@ class Trainer:
         pool or repeated, for labels that do not fit them, and if the loss is no longer finite.
         """
         indices, labels = self.checked(indices, labels)
-        recipe, steps = self.recipe, self.recipe.steps(len(indices))
+        state, order = self.begin(key, len(indices))
+        state, seconds = self.advance(run_steps, state, order, key, indices, labels, on_progress)
+        return Model(state.params, state.stats, self.recipe.steps(len(indices)) * self.recipe.batch, seconds)
+
+    def fit_many(
+        self,
+        indices: np.ndarray,
+        labels: np.ndarray,
+        keys: Sequence[jax.Array],
+        on_progress: Told | None = None,
+    ) -> list[Model]:
+        """What ``fit`` gives for each of ``keys``, up to rounding, trained side by side as one program.
+
+        For accelerators that one small net can't fill. All have one B: another |B| would be another number of
+        steps. Each number of nets is a program of its own. Raises McalError as ``fit`` does.
+        """
+        if not len(keys):
+            raise McalError("fit_many needs at least one key")
+        indices, labels = self.checked(indices, labels)
+        states, orders = zip(*(self.begin(key, len(indices)) for key in keys), strict=True)
+        state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+        order = map(np.stack, zip(*orders, strict=True))
+        state, seconds = self.advance(run_steps_of_many, state, order, jnp.stack(keys), indices, labels, on_progress)
+        processed = self.recipe.steps(len(indices)) * self.recipe.batch
+        weights = [jax.tree.map(lambda leaf, i=i: leaf[i], state[:2]) for i in range(len(keys))]
+        return [Model(params, stats, processed, seconds / len(keys)) for params, stats in weights]
+
+    def begin(self, key: jax.Array, size: int) -> tuple[State, Iterator[np.ndarray]]:
+        """A net before its training on ``size`` images, and the positions [batch] in B of each mini-batch."""
         rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
         _, *weights = nnx.split(self.build(rng=rng), nnx.Param, nnx.BatchStat)
         params, stats = weights
-        state = State(params, stats, recipe.optimizer.init(params), jnp.zeros(()))
-        order = minibatches(len(indices), recipe.batch, rng)
-        chosen = np.zeros((CHUNK, recipe.batch), np.int64)
+        return State(params, stats, self.recipe.optimizer.init(params)), minibatches(size, self.recipe.batch, rng)
 
-        def advance(state: State, start: int, stop: int) -> State:
+    def advance(
+        self,
+        program: Callable,
+        state: State,
+        order: Iterator[np.ndarray],
+        key: jax.Array,
+        indices: np.ndarray,
+        labels: np.ndarray,
+        on_progress: Told | None,
+    ) -> tuple[State, float]:
+        """The state at the end of the training by ``program``, and its seconds, compilation left out.
+
+        ``order`` gives positions in B, [batch], or [nets, batch] where ``key`` is one for each net. The device
+        never waits: a chunk's loss is looked at while the next one runs.
+        """
+        recipe, chunk, steps = self.recipe, self.backend.chunk, self.recipe.steps(len(indices))
+        many = jax.random.key_data(key).shape[:-1]  # () for one net
+        chosen = np.zeros((chunk, *many, recipe.batch), np.int64)
+
+        def dispatch(state: State, start: int, stop: int) -> tuple[State, jax.Array]:
             for row in range(stop - start):
                 chosen[row] = next(order)
             picks, targets = (jnp.asarray(a[chosen], jnp.int32) for a in (indices, labels))
-            return run_steps(self.net, recipe, state, self.pool, picks, targets, start, stop, steps, key)
+            return program(self.net, recipe, state, self.pool, picks, targets, start, stop, steps, key)
 
-        state = advance(state, 0, 0)  # compiles
-        began = time.perf_counter()
-        for start in range(0, steps, CHUNK):
-            stop = min(start + CHUNK, steps)
-            state = advance(state, start, stop)
-            if not np.isfinite(state.loss):
+        def look(stop: int, loss: jax.Array) -> None:
+            if not np.isfinite(loss).all():
                 what = f"recipe {recipe.name!r}, learning rate {recipe.learning_rate:g}"
                 raise McalError(f"the loss is no longer finite after {stop} of {steps} steps ({what})")
             if on_progress:
                 on_progress(stop, steps)
-        seconds = time.perf_counter() - began
-        return Model(state.params, state.stats, steps * recipe.batch, seconds)
+
+        state, _ = jax.block_until_ready(dispatch(state, 0, 0))  # compiles
+        began = time.perf_counter()
+        running: list[tuple[int, jax.Array]] = []
+        for start in range(0, steps, chunk):
+            stop = min(start + chunk, steps)
+            state, loss = dispatch(state, start, stop)
+            running.append((stop, loss))
+            if len(running) > 1:
+                look(*running.pop(0))
+        look(*running.pop())
+        jax.block_until_ready(state)
+        return state, time.perf_counter() - began
 
     def checked(self, indices: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Indices and labels in the order of the indices; McalError if they make no sense."""
@@ -311,17 +395,18 @@ class Trainer:
 
     def stream(self, model: Model, indices: np.ndarray, wanted: Callable) -> list[np.ndarray]:
         """The ``wanted`` part of ``score_batch`` over ``indices``, in batches of one size."""
-        batch = SCORE_BATCH.get(jax.default_backend(), 1024)
+        batch = self.backend.score_batch
         padded = np.zeros(max(1, math.ceil(len(indices) / batch)) * batch, np.int32)
         padded[: len(indices)] = indices
         batches = padded.reshape(-1, batch)
         parts = [wanted(score_batch(self.net, model.params, model.stats, self.pool, b)) for b in batches]
+        parts = jax.device_get(parts)  # all at once: the device does not wait between batches
         return [np.concatenate(column)[: len(indices)] for column in zip(*parts, strict=True)]
 
 
 def compilations() -> int:
     """How many training programs this process has compiled."""
-    return run_steps._cache_size()  # type: ignore[attr-defined]
+    return sum(program._cache_size() for program in (run_steps, run_steps_of_many))  # type: ignore[attr-defined]
 
 
 def enable_compilation_cache(folder: str | os.PathLike | None = None) -> Path:

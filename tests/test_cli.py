@@ -122,3 +122,13 @@ def test_plan_loads_no_jax(folder, capsys):
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "next: nothing" in done.stdout
+
+
+def test_deterministic_comes_too_late_once_jax_has_started(folder, capsys):
+    import jax
+
+    jax.devices()
+    code, _, err = mcal(capsys, "run", "run.yaml", "--log", "a.jsonl", "--deterministic")
+    assert code == 2
+    assert "JAX has already started" in err
+    assert not (folder / "a.jsonl").exists()

@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 from jax import lax
 
+from mcal_jax.backends import ACCELERATOR, CPU
 from mcal_jax.nets import ARCHITECTURES, BatchNorm, ResNet, basic, build, matmul_conv, xla_conv
 from mcal_jax.types import McalError
 
@@ -65,6 +66,29 @@ def test_shapes_of_logits_and_features(name):
     assert logits.shape == (5, 7)
     assert features.shape == (5, 64 if name == "resnet50" else 16)
     assert logits.dtype == features.dtype == jnp.float32
+
+
+def test_both_layouts_give_equal_logits_gradients_and_statistics():
+    images = jax.random.normal(jax.random.key(0), (6, 9, 8, 3))
+    cotangent = jax.random.normal(jax.random.key(1), (6, 5))
+
+    def results(backend):
+        rng = np.random.default_rng(0)
+        net = ResNet(basic, (1, 1), classes=5, channels=3, width=4, backend=backend, rng=rng)
+        net.head[...] = jax.random.normal(jax.random.key(2), net.head.shape)  # or no gradient gets below it
+        graph, params, stats = nnx.split(net, nnx.Param, nnx.BatchStat)
+
+        def loss(params):
+            model = nnx.merge(graph, params, stats, copy=True)
+            logits, _ = model(images, train=True)
+            return (logits * cotangent).sum(), (logits, model(images), nnx.state(model, nnx.BatchStat))
+
+        return jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+
+    ours, theirs = results(CPU), results(ACCELERATOR._replace(dtype="float32"))
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
 def test_batch_norm_normalises_and_remembers():

@@ -10,6 +10,7 @@ import pytest
 
 from mcal_jax import nets, train
 from mcal_jax.acquisition import Scores
+from mcal_jax.backends import ACCELERATOR, CPU
 from mcal_jax.train import (
     RECIPES,
     Trainer,
@@ -53,6 +54,12 @@ def trainer(tiny):
     return trainer
 
 
+def like(trainer, **changes):
+    """A trainer of the same images, with changes."""
+    settings = dict(architecture="tiny", width=4, recipe=trainer.recipe) | changes
+    return Trainer(np.asarray(trainer.pool.images), 4, **settings)
+
+
 def equal(a, b):
     return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
@@ -79,7 +86,7 @@ def test_one_compilation_serves_every_size_and_the_whole_recipe_of_steps():
 
 def test_rows_of_padding_are_never_read(trainer):
     rng, steps = np.random.default_rng(0), 3
-    picks = rng.integers(0, 600, (train.CHUNK, SHORT.batch)).astype(np.int32)
+    picks = rng.integers(0, 600, (CPU.chunk, SHORT.batch)).astype(np.int32)
     garbage = picks.copy()
     garbage[steps:] = 599
 
@@ -87,20 +94,37 @@ def test_rows_of_padding_are_never_read(trainer):
         _, params, stats = train.nnx.split(
             trainer.build(rng=np.random.default_rng(0)), train.nnx.Param, train.nnx.BatchStat
         )
-        state = train.State(params, stats, SHORT.optimizer.init(params), jnp.zeros(()))
+        state = train.State(params, stats, SHORT.optimizer.init(params))
         targets = trainer.labels[picks].astype(np.int32)
         return run_steps(trainer.net, SHORT, state, trainer.pool, picks, targets, 0, steps, 9, KEY)
 
     assert equal(result(picks), result(garbage))
 
 
-def test_training_in_chunks_equals_training_in_one_go(trainer, monkeypatch):
+def test_training_in_chunks_equals_training_in_one_go(trainer):
     done = []
     whole = trainer.fit(np.arange(100), trainer.labels[:100], KEY)
-    monkeypatch.setattr(train, "CHUNK", 3)
-    chunked = trainer.fit(np.arange(100), trainer.labels[:100], KEY, lambda *at: done.append(at))
+    chunks = like(trainer, backend=CPU._replace(chunk=3))
+    chunked = chunks.fit(np.arange(100), trainer.labels[:100], KEY, lambda *at: done.append(at))
     assert done == [(3, 8), (6, 8), (8, 8)]
     assert equal(whole[:2], chunked[:2])
+
+
+@pytest.mark.parametrize("backend", [CPU, ACCELERATOR._replace(dtype="float32", chunk=5)], ids=["cpu", "accelerator"])
+def test_nets_trained_side_by_side_equal_those_trained_alone(trainer, backend):
+    many, keys, done = like(trainer, backend=backend), [jax.random.key(k) for k in (0, 7)], []
+    before = compilations()
+    many.fit_many(np.arange(50), trainer.labels[:50], keys)
+    together = many.fit_many(np.arange(100), trainer.labels[:100], keys, lambda *at: done.append(at))
+    assert compilations() - before == 1
+    assert done[-1] == (8, 8)
+    for key, model in zip(keys, together, strict=True):
+        alone = trainer.fit(np.arange(100), trainer.labels[:100], key)
+        assert model.images == alone.images
+        for ours, theirs in zip(jax.tree.leaves(model[:2]), jax.tree.leaves(alone[:2]), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+    with pytest.raises(McalError, match="at least one key"):
+        many.fit_many(np.arange(100), trainer.labels[:100], [])
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +141,19 @@ def test_learns_separable_images(plain):
     train, test = np.arange(500), np.arange(500, 1000)
     model = plain.fit(train, plain.labels[train], KEY)
     assert np.mean(plain.score(model, test).label == plain.labels[test]) > 0.9
+
+
+def test_learns_in_half_precision_as_on_an_accelerator(plain):
+    """The weights stay in float32, and a net trained in bfloat16 scores the same in float32, nearly."""
+    train, test = np.arange(500), np.arange(500, 1000)
+    half = like(plain, recipe=plain.recipe._replace(name="half", epochs=20), backend=ACCELERATOR)
+    model = half.fit(train, plain.labels[train], KEY)
+    assert {leaf.dtype for leaf in jax.tree.leaves(model[:2])} == {np.dtype("float32")}
+    scores, exact = half.score(model, test), plain.score(model, test)
+    assert np.mean(scores.label == plain.labels[test]) > 0.9
+    assert np.mean(scores.label == exact.label) > 0.98
+    gap = np.abs(scores.confidence - exact.confidence)
+    assert 0 < gap.mean() < 0.01
 
 
 def test_memorises_a_few_images_with_random_labels(plain):
@@ -183,9 +220,10 @@ def test_augmentation_shifts_within_its_reach_and_mirrors():
 
 def test_a_loss_that_is_not_finite_stops_the_training(trainer):
     recipe = SHORT._replace(name="wild", learning_rate=1e38, optimizer=optax.identity())
-    wild = Trainer(np.asarray(trainer.pool.images), 4, architecture="tiny", width=4, recipe=recipe)
-    with pytest.raises(McalError, match=r"no longer finite.*'wild', learning rate 1e\+38"):
-        wild.fit(np.arange(100), trainer.labels[:100], KEY)
+    wild, done = like(trainer, recipe=recipe, backend=CPU._replace(chunk=3)), []
+    with pytest.raises(McalError, match=r"no longer finite after 3 of 8 steps.*'wild', learning rate 1e\+38"):
+        wild.fit(np.arange(100), trainer.labels[:100], KEY, lambda *at: done.append(at))
+    assert not done
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+"""How nets are computed on a kind of device: precision, layout, and how much at once. The weights are the same."""
+
+import os
+from typing import NamedTuple
+
+import jax
+
+from mcal_jax.types import McalError
+
+
+class Backend(NamedTuple):
+    """Choices that change the speed and the rounding of a net, not what it is."""
+
+    layout: str
+    """Axes of the activations: "CHWN" (convolutions by matrix product, for a CPU) or "NHWC" (XLA's own)."""
+    dtype: str
+    """Of images, activations and kernels in a convolution. Parameters, batch-norm statistics, the state of the
+    optimizer, features, logits and the loss are float32 whatever it is."""
+    chunk: int
+    """Mini-batches per call of the training program: how often progress is told and Ctrl-C is heard."""
+    score_batch: int
+    """Images scored at once."""
+
+
+CPU = Backend("CHWN", "float32", chunk=32, score_batch=64)
+"""Batches scored are small, to stay in the cache."""
+ACCELERATOR = Backend("NHWC", "bfloat16", chunk=256, score_batch=2048)
+
+
+def default() -> Backend:
+    """The choices for the kind of device that JAX computes on here."""
+    return CPU if jax.default_backend() == "cpu" else ACCELERATOR
+
+
+def deterministic() -> None:
+    """Have a GPU give the same weights bit by bit for the same seed, as a CPU does anyway, at a price in speed.
+
+    The same as ``XLA_FLAGS=--xla_gpu_deterministic_ops=true`` in the environment; worker processes inherit it.
+    XLA reads its flags once: raises McalError if JAX has already looked for its devices.
+    """
+    from jax._src import xla_bridge  # JAX says so nowhere else
+
+    if xla_bridge.backends_are_initialized():
+        raise McalError("deterministic: JAX has already started; ask for it before anything is computed")
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()

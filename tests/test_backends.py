@@ -1,0 +1,35 @@
+"""Deterministic training is asked for before JAX starts; which choices are made where."""
+
+import subprocess
+import sys
+
+import jax
+
+from mcal_jax import backends
+
+
+def test_a_cpu_computes_in_float32():
+    expected = backends.CPU if jax.default_backend() == "cpu" else backends.ACCELERATOR
+    assert backends.default() == expected
+    assert backends.CPU.dtype == "float32"
+
+
+def test_deterministic_adds_to_the_flags_of_xla_and_only_before_jax_starts():
+    code = """
+import os
+os.environ["XLA_FLAGS"] = "--xla_cpu_enable_fast_math=false"
+import jax
+import mcal_jax.train
+from mcal_jax.backends import deterministic
+from mcal_jax.types import McalError
+deterministic()
+print(os.environ["XLA_FLAGS"], jax.numpy.ones(2).sum())
+try:
+    deterministic()
+except McalError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()
+    assert first == "--xla_cpu_enable_fast_math=false --xla_gpu_deterministic_ops=true 2.0"
+    assert "JAX has already started" in second
