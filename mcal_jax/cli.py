@@ -37,6 +37,7 @@ def run(
     service: Annotated[str | None, Parameter(help="amazon ($0.04), satyam ($0.003), or dollars a label")] = None,
     epsilon: Annotated[float | None, Parameter(help="bound on the error of the labels delivered")] = None,
     budget: Annotated[float | None, Parameter(help="dollars: seek the least error within it instead")] = None,
+    certify: Annotated[float | None, Parameter(help="confidence, such as 0.95, that the bound is kept")] = None,
     acquisition: Annotated[str | None, Parameter(help="margin, entropy, least_confidence, kcenter or random")] = None,
     preset: Annotated[str | None, Parameter(help="recommended, paper (Algorithm 1) or authors_code")] = None,
     delta: Annotated[float | None, Parameter(help="naive_al: its batch, a fraction of |X|")] = None,
@@ -57,13 +58,15 @@ def run(
     - mcal run --data fashion_mnist --profile laptop --service satyam
     - mcal run --architectures cnn18,resnet18,resnet50
     - mcal run --budget 60
+    - mcal run --certify 0.95
     - mcal run my_run.yaml --log my_run.jsonl
     """
     from mcal_jax import runs, settings
 
     changes: dict[str, Any] = dict(
         service=_price(service), architectures=architectures.split(",") if architectures else None, epsilon=epsilon,
-        budget=budget, acquisition=acquisition, algorithm=algorithm, preset=preset, delta=delta, seed=seed,
+        budget=budget, certify=certify, acquisition=acquisition, algorithm=algorithm, preset=preset, delta=delta,
+        seed=seed,
     )  # fmt: skip
     described = settings.from_file(config, data, **changes) if config else settings.describe(
         data or "fashion_mnist_10k", profile=profile, **changes

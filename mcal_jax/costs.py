@@ -97,8 +97,10 @@ def retraining_dollars(rate: tuple[float, float], size: float, target: np.ndarra
     return np.where(target > size, steps * rate[0] + rate[1] * sizes_summed, 0.0)
 
 
-def ledger(n: int, n_test: int, n_train: int, n_residual: int, training: float, config: Config) -> Ledger:
-    """Eqn 1, part by part."""
+def ledger(
+    n: int, n_test: int, n_train: int, n_residual: int, training: float, config: Config, n_check: int = 0
+) -> Ledger:
+    """Eqn 1, part by part; ``n_check`` is |V|."""
     price = config.label_price
     test = price * n_test if config.bill_test_set else 0.0
-    return Ledger(test, price * n_train, price * n_residual, training, 0.0, price * n)
+    return Ledger(test, price * n_train, price * n_residual, training, 0.0, price * n, price * n_check)

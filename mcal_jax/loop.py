@@ -6,8 +6,8 @@ X \\ T \\ B, the images nobody has labelled yet.
 
 import numpy as np
 
-from mcal_jax import costs, planner
-from mcal_jax.types import Algorithm, Annotate, Config, Label, Outcome, Train, remove
+from mcal_jax import certify, costs, planner
+from mcal_jax.types import Algorithm, Annotate, Config, Label, Outcome, Train, Verify, remove
 
 
 def mcal(n: int, config: Config, architecture: str = "resnet18") -> Algorithm:
@@ -29,7 +29,16 @@ def mcal(n: int, config: Config, architecture: str = "resnet18") -> Algorithm:
         history.append(fit)  #                                                                         13,14-15
         plans.append(planner.search(n, history, architecture, plan, config))  #                    13, 16-18,19-23
     plan = plans[-1]  #                                                                                      24-25
-    S = (yield Annotate(U, planner.n_machine(n, len(U), plan, config), fit.model, plan)).indices  #         26
+    V, machine, sure = U[:0], planner.n_machine(n, len(U), plan, config), None
+    if config.certify and plan.check:  #                                                                   ours
+        V = (yield Label(U, plan.check, "random", "certify", fit.model, plan)).indices
+        U = remove(U, V)
+        seen = yield Verify(V, U, fit.model, plan)
+        sure = certify.certificate(n, len(U), machine, seen, config)
+        machine = sure.machine
+    S = (yield Annotate(U, machine, fit.model, plan)).indices  #                                            26
     R = (yield Label(remove(U, S), len(U) - len(S), "all", "residual", fit.model, plan)).indices  #          27
-    bill = costs.ledger(n, len(T), len(B), len(R), plan.spent, config)
-    return Outcome(n, T, B, S, R, plan.theta_now, architecture, stop, bill, tuple(plans), tuple(history))
+    bill = costs.ledger(n, len(T), len(B), len(R), plan.spent, config, len(V))
+    theta = machine / len(U) if sure else plan.theta_now
+    done = Outcome(n, T, B, S, R, theta, architecture, stop, bill, tuple(plans), tuple(history))
+    return done._replace(V=V, certificate=sure)

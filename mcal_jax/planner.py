@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mcal_jax import costs, powerlaw
+from mcal_jax import certify, costs, powerlaw
 from mcal_jax.types import Config, Fitted, McalError, Plan, Surface, trials
 
 SIZES = 80  # points of the cost surface along |B|
@@ -108,13 +108,26 @@ def search(n: int, history: Sequence[Fitted], architecture: str, previous: Plan 
     residual = config.label_price * (rest[:, None] - machine_images(n, rest[:, None], thetas, config))
     dollars = (labels + training)[:, None] + residual
 
-    if config.budget is None:
-        best = np.array([_largest(thetas, row < config.epsilon) for row in error])
-    else:
+    check = 0
+    if config.budget is not None:
         left = config.budget - labels - training
         best = np.array([theta_for_budget(n, int(r), d, config) for r, d in zip(rest, left, strict=True)])
+    elif config.certify:
+        checks = [
+            certify.best_check(n, int(r), thetas, thetas * row, config.epsilon, 1 - config.certify)
+            for r, row in zip(rest, eps, strict=True)
+        ]
+        best, check = np.array([one.theta for one in checks]), checks[0].sample
+    else:
+        best = np.array([_largest(thetas, row < config.epsilon) for row in error])
     cost = labels + training + config.label_price * (rest - machine_images(n, rest, best, config))
     predicted = np.array([_at(thetas, row, theta) for row, theta in zip(error, best, strict=True)])
+    if config.certify and config.budget is not None:
+        promises = [
+            certify.check_in_budget(int(r), float(b), thetas, thetas * row, 1 - config.certify)
+            for r, b, row in zip(rest, best, eps, strict=True)
+        ]
+        check, predicted = promises[0][0], np.array([bound for _, bound in promises]) * rest / n
     if config.budget is None:
         at = int(np.argmin(cost))
     else:
@@ -124,7 +137,7 @@ def search(n: int, history: Sequence[Fitted], architecture: str, previous: Plan 
     value = cost if config.budget is None else predicted
     plan = Plan(
         size, spent, rate, laws, surface, int(sizes[at]), float(best[at]), float(cost[at]), float(cost[0]),
-        float(best[0]), float(predicted[at]), float(value[at]), 0, False, laws[-1].form,
+        float(best[0]), float(predicted[at]), float(value[at]), 0, False, laws[-1].form, check,
     )  # fmt: skip
     plan = plan._replace(stable=is_stable(plan, previous, len(history), config))
     return plan._replace(delta=next_delta(n, tests, plan, config))

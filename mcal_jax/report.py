@@ -21,6 +21,8 @@ from mcal_jax.types import (
     Plan,
     Request,
     Train,
+    Verified,
+    Verify,
 )
 
 Tell = Callable[[str], None]
@@ -42,20 +44,27 @@ class Reporter:
         self.tell(f"{seconds:6.0f} s  {line(request, answer)}")
 
 
+PURPOSES = {
+    "test": "for the test set T",
+    "train": "for training (B)",
+    "certify": "to certify the rest (V)",
+    "residual": "left to people (R)",
+}
+
+
 def line(request: Request, answer: Answer) -> str:
     """What a request got, in a line."""
     match request, answer:
         case Label(n=n, by=by, purpose=purpose), _:
-            what = {"test": "for the test set T", "train": "for training (B)", "residual": "left to people (R)"}[
-                purpose
-            ]
-            return f"people label {n:,} images {what}" + (f", by {by}" if by != "all" else "")
+            return f"people label {n:,} images {PURPOSES[purpose]}" + (f", by {by}" if by != "all" else "")
         case Train(architecture=architecture), Fitted(size=size, n_test=tests, wrong=wrong, seconds=took):
             return (
                 f"{architecture} trained on {size:,} in {took:.1f} s: error {len(wrong) / tests:.1%} on T ({tests:,})"
             )
         case Annotate(n=n), _:
             return f"the classifier labels {n:,} images (S)"
+        case Verify(), Verified(wrong=wrong):
+            return f"of these the classifier gets {wrong.mean():.1%} wrong"
         case Measure(), Measured(n=n, errors=errors):
             return f"of the {n:,} images left it gets {errors['margin'][-1] / n:.1%} wrong (by the truth, unused)"
     raise AssertionError(request)
@@ -85,6 +94,10 @@ def summary(finished: Finished, config: Config) -> str:
     """The end of a run as a table: sets, dollars by part, savings, true error, and why it stopped."""
     outcome, bill = finished.outcome, finished.outcome.ledger
     sizes = {"|X|": outcome.n, **{f"|{k}|": len(getattr(outcome, k)) for k in "TBSR"}}
+    certified = ""
+    if sure := outcome.certificate:
+        sizes["|V|"] = len(outcome.V)
+        certified = f" + V ${bill.certificate:,.2f}"
     verdict = f"humans only ${bill.humans_only:,.2f}: savings {bill.savings:.1%}"
     if finished.true_error is not None:
         verdict += f"; true error {finished.true_error:.2%}"
@@ -94,10 +107,15 @@ def summary(finished: Finished, config: Config) -> str:
         " ".join(f"{name:>9}" for name in sizes),
         " ".join(f"{size:>9,}" for size in sizes.values()),
         f"labels of T ${bill.test:,.2f} + B ${bill.train:,.2f} + R ${bill.residual:,.2f}"
-        f" + training ${bill.training:,.2f} + race ${bill.race:,.2f} = ${bill.total:,.2f}",
+        f"{certified} + training ${bill.training:,.2f} + race ${bill.race:,.2f} = ${bill.total:,.2f}",
         verdict,
         f"{outcome.architecture}, {len(outcome.history)} trainings; stopped by {outcome.stop}: {STOPS[outcome.stop]}",
     ]
+    if sure:
+        rows.append(
+            f"certified: with {sure.confidence:.0%} confidence the machine mislabels at most {sure.bound:.2%} of X"
+            f" ({sure.mistakes} mistakes among the {sure.trials:,} images of V where S lies; {sure.method})"
+        )
     for c in outcome.race:
         fate = "won" if c.won else "lost"
         rows.append(f"race: {c.architecture} {fate}, training until then ${c.spent:,.2f}, predicted C* ${c.cost:,.2f}")
@@ -145,6 +163,8 @@ def _next(pending: Request | None, config: Config) -> str:
             return f"next: {architecture} is trained on {len(train):,} labels"
         case Annotate(n=n):
             return f"next: the classifier labels {n:,} images"
+        case Verify(sample=sample):
+            return f"next: the classifier is checked on {len(sample):,} images"
         case Measure(pool=pool):
             return f"next: the classifier is measured on {len(pool):,} images"
     return "next: nothing, the run is finished"

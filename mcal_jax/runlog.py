@@ -35,6 +35,8 @@ from mcal_jax.types import (
     Plan,
     Request,
     Train,
+    Verified,
+    Verify,
 )
 
 FORMAT = 2
@@ -149,10 +151,15 @@ def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def check_answer(request: Request, answer: Answer) -> None:
     """Raises McalError if an answer is of the wrong kind, labels other images than were in the pool, or not as
     many as asked."""
-    wanted = {Train: Fitted, Measure: Measured}.get(type(request), Labelled)
+    wanted = {Train: Fitted, Measure: Measured, Verify: Verified}.get(type(request), Labelled)
     if not isinstance(answer, wanted):
         raise McalError(f"{type(request).__name__} was answered by {type(answer).__name__}")
-    if not isinstance(answer, Labelled) or isinstance(request, Train | Measure):
+    if isinstance(answer, Verified) and isinstance(request, Verify):
+        sizes = {len(column) for column in answer}
+        inside = not len(answer.ahead) or (answer.ahead.min() >= 0 and answer.ahead.max() <= len(request.pool))
+        if sizes != {len(request.sample)} or not inside:
+            raise McalError(f"asked about {len(request.sample)} images, got an answer that does not fit them")
+    if not isinstance(answer, Labelled) or isinstance(request, Train | Measure | Verify):
         return
     indices = answer.indices
     if len(indices) != request.n or len(answer.labels) != request.n:
@@ -406,6 +413,9 @@ def _request_json(request: Request) -> dict[str, Any]:
             return {"kind": "train", "architecture": architecture, "size": len(train), **sets}
         case Annotate(pool, n, model):
             return {"kind": "annotate", "n": n, "of": len(pool), "pool": _digest(pool), "model": model}
+        case Verify(sample, pool, model):
+            of = {"sample": _digest(sample), "of": len(pool), "pool": _digest(pool)}
+            return {"kind": "verify", "n": len(sample), **of, "model": model}
         case Measure(pool, model, by):
             return {"kind": "measure", "of": len(pool), "pool": _digest(pool), "model": model, "by": list(by)}
 
@@ -413,6 +423,8 @@ def _request_json(request: Request) -> dict[str, Any]:
 def _answer_json(answer: Answer) -> dict[str, Any]:
     if isinstance(answer, Labelled):
         return {"indices": _pack(answer.indices, differences=True), "labels": _pack(answer.labels)}
+    if isinstance(answer, Verified):
+        return {name: _pack(column) for name, column in answer._asdict().items()}
     if isinstance(answer, Measured):
         errors = {by: _pack(counts, differences=True) for by, counts in answer.errors.items()}
         margins = {by: np.round(values, 4).tolist() for by, values in answer.margins.items()}
@@ -424,6 +436,9 @@ def answer_from_json(data: dict[str, Any]) -> Answer:
     try:
         if "indices" in data:
             return Labelled(_unpack(data["indices"], np.int64), _unpack(data["labels"], np.int32))
+        if "ahead" in data:
+            kinds = {"ahead": np.int64, "wrong": np.bool_, "label": np.int32}
+            return Verified(**{name: _unpack(data[name], kind) for name, kind in kinds.items()})
         if "errors" in data:
             errors = {by: _unpack(counts, np.int64) for by, counts in data["errors"].items()}
             return Measured(data["n"], errors, {by: np.array(v) for by, v in data["margins"].items()})
@@ -441,13 +456,22 @@ def end_json(finished: Finished) -> dict[str, Any]:
     """The outcome in figures: sizes, dollars by part, and a digest of the labels delivered."""
     outcome = finished.outcome
     bill = outcome.ledger
+    dollars = {**bill._asdict(), "total": bill.total}
+    sure = outcome.certificate
+    certified: dict[str, Any] = {}
+    if sure is None:
+        del dollars["certificate"]
+    else:
+        classes = [one._asdict() for one in sure.by_class]
+        certified = {"V": len(outcome.V), "certificate": {**sure._asdict(), "by_class": classes}}
     return {
         **{name: len(getattr(outcome, name)) for name in "TBSR"},
+        **certified,
         "X": outcome.n,
         "theta": outcome.theta,
         "architecture": outcome.architecture,
         "stop": outcome.stop,
-        "dollars": {**bill._asdict(), "total": bill.total},
+        "dollars": dollars,
         "savings": bill.savings,
         "race": [contestant._asdict() for contestant in outcome.race],
         "true_error": finished.true_error,

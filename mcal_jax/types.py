@@ -8,7 +8,7 @@ from collections.abc import Generator
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Indices = np.ndarray
 """Sorted, unique int64 positions in X."""
@@ -28,7 +28,7 @@ class Label(NamedTuple):
     pool: Indices
     n: int
     by: str
-    purpose: Literal["test", "train", "residual"]
+    purpose: Literal["test", "train", "certify", "residual"]
     model: int | None = None
     plan: "Plan | None" = None
 
@@ -63,7 +63,19 @@ class Measure(NamedTuple):
     plan: "Plan | None" = None
 
 
-Request = Label | Train | Annotate | Measure
+class Verify(NamedTuple):
+    """How the classifier does on ``sample``, which people have labelled, ranked among ``pool`` by L(.).
+
+    Nothing is bought.
+    """
+
+    sample: Indices
+    pool: Indices
+    model: int
+    plan: "Plan | None" = None
+
+
+Request = Label | Train | Annotate | Measure | Verify
 
 # ---------------------------------------------------------------------------------------------------------
 # Answers
@@ -116,7 +128,17 @@ class Measured(NamedTuple):
 MEASURES = 200
 """Points at which a pool is measured."""
 
-Answer = Labelled | Fitted | Measured
+
+class Verified(NamedTuple):
+    """Answer to Verify, for each image of the sample: how many of the pool the classifier is more confident of
+    (``ahead``), whether it is ``wrong``, and its ``label``, int32; all [sample]."""
+
+    ahead: np.ndarray
+    wrong: np.ndarray
+    label: np.ndarray
+
+
+Answer = Labelled | Fitted | Measured | Verified
 
 
 def trials(theta: np.ndarray | float, n: np.ndarray | int) -> np.ndarray:
@@ -173,6 +195,11 @@ class Config(Settings):
         description="dollars; if given, the least error within it is sought and epsilon is ignored; sure to be kept "
         "if training is priced per image and epoch, a number of them",
     )
+    certify: Fraction | None = Field(
+        None,
+        description="confidence with which the error of the labels is below epsilon, by labels bought for that alone; "
+        "in budget mode the bound is told",
+    )
     acquisition: str = Field("margin", description="M(.): which images people label for training")
     test_fraction: Fraction = Field(0.05, description="|T|")
     seed_fraction: Fraction = Field(0.01, description="|B_0|, and the first delta")
@@ -213,6 +240,12 @@ class Config(Settings):
         if abs(1 / step - round(1 / step)) > 1e-9:
             raise ValueError("the grid must end at theta = 1, so 1 / theta_step must be a whole number")
         return step
+
+    @model_validator(mode="after")
+    def _certifiable(self) -> "Config":
+        if self.certify and (self.constraint, self.theta_of) != ("on_X", "remaining"):
+            raise ValueError("certify: it bounds the error of X by theta of U: constraint on_X, theta_of remaining")
+        return self
 
     @field_validator("acquisition")
     @classmethod
@@ -303,6 +336,33 @@ class Plan(NamedTuple):
     delta: int  # images to buy next
     stable: bool
     form: str  # which law the fits used
+    check: int = 0  # |V| if training stops here and the labels are to be certified
+
+
+class ClassBound(NamedTuple):
+    """Upper limit on the share of mistakes among the machine's labels of one class: ``mistakes`` of ``trials``."""
+
+    label: int
+    trials: int
+    mistakes: int
+    bound: float
+
+
+class Certificate(NamedTuple):
+    """What V vouches for: with ``confidence``, at most ``bound`` of X is labelled wrongly by the machine.
+
+    Of the ``sample`` images of V, ``trials`` lie where S does, and ``mistakes`` of those the classifier gets wrong;
+    ``machine`` is |S|.
+    """
+
+    confidence: float
+    method: str
+    sample: int
+    trials: int
+    mistakes: int
+    machine: int
+    bound: float
+    by_class: tuple[ClassBound, ...] = ()
 
 
 class Contestant(NamedTuple):
@@ -316,7 +376,7 @@ class Contestant(NamedTuple):
 
 
 class Ledger(NamedTuple):
-    """Dollars by part. ``race`` is what the losing architectures' training cost."""
+    """Dollars by part. ``race`` is what the losing architectures' training cost, ``certificate`` the labels of V."""
 
     test: float
     train: float
@@ -324,10 +384,11 @@ class Ledger(NamedTuple):
     training: float
     race: float
     humans_only: float
+    certificate: float = 0.0
 
     @property
     def total(self) -> float:
-        return self.test + self.train + self.residual + self.training + self.race
+        return self.test + self.train + self.residual + self.training + self.race + self.certificate
 
     @property
     def savings(self) -> float:
@@ -336,7 +397,8 @@ class Ledger(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How X was divided, what it cost, and why it ended. T, B, S and R partition X."""
+    """How X was divided, what it cost, and why it ended. T, B, S, R and V partition X; V, by which the labels are
+    certified, is empty if that was not asked for."""
 
     n: int
     T: Indices
@@ -350,6 +412,8 @@ class Outcome(NamedTuple):
     plans: tuple[Plan, ...]
     history: tuple[Fitted, ...]
     race: tuple[Contestant, ...] = ()
+    V: Indices = np.empty(0, np.int64)
+    certificate: Certificate | None = None
 
 
 class Job(Settings):
@@ -365,7 +429,8 @@ class Job(Settings):
 
 
 Algorithm = Generator[Request, Any, Outcome]
-"""Yields requests; is sent Labelled for Label and Annotate, Fitted for Train; returns the Outcome."""
+"""Yields requests; is sent Labelled for Label and Annotate, Fitted for Train, Verified for Verify; returns the
+Outcome."""
 
 
 def remove(pool: Indices, taken: Indices) -> Indices:

@@ -75,8 +75,8 @@ def trajectory(
 
 
 def assert_partition(outcome):
-    """T, B, S and R hold every image exactly once."""
-    parts = [outcome.T, outcome.B, outcome.S, outcome.R]
+    """T, B, S, R and V hold every image exactly once."""
+    parts = [outcome.T, outcome.B, outcome.S, outcome.R, outcome.V]
     assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(outcome.n))
 
 

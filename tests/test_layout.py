@@ -12,12 +12,14 @@ import mcal_jax
 
 PACKAGE = Path(mcal_jax.__file__).parent
 DECISION_SIDE = (
-    "types", "powerlaw", "costs", "planner", "acquisition", "loop", "baselines", "race", "runlog", "worlds.simulated",
+    "types", "powerlaw", "costs", "certify", "planner", "acquisition", "loop", "baselines", "race", "runlog",
+    "worlds.simulated",
 )  # fmt: skip
 JAX_SIDE = ("jax", "jaxlib", "flax", "optax", "tensorflow", "tensorflow_datasets", "matplotlib")
 LAYERS = (
     ("types",),
-    ("powerlaw", "costs", "planner", "acquisition", "certify"),
+    ("powerlaw", "costs", "acquisition", "certify"),
+    ("planner",),
     ("loop", "baselines", "race"),
     ("runlog", "worlds.simulated", "worlds.trained", "worlds.human"),
     ("report",),

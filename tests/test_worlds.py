@@ -14,7 +14,19 @@ from mcal_jax import costs, planner, runlog
 from mcal_jax.annotators.ground_truth import GroundTruth
 from mcal_jax.data import from_arrays
 from mcal_jax.runlog import Finished, RunLog, World, check_answer, drive
-from mcal_jax.types import MEASURES, Annotate, Config, Fitted, Job, Label, Labelled, Measure, PerImageEpoch, Train
+from mcal_jax.types import (
+    MEASURES,
+    Annotate,
+    Config,
+    Fitted,
+    Job,
+    Label,
+    Labelled,
+    Measure,
+    PerImageEpoch,
+    Train,
+    Verify,
+)
 from mcal_jax.worlds.simulated import GRID, Analytic, Recorded, SimulatedWorld, chance, clairvoyant
 from mcal_jax.worlds.trained import TrainedWorld
 
@@ -37,6 +49,16 @@ def simulated(persistence: float) -> Callable[[Path], Setting]:
 def recorded(folder: Path) -> Setting:
     curve = Recorded(simulate(QUICK, MIDDLING, 3000).outcome.history)
     return Setting(JOB, SimulatedWorld(600, curve, seed=3))
+
+
+def certified(folder: Path) -> Setting:
+    job = Job(n=600, config=QUICK.model_copy(update={"certify": 0.9}))
+    return Setting(job, SimulatedWorld(600, MIDDLING, seed=3))
+
+
+def trained_certified(folder: Path) -> Setting:
+    job, world, _ = trained(folder)
+    return Setting(job.model_copy(update={"config": job.config.model_copy(update={"certify": 0.9})}), world)
 
 
 def race(folder: Path) -> Setting:
@@ -82,9 +104,11 @@ LIVE = {
     "simulated, fresh noise": simulated(0.0),
     "simulated, lasting noise": simulated(1.0),
     "simulated from a recorded curve": recorded,
+    "simulated, certified": certified,
     "simulated race": race,
     "simulated trajectory": trajectory,
     "trained": trained,
+    "trained, certified": trained_certified,
     "trained trajectory": trained_trajectory,
 }
 WORLDS = {**LIVE, "replay": replay}
@@ -121,8 +145,9 @@ def test_labels_fit_their_requests(done):
             assert (answer.indices.dtype, answer.labels.dtype) == (np.int64, np.int32)
             assert (np.diff(answer.indices) > 0).all()
             assert (answer.labels >= 0).all()
-    last = Measure if done.open().job.algorithm == "trajectory" else Annotate
-    assert {type(request) for request, _ in done.steps} == {Label, Train, last}
+    job = done.open().job
+    last = {Measure} if job.algorithm == "trajectory" else {Annotate, Verify} if job.config.certify else {Annotate}
+    assert {type(request) for request, _ in done.steps} == {Label, Train} | last
 
 
 def test_trainings_fit_their_requests(done):
@@ -139,6 +164,18 @@ def test_trainings_fit_their_requests(done):
     assert len(set(models)) == len(models) > 1
     later = [request.model for request, _ in done.steps if not isinstance(request, Train) and request.model is not None]
     assert set(later) <= set(models)
+
+
+def test_verifications_fit_their_requests(done):
+    """V is ranked among the pool, and as wrong as its labels by people say."""
+    for request, answer in done.steps:
+        if isinstance(request, Verify):
+            assert {len(column) for column in answer} == {len(request.sample)}
+            assert (answer.wrong.dtype, answer.label.dtype) == (np.bool_, np.int32)
+            assert ((answer.ahead >= 0) & (answer.ahead <= len(request.pool))).all()
+            assert not np.isin(request.sample, request.pool).any()
+            if (truth := done.open().world.truth) is not None:
+                assert np.array_equal(answer.wrong, answer.label != truth[request.sample])
 
 
 def test_the_same_world_answers_the_same_requests_alike(done):

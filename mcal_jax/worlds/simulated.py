@@ -27,6 +27,8 @@ from mcal_jax.types import (
     Request,
     Settings,
     Train,
+    Verified,
+    Verify,
 )
 
 GRID = np.linspace(0, 1, 1001)
@@ -130,6 +132,13 @@ class SimulatedWorld:
                 return Labelled(chosen, (rng.random(n) < p).astype(np.int32))
             case Measure(pool, model, by):
                 return self._measure(len(pool), self.trained[model], by)
+            case Verify(sample, pool, model):
+                job = self.trained[model]
+                u = rng.random(len(sample))
+                ahead = np.searchsorted(np.sort(rng.random(len(pool))), u)
+                p = chance(self._curve(job.architecture), u, len(job.train))
+                wrong = rng.random(len(sample)) < p
+                return Verified(ahead, wrong, wrong.astype(np.int32))
 
     def restore(self, request: Request, number: int, answer: Answer) -> None:
         if isinstance(request, Train):

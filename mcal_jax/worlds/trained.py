@@ -23,6 +23,8 @@ from mcal_jax.types import (
     Measured,
     Request,
     Train,
+    Verified,
+    Verify,
 )
 
 
@@ -72,6 +74,8 @@ class TrainedWorld:
 
             case Measure(pool, model, by):
                 return self._measure(pool, model, by, number)
+            case Verify(sample, pool, model):
+                return self._verify(sample, pool, model)
 
     def restore(self, request: Request, number: int, answer: Answer) -> None:
         if isinstance(request, Train):
@@ -93,6 +97,16 @@ class TrainedWorld:
             with np.errstate(invalid="ignore"):
                 margins[name] = np.diff(summed) / np.diff(cuts)
         return Measured(len(pool), errors, margins)
+
+    def _verify(self, sample: Indices, pool: Indices, model: int) -> Verified:
+        every = np.union1d(sample, pool)
+        scores = self._score_pool(model, every)
+        order = acquisition.rank_confident(scores)
+        chosen = np.isin(every, sample, assume_unique=True)
+        ahead = np.empty(len(every), np.int64)
+        ahead[order] = np.cumsum(~chosen[order])
+        label = scores.label[chosen]
+        return Verified(ahead[chosen], label != self.known[sample], label)
 
     def _select(self, request: Label, number: int) -> Indices:
         pool, n = request.pool, request.n
@@ -132,6 +146,8 @@ class TrainedWorld:
         return self._trainer(number).score(self._model(number), indices)
 
     def _score_pool(self, number: int, pool: Indices) -> Scores:
-        if self.scored is None or self.scored[0] != number or not np.array_equal(self.scored[1], pool):
+        """Scores of ``pool``; those of a larger pool by the same model are kept and serve its parts."""
+        if self.scored is None or self.scored[0] != number or not np.isin(pool, self.scored[1]).all():
             self.scored = number, pool, self._score(number, pool)
-        return self.scored[2]
+        at = np.searchsorted(self.scored[1], pool)
+        return Scores(*(values[at] for values in self.scored[2]))

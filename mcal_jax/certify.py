@@ -1,0 +1,159 @@
+"""How sure the delivered labels are: exact bounds on the machine's mistakes, from labels bought for that alone.
+
+When the last classifier stands, people label V, a random sample of U. V took no part in fitting, stopping or
+choosing, and knows U as it is by then, which T does not: acquisition has moved the hardest images to B. Walk through U
+from the most confident image on. S ends just before the (k + 1)-th mistake of the classifier that V shows, where k is
+fixed beforehand: the most that V may show if S is to have fewer than epsilon |X| mistakes. That S fails only if of the
+first k + epsilon |X| mistakes in U the sample caught k or fewer, whose chance is hypergeometric, whatever the
+ranking. It is fixed-sequence testing (Learn then Test, Angelopoulos et al. 2021) over every threshold there is: the
+hypotheses are nested, so nothing is paid for their number.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import ndtri
+from scipy.stats import beta, hypergeom
+
+from mcal_jax.types import Certificate, ClassBound, Config, Verified
+
+SAMPLES = 48
+"""How many sizes of V are weighed."""
+
+
+def allowed_mistakes(pool: int, sample: int, most: float, risk: float) -> int:
+    """The largest k such that S may go on until ``sample`` random images of ``pool`` show k mistakes; -1 if none.
+
+    S, less V, then has fewer than ``most`` mistakes with a chance of at least 1 - ``risk``.
+    """
+    limit = max(int(np.ceil(most - 1e-9)), 1)  # mistakes left in S that are too many
+
+    def safe(k: int) -> bool:
+        return k + limit > pool or hypergeom.cdf(k, pool, k + limit, sample) <= risk
+
+    low, high = -1, sample  # safe, not safe; with every image of V wrong nothing is
+    if safe(sample):
+        return sample
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if safe(middle) else (low, middle)
+    return low
+
+
+def most_mistakes(pool: int, sample: int, seen: int, risk: float) -> int:
+    """Upper confidence limit on the mistakes among ``pool`` images less the sample, if it showed ``seen``: with a
+    chance of at least 1 - ``risk`` there are no more (exact, hypergeometric)."""
+    low, high = 0, pool - sample  # possible; and more than all that is left is not
+    while high > low:
+        middle = (low + high + 1) // 2
+        possible = hypergeom.cdf(seen, pool, seen + middle, sample) > risk
+        low, high = (middle, high) if possible else (low, middle - 1)
+    return low
+
+
+def certificate(n: int, pool: int, planned: int, seen: Verified, config: Config) -> Certificate:
+    """How many of the most confident images of U \\ V the machine may label, and what that promises.
+
+    ``pool`` is |U \\ V|. The error of all n labels is below epsilon with the confidence asked for, people making no
+    mistakes; so few that all may be wrong are allowed in any case. In budget mode S is what was ``planned``.
+    """
+    assert config.certify
+    risk, epsilon = 1 - config.certify, config.epsilon
+    if config.budget is not None:
+        return bounded(n, pool, seen, min(planned, pool), risk)
+    sample, total = len(seen.ahead), pool + len(seen.ahead)
+    k = allowed_mistakes(total, sample, epsilon * n, risk)
+    wrong = np.sort(seen.ahead[seen.wrong])
+    machine = pool if len(wrong) <= k else int(wrong[k]) if k >= 0 else 0
+    trivial = min(pool, max(int(np.ceil(epsilon * n - 1e-9)) - 1, 0))
+    return bounded(n, pool, seen, max(machine, trivial), risk)
+
+
+def bounded(n: int, pool: int, seen: Verified, machine: int, risk: float) -> Certificate:
+    """The certificate of an S of the ``machine`` most confident images of U \\ V."""
+    sample, total = len(seen.ahead), pool + len(seen.ahead)
+    inside = seen.ahead < machine if machine < pool else np.ones(sample, bool)
+    mistakes = int((inside & seen.wrong).sum())
+    most = min(most_mistakes(total, sample, mistakes, risk), machine) if machine else 0
+    classes = np.unique(seen.label[inside])
+    by_class = tuple(
+        class_bound(int(c), inside & (seen.label == c), seen.wrong, risk / max(len(classes), 1)) for c in classes
+    )
+    return Certificate(
+        1 - risk, "hypergeometric, fixed sequence", sample, int(inside.sum()), mistakes, machine, most / n, by_class
+    )
+
+
+def class_bound(label: int, of: np.ndarray, wrong: np.ndarray, risk: float) -> ClassBound:
+    """Clopper and Pearson's upper limit on the share of mistakes among what S calls ``label``.
+
+    Exact for a threshold fixed beforehand; that of S is chosen by the same sample.
+    """
+    trials, mistakes = int(of.sum()), int((of & wrong).sum())
+    bound = 1.0 if mistakes == trials else float(beta.ppf(1 - risk, mistakes + 1, trials - mistakes))
+    return ClassBound(label, trials, mistakes, bound)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Planning V
+
+
+def expected(pool: int, sample: np.ndarray, most: float, risk: float) -> np.ndarray:
+    """The share of U at which S is expected to end: so many are mistakes ahead of it, those found by V included.
+
+    The score test's normal approximation of ``allowed_mistakes`` / ``sample``; [sample].
+    """
+    left = np.maximum(1 - sample / pool, 1 / pool)
+    rate = np.minimum(most / (pool * left), 1.0)
+    sd = np.sqrt(rate * (1 - rate) / (sample * left))
+    return np.maximum(rate + ndtri(risk) * sd, 0)
+
+
+class Check(NamedTuple):
+    """A size of V, and the share of U that the machine may then label."""
+
+    sample: int
+    theta: float
+
+
+def best_check(n: int, pool: int, thetas: np.ndarray, wrong: np.ndarray, epsilon: float, risk: float) -> Check:
+    """The |V| that leaves people least to label, V itself included.
+
+    ``pool`` is |U|; ``wrong`` [thetas] the share of U that is in its top fraction theta and wrong, as the planner
+    expects it. A larger V costs labels and lets S go nearer to epsilon.
+    """
+    if not pool:
+        return Check(0, 0.0)
+    sizes = sample_sizes(pool)
+    share = expected(pool, sizes, epsilon * n, risk)
+    rising = np.maximum.accumulate(np.concatenate([[0.0], wrong]))
+    knots = rising + 1e-12 * np.arange(len(rising))  # where it is flat, the largest theta
+    theta = np.interp(share, knots, np.concatenate([[0.0], thetas]))
+    theta = np.maximum(theta, min(epsilon * n / pool, 1.0))  # so few may all be wrong
+    machine = (pool - sizes) * theta
+    best = int(np.argmax(machine))
+    return Check(int(sizes[best]), float(machine[best]) / pool)
+
+
+def check_in_budget(pool: int, theta: float, thetas: np.ndarray, wrong: np.ndarray, risk: float) -> tuple[int, float]:
+    """The |V| that promises the least error where a budget fixes |S| at ``theta`` |U|, and that promise, a share of
+    U. Its labels are taken from those of R; without any, all of S may be wrong."""
+    machine = int(theta * pool)
+    sizes = sample_sizes(pool)
+    sizes = sizes[sizes <= pool - machine]
+    if not machine or not len(sizes):
+        return 0, machine / max(pool, 1)
+    at = machine / (pool - sizes)
+    rate = np.interp(at, np.concatenate([[0.0], thetas]), np.concatenate([[0.0], wrong]))
+    # Poisson's upper limit, so that no mistakes expected are not none promised.
+    seen = rate * sizes
+    most = (seen - ndtri(risk) * np.sqrt(seen + 1) + 1) / sizes
+    best = int(np.argmin(most))
+    return int(sizes[best]), min(float(most[best]), machine / pool)
+
+
+def sample_sizes(pool: int) -> np.ndarray:
+    """The sizes of V that are weighed, from 20 to half of ``pool``; none for no pool."""
+    if not pool:
+        return np.empty(0, int)
+    return np.unique(np.geomspace(min(20, pool), max(pool // 2, 1), SAMPLES).astype(int))

@@ -1,0 +1,204 @@
+"""The certificate: exact where it says so, kept as often as it promises, and worth its labels."""
+
+import numpy as np
+import pytest
+from conftest import EASY, HOPELESS, MIDDLING, assert_partition, simulate
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import hypergeom
+
+from mcal_jax import certify
+from mcal_jax.settings import Run, check
+from mcal_jax.types import Config, McalError, Verified
+
+CONFIG = Config(certify=0.95)
+
+
+def verified(ahead, wrong):
+    return Verified(np.asarray(ahead, int), np.asarray(wrong, bool), np.zeros(len(ahead), np.int32))
+
+
+def draw(rng, wrong, sample):
+    """V out of a pool whose images are ``wrong`` or not, the most confident first -> (Verified, the rest)."""
+    chosen = np.zeros(len(wrong), bool)
+    chosen[rng.choice(len(wrong), sample, replace=False)] = True
+    return verified(np.cumsum(~chosen)[chosen], wrong[chosen]), wrong[~chosen]
+
+
+@given(st.integers(2, 60), st.data())
+def test_as_many_mistakes_are_allowed_as_the_hypergeometric_law_says_and_no_more(pool, data):
+    sample = data.draw(st.integers(1, pool))
+    most = data.draw(st.integers(1, pool))
+    risk = data.draw(st.sampled_from([0.01, 0.05, 0.2]))
+    k = certify.allowed_mistakes(pool, sample, most, risk)
+
+    def chance_of_failure(k):
+        """That of the first k + most mistakes the sample caught k or fewer; no such S without as many images."""
+        return 0.0 if k + most > pool else hypergeom.cdf(k, pool, k + most, sample)
+
+    assert -1 <= k <= sample
+    assert k == -1 or chance_of_failure(k) <= risk
+    assert k == sample or chance_of_failure(k + 1) > risk
+
+
+@given(st.integers(2, 60), st.data())
+def test_the_upper_limit_is_the_largest_number_that_the_sample_does_not_rule_out(pool, data):
+    sample = data.draw(st.integers(1, pool))
+    seen = data.draw(st.integers(0, sample))
+    limit = certify.most_mistakes(pool, sample, seen, 0.05)
+    assert 0 <= limit <= pool - sample
+    assert limit == 0 or hypergeom.cdf(seen, pool, seen + limit, sample) > 0.05
+    assert limit == pool - sample or hypergeom.cdf(seen, pool, seen + limit + 1, sample) <= 0.05
+
+
+def test_zero_mistakes_in_59_images_of_many_promise_less_than_5_percent():
+    assert certify.allowed_mistakes(10**6, 58, 0.05 * 10**6, 0.05) == -1
+    assert certify.allowed_mistakes(10**6, 59, 0.05 * 10**6, 0.05) == 0  # 0.95^59 = 0.0485
+
+
+@pytest.mark.parametrize("shape", ["rising", "all at the end", "none", "scattered", "at the limit"])
+def test_the_promise_is_kept_as_often_as_it_says(shape):
+    """Over draws of V alone, for rankings that are good, bad and made to break it: the machine's mistakes reach
+    epsilon |X| in no more than 5 % of draws, and the bound told is exceeded as rarely."""
+    n, pool, sample, draws = 3000, 2000, 300, 800
+    rng = np.random.default_rng(5)
+    at = np.arange(pool) / pool
+    wrong = {
+        "rising": rng.random(pool) < 0.6 * at**2,
+        "all at the end": at > 0.8,
+        "none": at > 1,
+        "scattered": rng.random(pool) < 0.1,
+        "at the limit": rng.permutation(pool) < 150 + int(150 * sample / pool),
+    }[shape]
+    broke = over = 0
+    for _ in range(draws):
+        seen, rest = draw(rng, wrong, sample)
+        sure = certify.certificate(n, len(rest), 0, seen, CONFIG)
+        mistakes = rest[: sure.machine].sum()
+        broke += mistakes >= CONFIG.epsilon * n
+        over += mistakes > round(sure.bound * n)
+    assert broke / draws <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / draws)
+    assert over / draws <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / draws)
+    if shape == "at the limit":  # and the risk is used, not wasted
+        assert broke / draws > 0.01
+
+
+def test_a_classifier_without_mistakes_labels_everything():
+    sure = certify.certificate(1000, 800, 0, verified(np.arange(100) * 8, np.zeros(100)), CONFIG)
+    assert (sure.machine, sure.mistakes, sure.trials, sure.sample) == (800, 0, 100, 100)
+    assert sure.bound < 0.05
+
+
+def test_a_classifier_that_is_always_wrong_labels_only_what_may_all_be_wrong():
+    sure = certify.certificate(1000, 800, 0, verified(np.arange(100) * 8, np.ones(100)), CONFIG)
+    assert sure.machine == 49
+    assert sure.bound < 0.05
+
+
+def test_S_ends_before_the_first_mistake_that_is_too_many():
+    ahead = np.arange(400) * 10
+    wrong = ahead >= 2000
+    k = certify.allowed_mistakes(4400, 400, 0.05 * 5000, 0.05)
+    sure = certify.certificate(5000, 4000, 0, verified(ahead, wrong), CONFIG)
+    assert sure.machine == 2000 + 10 * k
+    assert (sure.mistakes, sure.trials) == (k, 200 + k)
+
+
+def test_a_budget_fixes_S_and_the_certificate_tells_its_bound():
+    seen = verified(np.arange(400) * 10, np.arange(400) >= 300)
+    sure = certify.certificate(5000, 4000, 3500, seen, Config(certify=0.9, budget=100))
+    assert sure.machine == 3500
+    assert sure.mistakes == 50
+    assert sure.bound == certify.most_mistakes(4400, 400, 50, 0.1) / 5000
+
+
+def test_limits_by_class_are_clopper_and_pearsons():
+    label = np.repeat([0, 1], 10).astype(np.int32)
+    seen = Verified(np.arange(20), np.arange(20) == 15, label)
+    zero, one = certify.bounded(1000, 20, seen, 20, 0.1).by_class
+    assert (zero.label, zero.trials, zero.mistakes) == (0, 10, 0)
+    assert zero.bound == pytest.approx(1 - 0.05**0.1)  # two classes share the risk of 0.1
+    assert (one.trials, one.mistakes) == (10, 1)
+    assert one.bound == pytest.approx(0.3942, abs=1e-4)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Planning V
+
+
+THETAS = np.arange(1, 201) / 200
+
+
+def test_the_size_of_V_is_weighed_against_S():
+    share = MIDDLING.wrong_share(THETAS, 2000)
+    for n in (10_000, 100_000):
+        pool = int(0.9 * n)
+        chosen = certify.best_check(n, pool, THETAS, share, 0.05, 0.05)
+        people = pool * (1 - chosen.theta)
+        for sample in (chosen.sample // 4, 4 * chosen.sample):  # neither fewer nor more leave people less to do
+            reach = certify.expected(pool, np.array([sample]), 0.05 * n, 0.05)
+            theta = np.interp(reach[0], share, THETAS)
+            assert people < pool - (pool - sample) * theta
+    small, large = (certify.best_check(n, int(0.9 * n), THETAS, share, 0.05, 0.05) for n in (10_000, 100_000))
+    assert large.sample > small.sample
+    assert large.sample / 100_000 < small.sample / 10_000
+    assert large.theta > small.theta
+
+
+def test_where_S_ends_is_foreseen():
+    """The normal approximation of the planner against the exact law."""
+    pool, most = 20_000, 1000
+    for sample in (200, 1000, 4000):
+        exact = (certify.allowed_mistakes(pool, sample, most, 0.05) + 0.5) / sample
+        assert certify.expected(pool, np.array([sample]), most, 0.05)[0] == pytest.approx(exact, abs=1.5 / sample)
+
+
+@given(st.integers(0, 3000), st.floats(0.01, 0.3), st.floats(0, 1), st.floats(0, 1))
+def test_any_V_fits_its_pool(pool, epsilon, level, theta):
+    share = level * THETAS**2
+    chosen = certify.best_check(3000, pool, THETAS, share, epsilon, 0.05)
+    assert 0 <= chosen.sample <= pool
+    assert 0 <= chosen.theta <= 1
+    sample, bound = certify.check_in_budget(pool, theta, THETAS, share, 0.05)
+    assert 0 <= bound <= theta
+    assert 0 <= sample <= pool - int(theta * pool)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Whole runs
+
+
+@pytest.mark.parametrize("curve", [EASY, MIDDLING, HOPELESS])
+def test_a_certified_run_partitions_X_and_bills_V(curve):
+    done = simulate(Config(certify=0.95), curve, 4000).outcome
+    sure = done.certificate
+    assert_partition(done)
+    assert len(done.V) == sure.sample > 0
+    assert len(done.S) == sure.machine
+    assert done.ledger.certificate == pytest.approx(0.04 * len(done.V))
+    parts = sum(0.04 * len(images) for images in (done.T, done.B, done.R, done.V))
+    assert done.ledger.total == pytest.approx(parts + done.ledger.training)
+
+
+def test_certified_runs_break_the_bound_less_often_and_cost_more():
+    seeds = range(40)
+    plain = [simulate(Config(), MIDDLING, 4000, seed) for seed in seeds]
+    sure = [simulate(Config(certify=0.95), MIDDLING, 4000, seed) for seed in seeds]
+    assert sum(one.true_error >= 0.05 for one in sure) <= 5  # of 40 at 5 %: more than 5 has a chance of 1.4 %
+    assert all(one.outcome.certificate.bound < 0.05 for one in sure)
+    cost = [np.mean([one.outcome.ledger.total for one in runs]) for runs in (plain, sure)]
+    assert cost[0] < cost[1] < 1.3 * cost[0]
+
+
+def test_a_certificate_in_a_budget_tells_the_error_and_keeps_the_budget():
+    for seed in range(5):
+        done = simulate(Config(certify=0.95, budget=60), MIDDLING, 4000, seed)
+        assert done.outcome.ledger.total <= 60
+        assert len(done.outcome.V) > 0
+        assert done.true_error <= done.outcome.certificate.bound + 0.01
+
+
+def test_a_certificate_needs_eqn_2_and_theta_of_the_rest():
+    for changes in ({"constraint": "on_S"}, {"theta_of": "all"}):
+        with pytest.raises(McalError, match="certify"):
+            check(Run, {"config": {"certify": 0.95, **changes}})
