@@ -25,7 +25,7 @@ ROWS = 4096
 SHORT = 16
 """A round with fewer choices than this costs more than a pass over the features for each ..."""
 PASSES = (16, 256)
-"""... so passes follow: at first and, after short rounds in a row, at most so many, twice as many each time."""
+"""... so passes follow, so many, and after short rounds in a row twice as many each time, at most so many."""
 
 Count = jax.Array | int
 Chosen = tuple[jax.Array, Count, jax.Array]
@@ -38,8 +38,8 @@ def k_center(features: np.ndarray, n: int, centres: np.ndarray | None = None) ->
     ``features`` [pool, d], ``centres`` [m, d] to begin with (none: the first image is chosen first) ->
     positions int64 [n], in the order chosen. Of equally far images the one of the lower position is chosen, none
     twice even among identical ones, and a larger ``n`` begins with the choices of a smaller. Distances are sums of
-    squared differences in float32, exact for whole numbers of moderate size. Time O(pool d (m + n)), memory beyond
-    the features on the device O(pool + d), with one compilation for each [pool, d].
+    squared differences in float32, exact for whole numbers of moderate size. Time O(pool d (m + n)), memory on the
+    device a copy of the features and O(pool + d) beyond, one compilation for each [pool, d].
 
     Raises McalError for features that are not finite or not of the shape of the centres, and for too large an n.
     """
@@ -57,18 +57,17 @@ def k_center(features: np.ndarray, n: int, centres: np.ndarray | None = None) ->
             distance = update(x, distance, padded, len(part))
 
     chosen: list[np.ndarray] = []
-    left, passes = n, PASSES[0]
+    left, passes, short = n, PASSES[0], centres is None or not len(centres)  # few centres: each is near to many
     while left:
-        picks, count, distance = round_of_candidates(x, distance, left)
+        if short:
+            picks, count, distance = pass_by_pass(x, distance, min(passes, left))
+            passes, short = min(2 * passes, PASSES[1]), False
+        else:
+            picks, count, distance = round_of_candidates(x, distance, left)
+            short = bool(count < SHORT)
+            passes = passes if short else PASSES[0]
         chosen.append(np.asarray(picks)[: int(count)])
         left -= int(count)
-        if count >= SHORT:
-            passes = PASSES[0]
-        elif left:
-            picks, count, distance = pass_by_pass(x, distance, min(passes, left))
-            chosen.append(np.asarray(picks)[: int(count)])
-            left -= int(count)
-            passes = min(2 * passes, PASSES[1])
     return np.concatenate([np.empty(0, np.int64), *chosen]).astype(np.int64)
 
 
@@ -84,7 +83,7 @@ def checked(features: np.ndarray, what: str) -> jax.Array:
 
 @jax.jit
 def finite(x: jax.Array) -> jax.Array:
-    return jnp.isfinite(x).all()
+    return jnp.isfinite(jnp.abs(x).max(initial=0))  # one pass; a truth value for each feature would be kept
 
 
 @partial(jax.jit, donate_argnames="distance")
