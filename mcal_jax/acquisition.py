@@ -78,6 +78,8 @@ def select(
         values = {"margin": scores.margin, "entropy": -scores.entropy, "least_confidence": scores.confidence}[by]
         return lowest(sized(values, pool, by), n)
     if features is not None and needs == "features":
+        from mcal_jax.kcenter import k_center
+
         return k_center(sized(features, pool, by), n, labelled_features)
     assert rng is not None
     return rng.choice(pool, n, replace=False)
@@ -90,53 +92,20 @@ def sized(values: np.ndarray, pool: int, by: str) -> np.ndarray:
 
 
 def lowest(values: np.ndarray, n: int) -> np.ndarray:
-    """Positions int64 [n] of the ``n`` lowest values, lowest first."""
-    return np.argsort(values, kind="stable")[:n]
+    """Positions int64 [n] of the ``n`` lowest values, lowest first: of equal ones the lower position, NaN last.
 
-
-def rank_confident(scores: Scores) -> np.ndarray:
-    """L(.) = margin: positions of all images, the most confident first, int64 [pool]."""
-    return lowest(-scores.margin, len(scores.margin))
-
-
-def k_center(features: np.ndarray, n: int, centres: np.ndarray | None = None) -> np.ndarray:
-    """Greedy k-center (Sener & Savarese 2017): each choice is the image farthest from all centres so far.
-
-    ``features`` [pool, d], ``centres`` [m, d] to begin with (none: the first image is chosen first) ->
-    positions int64 [n]. Time O(pool d (m + n)), memory O(pool (d + 256)).
+    The same as the first n of a stable argsort, in time O(len(values) + n log n).
     """
-    if not n:
-        return np.empty(0, np.int64)
-    import jax
-    import jax.numpy as jnp
-    from jax import lax
+    if not 0 < n < len(values):
+        return np.argsort(values, kind="stable")[:n]
+    cut = np.partition(values, n - 1)[n - 1]
+    level = np.isnan(values) if np.isnan(cut) else values == cut
+    below = np.flatnonzero(~level if np.isnan(cut) else values < cut)
+    chosen = np.concatenate([below, np.flatnonzero(level)[: n - len(below)]])
+    return chosen[np.argsort(values[chosen], kind="stable")]
 
-    block = 256
 
-    @jax.jit
-    def nearest(x: jax.Array, blocks: jax.Array) -> jax.Array:
-        squares = (x * x).sum(1)
-
-        def closer(distance: jax.Array, c: jax.Array) -> tuple[jax.Array, None]:
-            squared = squares[:, None] - 2 * x @ c.T + (c * c).sum(1)
-            return jnp.minimum(distance, squared.min(1)), None
-
-        return jnp.maximum(lax.scan(closer, jnp.full(len(x), jnp.inf), blocks)[0], 0)
-
-    @jax.jit
-    def greedy(x: jax.Array, distance: jax.Array) -> jax.Array:
-        def choose(i: int, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            distance, chosen = carry
-            best = jnp.argmax(distance)
-            distance = jnp.minimum(distance, ((x - x[best]) ** 2).sum(1))
-            # Below every distance, so that no image is chosen twice, even among identical ones.
-            return distance.at[best].set(-1), chosen.at[i].set(best)
-
-        return lax.fori_loop(0, n, choose, (distance, jnp.zeros(n, jnp.int32)))[1]
-
-    x = jnp.asarray(features, jnp.float32)
-    distance = jnp.full(len(x), jnp.inf)
-    if centres is not None and len(centres):
-        padded = np.resize(np.arange(len(centres)), -(-len(centres) // block) * block)
-        distance = nearest(x, jnp.asarray(centres, jnp.float32)[padded].reshape(-1, block, x.shape[1]))
-    return np.asarray(greedy(x, distance), np.int64)
+def rank_confident(scores: Scores, n: int | None = None) -> np.ndarray:
+    """L(.) = margin: positions int64 of the ``n`` images (none given: all) of which the classifier is most sure,
+    the surest first."""
+    return lowest(-scores.margin, len(scores.margin) if n is None else n)

@@ -2,13 +2,16 @@
 
 import subprocess
 import sys
+from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcal_jax.acquisition import ACQUISITIONS, Scores, check, k_center, rank_confident, select
+from mcal_jax import kcenter
+from mcal_jax.acquisition import ACQUISITIONS, Scores, check, rank_confident, select
+from mcal_jax.kcenter import k_center
 from mcal_jax.types import McalError
 
 
@@ -35,7 +38,7 @@ def test_ties_go_to_the_lower_position():
 @given(st.data(), st.sampled_from(sorted(ACQUISITIONS)))
 @settings(max_examples=40, deadline=None)
 def test_selection_is_a_deterministic_subset_of_the_pool(data, by):
-    pool = data.draw(st.integers(1, 12))
+    pool = data.draw(st.sampled_from((1, 2, 7, 12)))  # k-center is compiled for each
     n = data.draw(st.integers(0, pool))
     values = data.draw(st.lists(st.integers(0, 3), min_size=pool, max_size=pool))
     given = {"scores": scores(values), "features": np.array(values, np.float32)[:, None]}
@@ -59,6 +62,26 @@ def test_margin_selects_the_least_margins(values, data):
     assert [values[i] for i in chosen] == sorted(values)[:n]
 
 
+@given(
+    st.lists(st.sampled_from([-np.inf, -1.5, -0.0, 0.0, 0.25, 1.0, np.inf, np.nan]), max_size=30)
+    | st.lists(st.floats(width=32), max_size=30),
+    st.data(),
+)
+def test_the_first_n_are_those_of_a_stable_sort_of_the_whole_pool(values, data):
+    n = data.draw(st.integers(0, len(values)))
+    s = scores(values)
+    sorted_whole = {
+        "margin": np.argsort(s.margin, kind="stable"),
+        "entropy": np.argsort(-s.entropy, kind="stable"),
+        "least_confidence": np.argsort(s.confidence, kind="stable"),
+    }
+    for by, order in sorted_whole.items():
+        assert np.array_equal(select(by, n, pool=len(values), scores=s), order[:n])
+    confident = np.argsort(-s.margin, kind="stable")
+    assert np.array_equal(rank_confident(s, n), confident[:n])
+    assert np.array_equal(rank_confident(s), confident)
+
+
 def brute_force_k_center(x, n, centres):
     centres, chosen = list(centres), []
     for _ in range(n):
@@ -78,6 +101,88 @@ def test_k_center_is_the_greedy_of_the_definition(labelled):
         rng.integers(-9, 9, (labelled, 3)),
     )  # integers: exact, with ties
     assert k_center(x, 40, centres).tolist() == brute_force_k_center(x, 40, centres)
+
+
+def greedy_in_float64(x, n):
+    """k-center greedy from the first image on; the choices, and the covering radius after each."""
+    x = np.asarray(x, float)
+    distance, chosen, radii = np.full(len(x), np.inf), [], []
+    for _ in range(n):
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, ((x - x[chosen[-1]]) ** 2).sum(1))
+        distance[chosen] = -1
+        radii.append(np.sqrt(distance.max()))
+    return chosen, np.array(radii)
+
+
+COMPILED = (kcenter.round_of_candidates, kcenter.pass_by_pass, kcenter.update)
+
+
+@pytest.fixture
+def small_steps(monkeypatch):
+    """Few candidates, narrow products and short passes, so that small pools go through all that large ones do."""
+    for name, value in {"CANDIDATES": 5, "CENTRES": 2, "ROWS": 7, "SHORT": 2, "PASSES": (1, 3)}.items():
+        monkeypatch.setattr(kcenter, name, value)
+    for program in COMPILED:
+        program.clear_cache()
+    yield
+    for program in COMPILED:
+        program.clear_cache()
+
+
+def test_k_center_chooses_the_same_however_the_work_is_cut(small_steps):
+    for pool, labelled, levels in product((1, 6, 40), (0, 1, 5, 23), (1, 3, 30)):
+        rng = np.random.default_rng([pool, labelled, levels])
+        x, centres = rng.integers(0, levels, (pool, 3)), rng.integers(0, levels, (labelled, 3))
+        assert k_center(x, pool, centres).tolist() == brute_force_k_center(x, pool, centres), (pool, labelled, levels)
+
+
+@pytest.fixture(scope="module")
+def whole_numbers():
+    return np.random.default_rng(3).integers(-40, 40, (3000, 16))
+
+
+def test_k_center_of_a_larger_pool_is_the_greedy_of_whole_numbers(whole_numbers):
+    assert k_center(whole_numbers, 300).tolist() == greedy_in_float64(whole_numbers, 300)[0]
+
+
+def test_k_center_is_compiled_once_for_all_n(whole_numbers):
+    most = k_center(whole_numbers, 300)
+    before = [program._cache_size() for program in COMPILED]
+    for n in (1, 2, 17, 18, 150, 299):
+        assert k_center(whole_numbers, n).tolist() == most[:n].tolist()
+    assert [program._cache_size() for program in COMPILED] == before
+
+
+@pytest.mark.parametrize("offset", [0, 1000])
+@pytest.mark.parametrize("spread", [0, 3, 100])
+def test_k_center_covers_as_well_as_in_float64(offset, spread):
+    """Clusters far apart, far from the origin: where |x|^2 - 2 x c + |c|^2 in float32 would leave no digits."""
+    rng = np.random.default_rng(spread)
+    clusters = rng.normal(size=(10, 32)) * spread
+    x = (clusters[rng.integers(10, size=2000)] + rng.normal(size=(2000, 32)) + offset).astype(np.float32)
+    n = 150
+    _, radii = greedy_in_float64(x, n)
+    away, chosen = np.full(len(x), np.inf), k_center(x, n)
+    ours = []
+    for i in chosen:
+        away = np.minimum(away, ((x.astype(float) - x[i].astype(float)) ** 2).sum(1))
+        ours.append(np.sqrt(away.max()))
+    np.testing.assert_allclose(ours, radii, rtol=1e-4)
+
+
+def test_k_center_refuses_what_has_no_distances():
+    x = np.zeros((4, 3), np.float32)
+    with pytest.raises(McalError, match="finite features: there is NaN"):
+        k_center(np.where(np.eye(4, 3), np.nan, x), 2)
+    with pytest.raises(McalError, match="finite features of the labelled images"):
+        k_center(x, 2, np.full((2, 3), np.inf))
+    with pytest.raises(McalError, match="images of 3 features and centres of 2"):
+        k_center(x, 2, x[:, :2])
+    with pytest.raises(McalError, match=r"shape \[images, d\], not \[4\]"):
+        k_center(x[:, 0], 2)
+    with pytest.raises(McalError, match="choose 5 of 4"):
+        k_center(x, 5)
 
 
 def test_k_center_prefers_what_is_far_from_the_labelled():

@@ -69,7 +69,7 @@ class TrainedWorld:
                 return Fitted(number, len(train), len(test), wrong, model.images, model.seconds)
             case Annotate(pool, n, model):
                 scores = self._score_pool(model, pool)
-                chosen = np.sort(acquisition.rank_confident(scores)[:n])
+                chosen = np.sort(acquisition.rank_confident(scores, n))
                 return Labelled(pool[chosen], scores.label[chosen])
 
             case Measure(pool, model, by):

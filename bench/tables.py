@@ -1,0 +1,34 @@
+"""What the benchmarks share: a table on the screen and as CSV, with where it was measured."""
+
+import csv
+from pathlib import Path
+
+import jax
+
+from mcal_jax.runs import provenance
+
+
+def measured_on() -> dict[str, str]:
+    """Commit, machine, device and versions, as columns of a table."""
+    where = provenance()
+    return {
+        "commit": where["commit"],
+        "machine": where["machine"],
+        "device": f"{jax.default_backend()}: {jax.devices()[0].device_kind}",
+        "versions": " ".join(f"{name} {version}" for name, version in where["versions"].items()),
+    }
+
+
+def publish(rows: list[dict], out: Path | None, **also: str) -> None:
+    """Print ``rows`` as a table; write them to ``out`` with ``measured_on`` and ``also`` as further columns."""
+    cells = [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows]
+    widths = [max(map(len, column)) for column in zip(rows[0], *cells, strict=True)]
+    for line in [list(rows[0]), *cells]:
+        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        where = measured_on() | also
+        with out.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerows([[*rows[0], *where], *([*line, *where.values()] for line in cells)])
+        print(f"written to {out}")
