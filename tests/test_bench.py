@@ -1,0 +1,219 @@
+"""The benchmarks: command lines, counts by hand, the recipe told twice, and rivals whose nets are ours."""
+
+import importlib.util
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcal_jax.nets import ARCHITECTURES, build
+from mcal_jax.settings import home
+from mcal_jax.train import RECIPES
+from mcal_jax.types import McalError
+
+sys.path.insert(0, str(home() / "bench"))
+import mcal_run
+import peers
+import recipes
+import throughput
+
+NETS = tuple(ARCHITECTURES)
+
+
+def test_resnets_have_the_published_size_and_work():
+    """He et al.'s nets for CIFAR-10 with a 3x3 stem: 11.17 and 23.52 million parameters, 0.56 and 1.30 G."""
+    known = {"resnet18": (11_173_962, 0.556e9), "resnet50": (23_520_842, 1.298e9)}
+    for name, (size, work) in known.items():
+        layers = peers.net(name, 3, 64)
+        assert peers.parameters(layers, 10) == size
+        assert peers.multiply_adds(layers, (32, 32, 3), 10) == pytest.approx(work, rel=2e-3)
+    assert peers.training_flops(peers.net("cnn18", 3, 64), (32, 32, 3), 10) < 6 * 0.556e9
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(("channels", "width"), [(1, 4), (3, 2)])
+def test_rivals_are_built_from_a_plan_of_our_nets(name, channels, width):
+    ours = build(name, classes=7, channels=channels, width=width, rng=np.random.default_rng(0))
+    found = sum(p.size for p in jax.tree.leaves(nnx.state(ours, nnx.Param)))
+    assert peers.parameters(peers.net(name, channels, width), 7) == found
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_multiply_adds_are_those_of_the_compiled_forward_pass(name):
+    """XLA counts two FLOPs a multiply-add, those on the zeros of the padding too, and the batch norms."""
+    net = build(name, classes=10, channels=1, width=16, rng=np.random.default_rng(0))
+    images = jax.ShapeDtypeStruct((8, 28, 28, 1), np.float32)
+    cost = jax.jit(lambda x: net(x)[0]).lower(images).cost_analysis()
+    counted = peers.multiply_adds(peers.net(name, 1, 16), (28, 28, 1), 10)
+    assert cost["flops"] / 2 / 8 == pytest.approx(counted, rel=0.2)
+
+
+@given(size=st.integers(1, 100_000), done=st.floats(0, 1))
+def test_the_rivals_recipe_is_ours(size, done):
+    ours, theirs = RECIPES["fast"], peers.Recipe()
+    for field in ("epochs", "power", "batch", "learning_rate", "label_smoothing", "shift", "flip"):
+        assert getattr(ours, field) == getattr(theirs, field)
+    assert ours.steps(size) == theirs.steps(size)
+    assert float(ours.rate(done, 1)) == pytest.approx(theirs.learning_rate * theirs.factor(done), abs=1e-6)
+
+
+def test_the_rivals_optimizer_is_ours():
+    rival, params = peers.Recipe(), {"w": np.full((2, 2), 3.0), "b": np.full(2, 3.0)}
+    optimizer = RECIPES["fast"].optimizer
+    state, velocity = optimizer.init(params), dict.fromkeys(params, 0.0)
+    for gradient in (1.0, -2.0, 0.5):
+        grads = {name: np.full_like(p, gradient) for name, p in params.items()}
+        update, state = optimizer.update(grads, state, params)
+        for name, p in params.items():
+            g = grads[name] + (rival.decay * p if p.ndim > 1 else 0)
+            velocity[name] = rival.momentum * velocity[name] + g
+            assert np.allclose(update[name], g + rival.momentum * velocity[name], atol=1e-5)
+
+
+def test_a_rival_of_another_size_is_an_error():
+    peers.check_parameters("torch", 5, 5)
+    with pytest.raises(McalError, match="the net of torch has 6 parameters, not 5"):
+        peers.check_parameters("torch", 6, 5)
+
+
+def test_peaks_are_known_by_the_name_of_the_device():
+    assert peers.peak_flops("NVIDIA H100 80GB HBM3") == 989e12
+    assert peers.peak_flops("NVIDIA A100-SXM4-80GB") == 312e12
+    assert peers.peak_flops("NVIDIA H100 PCIe") is None
+    assert peers.peak_flops("cpu, 2 cores") is None
+
+
+def test_what_is_not_installed_is_told():
+    peers.check_installed(["numpy"])
+    with pytest.raises(McalError, match=r"no_such_thing is not installed.*bench"):
+        peers.check_installed(["numpy", "no_such_thing"])
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        (throughput, "--cases smoke paper --nets resnet18 --against torch keras --rounds 1 --seconds 0.5 --out a.csv"),
+        (mcal_run, "--seeds 0 1 --first 600 --out a.csv"),
+        (recipes, "--data cifar10 --downsample 2 --width 8 --recipes fast paper --sizes 600 --seeds 0 --out a.csv"),
+    ],
+)
+def test_command_lines_parse(module, line, capsys):
+    assert module.arguments().parse_args(line.split()).out.name == "a.csv"
+    with pytest.raises(SystemExit):
+        module.arguments().parse_args([*line.split(), "--no-such-option"])
+    with pytest.raises(SystemExit):
+        module.arguments().parse_args(["--help"])
+    assert "python bench/" in capsys.readouterr().out
+
+
+def test_ratios_are_medians_over_rounds_of_ours_over_theirs():
+    task = throughput.Task("smoke", "resnet18", (4, 4, 1), 4, 64, "default")
+    speeds = {
+        "mcal_jax": {"train": [200.0, 300.0, 100.0], "score": [10.0, 10.0, 10.0]},
+        "torch": {"train": [100.0, 100.0, 100.0], "score": [20.0, 40.0, 5.0]},
+    }
+    ready = throughput.Ready("1", "NVIDIA H200", "bfloat16", 44_550, 1.0)
+    layers = peers.net("resnet18", 1, 4)
+    row = throughput.row(task, layers, "torch", ready, 3, speeds)
+    assert (row["train_ours_over_theirs"], row["score_ours_over_theirs"]) == ("2.00", "0.50")
+    assert (row["score_images_per_s"], row["score_least"], row["score_most"]) == ("20.00", "5.000", "40.00")
+    assert "train_ours_over_theirs" not in throughput.row(task, layers, "mcal_jax", ready, 3, speeds)
+
+
+def test_rows_of_the_same_case_are_replaced_and_others_stay(tmp_path):
+    path = tmp_path / "a.csv"
+    row = dict.fromkeys(throughput.KEY, "x")
+    throughput.store(path, [row | {"framework": "a", "rounds": 1}, row | {"framework": "b", "rounds": 1}])
+    throughput.store(path, [row | {"framework": "b", "rounds": 2}])
+    lines = path.read_text().splitlines()
+    assert len(lines) == 3
+    assert [line.split(",")[throughput.COLUMNS.index("rounds")] for line in lines[1:]] == ["1", "2"]
+
+
+def test_time_belongs_to_the_innermost_part():
+    spans = [("other", 0.0, 10.0), ("train", 1.0, 6.0), ("compile", 1.5, 3.5), ("compile", 2.0, 3.0), ("plan", 7, 9),
+             ("laws", 7.5, 8)]  # fmt: skip
+    found = mcal_run.shares(spans)
+    wanted = {"compile": 2.0, "train": 3.0, "plan": 1.5, "laws": 0.5, "other": 3.0, "score": 0.0, "select": 0.0}
+    assert found == pytest.approx(wanted)
+
+
+def test_validation_images_and_test_images_are_never_trained_on(tmp_path):
+    assert recipes.sizes_of("cifar10", list(recipes.SIZES)) == [600, 2000, 6000, 20_000, 40_000]
+    assert recipes.sizes_of("fashion_mnist", list(recipes.SIZES))[-1] == 50_000
+    seen = {}
+
+    class Watching:
+        def fit(self, indices, labels, key):
+            seen.update(train=indices, labels=labels)
+            raise McalError("the loss is no longer finite")
+
+    labels = np.arange(12_000)
+    one = recipes.Training("cifar10", 2, "resnet18", 8, "fast", 2000, 0)
+    row = recipes.measure(one, Watching(), labels)
+    assert "accuracy" not in row
+    assert np.array_equal(np.sort(seen["train"]), np.arange(2000))
+    assert np.array_equal(seen["labels"], labels[seen["train"]])
+    recipes.append(tmp_path / "a.csv", row)
+    assert recipes.there(tmp_path / "a.csv") == {tuple(map(str, one))}
+
+
+PYTORCH = """
+import sys
+sys.path[:0] = sys.argv[1:3]
+import numpy as np
+import mcal_run, peer_torch, peers, torch_mcal
+from conftest import MIDDLING, same
+from mcal_jax.data import from_arrays
+from mcal_jax.runlog import RunLog, drive
+from mcal_jax.types import Config, Job
+from mcal_jax.worlds.simulated import SimulatedWorld
+
+def net_is_ours_and_learns():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 200)
+    images = np.where(labels[:, None, None, None] == 1, 180, 60) + rng.integers(-40, 40, (200, 6, 6, 1))
+    images = images.astype(np.uint8)
+    for name in peers.KINDS:
+        trainer = peer_torch.Trainer(images, 2, architecture=name, width=2)
+        assert trainer.parameters == peers.parameters(peers.net(name, 1, 2), 2)
+    trainer = peer_torch.Trainer(images, 2, width=2, recipe=peers.Recipe(epochs=4, power=0))
+    assert trainer.choose_threads() >= 1
+    model = trainer.fit(np.arange(160), labels[:160], 0)
+    assert model.images == 4 * 3 * 64
+    scores = trainer.score(model, np.arange(160, 200))
+    assert (scores.label == labels[160:]).mean() > 0.9
+    assert np.all((scores.margin >= 0) & (scores.margin <= scores.confidence + 1e-6))
+
+def follows_a_recorded_run():
+    rng = np.random.default_rng(0)
+    images = from_arrays(rng.integers(0, 256, (300, 4, 4, 1)).astype(np.uint8), rng.integers(0, 3, 300))
+    job = Job(n=300, config=Config(theta_step=0.25))
+    log = RunLog.create(sys.argv[3], job, {})
+    recorded = drive(job, SimulatedWorld(300, MIDDLING), log)
+    log.close()
+    world = torch_mcal.TorchWorld(images, width=2, recipe=peers.Recipe(epochs=1, power=0), seed=0)
+    follower = mcal_run.Following(world, RunLog.read(sys.argv[3]))
+    followed = drive(job, follower)
+    assert same(followed.outcome, recorded.outcome)
+    assert [fit.size for fit in follower.fits] == [fit.size for fit in recorded.outcome.history]
+    assert all(fit.wrong.max() < fit.n_test for fit in follower.fits)
+
+net_is_ours_and_learns()
+follows_a_recorded_run()
+assert "jax" not in sys.modules  # its imports are no time of a PyTorch run
+"""
+
+
+def test_pytorch_trains_our_nets_and_follows_a_recorded_run(tmp_path):
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("PyTorch is not installed")
+    folders = [str(home() / "bench"), str(home() / "tests")]
+    command = [sys.executable, "-c", PYTORCH, *folders, str(tmp_path / "run.jsonl")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
