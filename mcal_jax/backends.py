@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 
+from mcal_jax import native
 from mcal_jax.types import McalError
 
 
@@ -20,6 +21,8 @@ class Backend(NamedTuple):
     """Mini-batches per call of the training program: how often progress is told and Ctrl-C is heard."""
     score_batch: int
     """Images scored at once."""
+    native: bool = False
+    """Whether 3x3 convolutions in the layout CHWN are those of native.cc, where they fit."""
 
 
 CPU = Backend("CHWN", "float32", chunk=32, score_batch=64)
@@ -29,7 +32,7 @@ ACCELERATOR = Backend("NHWC", "bfloat16", chunk=256, score_batch=2048)
 
 def default() -> Backend:
     """The choices for the kind of device that JAX computes on here."""
-    return CPU if jax.default_backend() == "cpu" else ACCELERATOR
+    return CPU._replace(native=native.available()) if jax.default_backend() == "cpu" else ACCELERATOR
 
 
 def deterministic() -> None:

@@ -23,7 +23,7 @@ import numpy as np
 from flax import nnx
 from jax import lax
 
-from mcal_jax import backends
+from mcal_jax import backends, native
 from mcal_jax.backends import Backend
 from mcal_jax.types import McalError
 
@@ -71,16 +71,25 @@ class Conv(nnx.Module):
     """Convolution without bias, He et al.'s uniform initialisation, stride and square kernel."""
 
     def __init__(
-        self, inputs: int, features: int, kernel: int = 3, stride: int = 1, *, layout: str, rng: np.random.Generator
+        self,
+        inputs: int,
+        features: int,
+        kernel: int = 3,
+        stride: int = 1,
+        *,
+        backend: Backend,
+        rng: np.random.Generator,
     ):
         # By numpy: the same draw in JAX took longer to compile than the training program.
         bound = (6 / (kernel * kernel * inputs)) ** 0.5
         shape = (kernel, kernel, inputs, features)
         self.kernel = nnx.Param(jnp.asarray(bound * rng.uniform(-1, 1, shape), jnp.float32))
-        self.stride, self.layout = stride, layout
+        self.stride, self.layout, self.native = stride, backend.layout, backend.native
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         kernel, small = self.kernel[...].astype(x.dtype), x.shape[1] * x.shape[2] <= SMALL
+        if self.layout == "CHWN" and self.native and native.fits(x, kernel, self.stride):
+            return native.conv(x, kernel)
         if self.layout == "CHWN" and (train or small):
             return matmul_conv(x, kernel, self.stride)
         return xla_conv(x, kernel, self.stride, self.layout)
@@ -126,21 +135,21 @@ class Block(nnx.Module):
         convs: list[tuple[int, int, int]],
         skip: bool,
         *,
-        layout: str,
+        backend: Backend,
         rng: np.random.Generator,
     ):
         self.convs: nnx.List = nnx.List()
         self.norms: nnx.List = nnx.List()
         features, total_stride = inputs, 1
         for out, kernel, stride in convs:
-            self.convs.append(Conv(features, out, kernel, stride, layout=layout, rng=rng))
-            self.norms.append(BatchNorm(out, layout))
+            self.convs.append(Conv(features, out, kernel, stride, backend=backend, rng=rng))
+            self.norms.append(BatchNorm(out, backend.layout))
             features, total_stride = out, total_stride * stride
         self.skip = skip
         self.project: nnx.List = nnx.List()
         if skip and (features != inputs or total_stride != 1):
-            conv = Conv(inputs, features, 1, total_stride, layout=layout, rng=rng)
-            self.project = nnx.List([conv, BatchNorm(features, layout)])
+            conv = Conv(inputs, features, 1, total_stride, backend=backend, rng=rng)
+            self.project = nnx.List([conv, BatchNorm(features, backend.layout)])
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         y = x
@@ -182,15 +191,16 @@ class ResNet(nnx.Module):
         backend: Backend | None = None,
         rng: np.random.Generator,
     ):
-        layout, self.dtype, *_ = backend or backends.default()
-        self.layout = layout
-        self.stem, self.norm = Conv(channels, width, layout=layout, rng=rng), BatchNorm(width, layout)
+        backend = backend or backends.default()
+        self.layout, self.dtype = backend.layout, backend.dtype
+        self.stem = Conv(channels, width, backend=backend, rng=rng)
+        self.norm = BatchNorm(width, backend.layout)
         self.blocks: nnx.List = nnx.List()
         features = width
         for stage, n in enumerate(blocks):
             for i in range(n):
                 convs = block(features, width * 2**stage, 2 if stage and not i else 1)
-                self.blocks.append(Block(features, convs, skip, layout=layout, rng=rng))
+                self.blocks.append(Block(features, convs, skip, backend=backend, rng=rng))
                 features = convs[-1][0]
         self.head = nnx.Param(jnp.zeros((features, classes)))
         self.bias = nnx.Param(jnp.zeros(classes))

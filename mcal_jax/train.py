@@ -23,6 +23,7 @@ from jax import lax
 from mcal_jax import backends
 from mcal_jax.acquisition import Scores
 from mcal_jax.backends import Backend
+from mcal_jax.native import cache_folder
 from mcal_jax.nets import build, lookup
 from mcal_jax.types import McalError
 
@@ -414,8 +415,7 @@ def enable_compilation_cache(folder: str | os.PathLike | None = None) -> Path:
 
     A later process that trains the same net compiles nothing. Returns the folder.
     """
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    path = Path(folder) if folder is not None else Path(caches) / "mcal_jax"
+    path = Path(folder) if folder is not None else cache_folder()
     jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
