@@ -5,12 +5,12 @@ import sys
 
 import jax
 
-from mcal_jax import backends
+from mcal_jax import backends, native
 
 
 def test_a_cpu_computes_in_float32():
-    expected = backends.CPU if jax.default_backend() == "cpu" else backends.ACCELERATOR
-    assert backends.default() == expected
+    cpu = backends.CPU._replace(native=native.available())
+    assert backends.default() == (cpu if jax.default_backend() == "cpu" else backends.ACCELERATOR)
     assert backends.CPU.dtype == "float32"
 
 

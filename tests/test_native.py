@@ -1,0 +1,121 @@
+"""The C++ convolutions: equal to the matrix product, gradients too, and what happens where they can't be built."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mcal_jax import backends, native
+from mcal_jax.nets import build, matmul_conv
+
+needs_compiler = pytest.mark.skipif(not native.available(), reason="no C++ compiler here")
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("channels", "features", "height", "width", "batch"),
+    [(8, 8, 16, 16, 64), (4, 12, 7, 5, 16), (16, 4, 3, 1, 32), (64, 64, 2, 2, 48), (8, 8, 1, 1, 16)],
+)
+def test_convolution_and_gradients_are_those_of_the_matrix_product(channels, features, height, width, batch):
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (channels, height, width, batch))
+    kernel = jax.random.normal(keys[1], (3, 3, channels, features))
+    cotangent = jax.random.normal(keys[2], (features, height, width, batch))
+
+    def results(conv):
+        y, pull = jax.vjp(conv, x, kernel)
+        return y, *pull(cotangent)
+
+    for ours, theirs in zip(results(native.conv), results(matmul_conv), strict=True):
+        scale = float(jnp.abs(theirs).max())
+        np.testing.assert_allclose(ours / scale, theirs / scale, atol=3e-6)
+
+
+@needs_compiler
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_have_few_channels_and_need_no_gradient(channels):
+    x = jax.random.normal(jax.random.key(0), (channels, 9, 8, 16))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, channels, 8))
+    assert native.fits(x, kernel, 1)
+    ours, theirs = (
+        jax.jit(jax.value_and_grad(lambda kernel, conv=conv: (conv(x, kernel) ** 2).sum()))(kernel)
+        for conv in (native.conv, matmul_conv)
+    )
+    assert float(ours[0]) == pytest.approx(float(theirs[0]), rel=1e-5)
+    np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("x", "kernel", "stride"),
+    [
+        ((8, 4, 4, 24), (3, 3, 8, 8), 1),  # a batch of no multiple of 16
+        ((8, 4, 4, 16), (3, 3, 8, 6), 1),
+        ((6, 4, 4, 16), (3, 3, 6, 8), 1),  # the gradient of x would have six channels
+        ((8, 4, 4, 16), (3, 3, 8, 8), 2),
+        ((8, 4, 4, 16), (1, 1, 8, 8), 1),
+    ],
+)
+def test_what_does_not_fit_is_left_to_the_matrix_product(x, kernel, stride):
+    assert native.fits(jnp.zeros((8, 4, 4, 16)), jnp.zeros((3, 3, 8, 8)), 1)
+    assert not native.fits(jnp.zeros(x), jnp.zeros(kernel), stride)
+
+
+@needs_compiler
+def test_the_library_itself_refuses_what_does_not_fit():
+    for batch, features in ((24, 8), (16, 6)):
+        with pytest.raises(Exception, match="do not fit"):
+            native.conv(jnp.zeros((8, 4, 4, batch)), jnp.zeros((3, 3, 8, features))).block_until_ready()
+
+
+@needs_compiler
+def test_a_net_gives_the_same_logits_with_and_without():
+    images = jax.random.normal(jax.random.key(0), (16, 9, 8, 3))
+    with_, without = (
+        build("resnet18", classes=5, channels=3, width=4, backend=backend, rng=np.random.default_rng(0))(images, True)
+        for backend in (backends.CPU._replace(native=True), backends.CPU)
+    )
+    np.testing.assert_allclose(with_[1], without[1], rtol=1e-3, atol=1e-4)
+
+
+@needs_compiler
+def test_seeds_side_by_side_are_convolved_one_by_one():
+    x = jax.random.normal(jax.random.key(0), (2, 4, 3, 3, 16))
+    kernel = jax.random.normal(jax.random.key(1), (2, 3, 3, 4, 4))
+    together = jax.jit(jax.vmap(native.conv))(x, kernel)
+    for i in range(2):
+        np.testing.assert_array_equal(together[i], native.conv(x[i], kernel[i]))
+
+
+CODE = "from mcal_jax import backends, native; print(native.available(), backends.default().native)"
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"MCAL_JAX_NATIVE": "0"}, ""),
+        ({"CXX": "/bin/false"}, "can't build"),
+        ({"CXX": "/no/compiler"}, "can't build"),
+    ],
+)
+def test_without_a_compiler_nets_use_the_matrix_product(environment, said, tmp_path):
+    settings = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "JAX_PLATFORMS": "cpu", **environment}
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True, env=settings)
+    assert done.stdout.split() == ["False", "False"]
+    assert said in done.stderr
+    assert not list(tmp_path.rglob("*.so"))
+
+
+@needs_compiler
+def test_the_library_is_built_once(tmp_path):
+    settings = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "JAX_PLATFORMS": "cpu"}
+    times = []
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True, env=settings)
+        assert done.stdout.split() == ["True", "True"]
+        (library,) = tmp_path.rglob("native-*")
+        times.append(library.stat().st_mtime_ns)
+    assert times[0] == times[1]
