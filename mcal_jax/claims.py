@@ -80,6 +80,11 @@ def _seeds(*groups: Sequence[Any]) -> int:
     return min((len({one.run.seed for one in group}) for group in groups if group), default=0)
 
 
+def _seeds_of_both(e: Evidence) -> int:
+    """Of MCAL and of the active learning that it is compared with."""
+    return _seeds(*_by(e.mcal).values(), *grouped(e.trajectories, "data_set", "architecture").values())
+
+
 def _name(data_set: str, service: str) -> str:
     return f"{DATA_SETS[data_set]}, {SERVICES.get(service, service)}"
 
@@ -96,7 +101,7 @@ def _mcal_against_oracle(e: Evidence) -> Finding | None:
         ours = _mean(group, lambda one: one.ledger.total)
         agrees.append(ours < cost[best])
         told.append(f"{_name(data_set, service)}: {1 - ours / cost[best]:+.1%} against {ARCHITECTURES[best]}")
-    return Finding("saved against the best AL: " + "; ".join(told), agrees, _seeds(*_by(e.mcal).values()))
+    return Finding("saved against the best AL: " + "; ".join(told), agrees, _seeds_of_both(e))
 
 
 def _mcal_against_hindsight(e: Evidence) -> Finding | None:
@@ -108,7 +113,7 @@ def _mcal_against_hindsight(e: Evidence) -> Finding | None:
             ours = _mean(group, lambda one: one.ledger.total)
             agrees.append(ours < best)
             told.append(f"{_name(data_set, service)}: {1 - ours / best:+.1%}")
-    return Finding("saved against it: " + "; ".join(told), agrees, _seeds(*_by(e.mcal).values()))
+    return Finding("saved against it: " + "; ".join(told), agrees, _seeds_of_both(e))
 
 
 def _harder_saves_less(e: Evidence) -> Finding | None:

@@ -1,17 +1,18 @@
 """The nets of the paper as Flax NNX modules: CNN18, ResNet18 and ResNet50, each with a ``width``.
 
 On a CPU activations are kept as [channels, height, width, batch]. 3x3 convolutions of stride 1 are those of
-native.cc if a C++ compiler is there: trainings of ResNet18, width 8, batch 64, on one busy core of two took 0.54, 0.67
-and 0.64 of the time of the matrix product at 16x16x3, 14x14x1 and 28x28x1, of ResNet50 0.93 at 16x16x3. The others, and
-all without a compiler, are nine large copies and one matrix product, and stay fast inside a compiled loop, where XLA's own is 17 to 100 times
-slower (jax issue 12868). ResNet18 of width 8, batch 64, two busy cores, training images/s at 14x14x1,
-16x16x3, 28x28x1, medians of nine interleaved rounds: this form 3600, 2200, 600; the same with the batch first
-2000, 1400, 380; nine products 2200, 1600, 420; bands of four pixels 1700, 1600, 340; a hand-written gradient
-3000, 2200, 520; XLA's outside the loop, one call a step, 1700, 1300, 710: better at 28x28, but not one program.
-Scoring is no loop: there the matrix product is faster for small images alone (ResNet18, width 8, batch 64, a
-process on each of two cores, images/s a core: 10700 against 4200 at 14x14x1, 9000 against 4000 at 16x16x3, but
-1700 against 2300 at 28x28x1), so each layer chooses by its size. Accelerators keep activations as [batch, height,
-width, channels], which cuDNN wants, and use XLA's convolution. The kernels are the same in both layouts.
+native.cc if a C++ compiler is there: trainings of ResNet18, width 8, batch 64, on one busy core of two took 0.54,
+0.67 and 0.64 of the time of the matrix product at 16x16x3, 14x14x1 and 28x28x1, of ResNet50 0.93 at 16x16x3. The
+others, and all without a compiler, are nine large copies and one matrix product. It stays fast inside a compiled
+loop, where XLA's own is 17 to 100 times slower (jax issue 12868). ResNet18 of width 8, batch 64, two busy cores,
+training images/s at 14x14x1, 16x16x3, 28x28x1, medians of nine interleaved rounds: this form 3600, 2200, 600; the
+same with the batch first 2000, 1400, 380; nine products 2200, 1600, 420; bands of four pixels 1700, 1600, 340; a
+hand-written gradient 3000, 2200, 520; XLA's outside the loop, one call a step, 1700, 1300, 710: better at 28x28,
+but not one program. Scoring is no loop: without native.cc the matrix product there is faster for small images alone
+(ResNet18, width 8, batch 64, a process on each of two cores, images/s a core: 10700 against 4200 at 14x14x1, 9000
+against 4000 at 16x16x3, but 1700 against 2300 at 28x28x1), so each layer chooses by its size. Accelerators keep
+activations as [batch, height, width, channels], which cuDNN wants, and use XLA's convolution. The kernels are the
+same in both layouts.
 """
 
 from collections.abc import Callable

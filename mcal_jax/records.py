@@ -203,14 +203,13 @@ def scale(records: Sequence[Trajectory | Labelling], profile: str) -> str:
         own = {f"width {one.run.width}, recipe {one.run.recipe}" for one in group}
         name = DATA_SETS.get(data_set, data_set)
         parts.append(f"{name}: {' and '.join(sorted(images))}, {' or '.join(sorted(own))}")
-    seeds = sorted({one.run.seed for one in records})
-    return f"profile {profile}, {_seeds(seeds)}; {'; '.join(parts)}"
+    return f"profile {profile}, {seeds_of(records)}; {'; '.join(parts)}"
 
 
 def short_scale(records: Sequence[Trajectory | Labelling], profile: str) -> str:
     """The scale in a line short enough for a title."""
     runs = [one.run for one in records]
-    seeds = _seeds(sorted({run.seed for run in runs}))
+    seeds = seeds_of(records)
     widths = "/".join(sorted({str(run.width) for run in runs}))
     sides = "/".join(sorted({picture(run).split()[-1] for run in runs}))
     recipes = "/".join(sorted({run.recipe for run in runs}))
@@ -228,7 +227,16 @@ def picture(run: Run) -> str:
     return f"{names.get(run.data.name, run.data.name)} images {shown}".strip()
 
 
-def _seeds(seeds: list[int]) -> str:
+def seeds_of(records: Sequence[Trajectory | Labelling]) -> str:
+    """Which seeds; where data sets, nets or kinds of runs have different ones, how many of them at least and most."""
+    kinds = (lambda one: type(one).__name__, lambda one: one.config.acquisition)
+    groups = grouped(records, "data_set", "architecture", *kinds).values()
+    each = {tuple(sorted({one.run.seed for one in group})) for group in groups}
+    if len(each) > 1:
+        counts = sorted(len(seeds) for seeds in each)
+        different = f"{counts[0]} to {counts[-1]} seeds"
+        return different if counts[0] < counts[-1] else f"{counts[0]} seed{'s' * (counts[0] > 1)} each"
+    (seeds,) = map(list, each)
     if len(seeds) == 1:
         return f"seed {seeds[0]}"
     if seeds == list(range(seeds[0], seeds[-1] + 1)):

@@ -105,6 +105,15 @@ def test_scale_says_profile_seeds_images_width_and_recipe():
         assert word in text
 
 
+def test_scale_tells_how_many_seeds_where_they_differ():
+    curves = [trajectory(seed=seed) for seed in (0, 1, 2)] + [trajectory(seed=0, net="cnn18")]
+    assert "1 to 3 seeds" in records.scale(curves, "laptop")
+    assert "1 to 3 seeds" in records.short_scale(curves, "laptop")
+    other = [trajectory(seed=0), trajectory(seed=1, data_set="cifar100")]
+    assert "1 seeds each" not in records.scale(other[:1], "laptop")
+    assert "1 seed each" in records.scale(other, "laptop")
+
+
 def test_grouping_reaches_into_the_run():
     several = [trajectory(seed=seed, delta=delta) for seed in (0, 1) for delta in (0.1, 0.2)]
     groups = records.grouped(several, "delta", "seed")

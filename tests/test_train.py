@@ -104,7 +104,7 @@ def test_rows_of_padding_are_never_read(trainer):
 def test_training_in_chunks_equals_training_in_one_go(trainer):
     done = []
     whole = trainer.fit(np.arange(100), trainer.labels[:100], KEY)
-    chunks = like(trainer, backend=CPU._replace(chunk=3))
+    chunks = like(trainer, backend=trainer.backend._replace(chunk=3))
     chunked = chunks.fit(np.arange(100), trainer.labels[:100], KEY, lambda *at: done.append(at))
     assert done == [(3, 8), (6, 8), (8, 8)]
     assert equal(whole[:2], chunked[:2])
