@@ -66,15 +66,19 @@ def certificate(n: int, pool: int, planned: int, seen: Verified, config: Config)
     wrong = np.sort(seen.ahead[seen.wrong])
     machine = pool if len(wrong) <= k else int(wrong[k]) if k >= 0 else 0
     trivial = min(pool, max(int(np.ceil(epsilon * n - 1e-9)) - 1, 0))
-    return bounded(n, pool, seen, max(machine, trivial), risk)
+    if trivial >= machine:
+        return bounded(n, pool, seen, trivial, risk)
+    # Where mistakes of V stand side by side at the end of S, fewer than k lie inside; the rule has looked at k.
+    return bounded(n, pool, seen, machine, risk, min(k, len(wrong)))
 
 
-def bounded(n: int, pool: int, seen: Verified, machine: int, risk: float) -> Certificate:
-    """The certificate of an S of the ``machine`` most confident images of U \\ V."""
+def bounded(n: int, pool: int, seen: Verified, machine: int, risk: float, at_least: int = 0) -> Certificate:
+    """The certificate of an S of the ``machine`` most confident images of U \\ V; at least so many mistakes of V count
+    in its bound."""
     sample, total = len(seen.ahead), pool + len(seen.ahead)
     inside = seen.ahead < machine if machine < pool else np.ones(sample, bool)
     mistakes = int((inside & seen.wrong).sum())
-    most = min(most_mistakes(total, sample, mistakes, risk), machine) if machine else 0
+    most = min(most_mistakes(total, sample, max(mistakes, at_least), risk), machine) if machine else 0
     classes = np.unique(seen.label[inside])
     by_class = tuple(
         class_bound(int(c), inside & (seen.label == c), seen.wrong, risk / max(len(classes), 1)) for c in classes

@@ -104,6 +104,14 @@ def test_S_ends_before_the_first_mistake_that_is_too_many():
     assert (sure.mistakes, sure.trials) == (k, 200 + k)
 
 
+def test_mistakes_side_by_side_at_the_end_of_S_count_in_its_bound():
+    k = certify.allowed_mistakes(4400, 400, 0.05 * 5000, 0.05)
+    ahead = np.concatenate([np.arange(399 - k) * 5, np.full(k + 1, 3000)])
+    sure = certify.certificate(5000, 4000, 0, verified(ahead, ahead == 3000), CONFIG)
+    assert (sure.machine, sure.mistakes) == (3000, 0)
+    assert sure.bound == certify.most_mistakes(4400, 400, k, 0.05) / 5000
+
+
 def test_a_budget_fixes_S_and_the_certificate_tells_its_bound():
     seen = verified(np.arange(400) * 10, np.arange(400) >= 300)
     sure = certify.certificate(5000, 4000, 3500, seen, Config(certify=0.9, budget=100))
