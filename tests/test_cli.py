@@ -95,7 +95,7 @@ def test_a_mistake_ends_in_one_line_exit_code_2_and_nothing_written(folder, caps
     (folder / "greedy.yaml").write_text(
         "data: {name: tiny.npz}\nwidth: 2\nconfig: {test_fraction: 0.9, seed_fraction: 0.5}\n"
     )
-    head = '{"mcal_jax_log": 2, "job": {"n": 400}, "run": {"seed": 7}}\n'
+    head = '{"mcal_jax_log": 3, "job": {"n": 400}, "run": {"seed": 7}}\n'
     from mcal_jax.settings import from_file
 
     described = from_file(folder / "run.yaml", seed=7).model_dump_json()

@@ -261,8 +261,8 @@ def test_a_damaged_middle_line_is_refused(log, damage):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda answer: answer["labels"].update(zlib_i4="AAAA"),
-        lambda answer: answer["labels"].update(zlib_i4="not base 64"),
+        lambda answer: answer["labels"].update(zlib="BBBB"),
+        lambda answer: answer["labels"].update(zlib="no packed array"),
         lambda answer: answer["labels"].update(n=1),
         lambda answer: answer.pop("labels"),
         lambda answer: answer.update(runlog._answer_json(Labelled(np.arange(3), np.zeros(3, np.int32)))),
@@ -279,7 +279,7 @@ def test_a_damaged_answer_is_refused(log, change):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\n", b"hello\n", b"[]\n", b"1\n", b"{}\n", b"\x89PNG\r\n\x1a\n", b'{"mcal_jax_log": 2}\n', b"null\n"],
+    [b"", b"\n", b"hello\n", b"[]\n", b"1\n", b"{}\n", b"\x89PNG\r\n\x1a\n", b'{"mcal_jax_log": 3}\n', b"null\n"],
 )
 def test_a_file_that_is_no_run_log_is_refused(tmp_path, content):
     path = tmp_path / "run.jsonl"
@@ -292,7 +292,7 @@ def test_a_file_that_is_no_run_log_is_refused(tmp_path, content):
 def test_a_log_of_another_format_is_refused_with_both_versions(log):
     path, _ = log
     rewrite(path, 0, lambda head: head.update(mcal_jax_log=99))
-    assert "format 99, this version reads 2" in error_of(RunLog.read, path)
+    assert "format 99, this version reads 3" in error_of(RunLog.read, path)
 
 
 def test_a_missing_log_and_a_folder_are_refused_by_name(tmp_path):

@@ -15,7 +15,7 @@ from mcal_jax.types import McalError
 
 SWEEP = """
 title: tiny runs
-run: {algorithm: trajectory, width: 2, far: 0.4}
+run: {algorithm: trajectory, width: 4, far: 0.4}
 grids:
   smoke:
     - {seed: [0, 1], data_set: tiny.npz, delta: [0.2, 0.4]}
