@@ -1,7 +1,8 @@
 """Driving an algorithm through a world, with a log that is record, checkpoint and input of replay at once.
 
 One JSON line a request and its answer, appended and flushed to disk. Resuming feeds the log back and goes on
-live; a torn last line, the trace of a kill while writing, is dropped.
+live; a torn last line, the trace of a kill while writing, is dropped. Every line carries a checksum of itself and
+of all before it, so no damage goes unnoticed.
 """
 
 import base64
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from pydantic import ValidationError
 
 from mcal_jax import baselines
 from mcal_jax.loop import mcal
@@ -205,23 +205,30 @@ class RunLog:
         entries: list[Entry],
         end: dict | None,
         made: dict[str, Any],
+        checksum: str,
     ):
         self.path, self.job, self.run, self.entries, self.end = Path(path), job, run, entries, end
-        self.made = made
+        self.made, self.checksum = made, checksum
         self._file: Any = None
 
     @classmethod
     def create(cls, path: str | Path, job: Job, run: dict[str, Any], made: dict[str, Any] | None = None) -> "RunLog":
         """A new, empty log; an existing file is an error."""
         path = Path(path)
-        log = cls(path, job, run, [], None, made or {})
-        head = json.dumps({"mcal_jax_log": FORMAT, "job": job.model_dump(mode="json"), "run": run, "made": log.made})
+        head: dict[str, Any] = {
+            "mcal_jax_log": FORMAT,
+            "job": job.model_dump(mode="json"),
+            "run": run,
+            "made": made or {},
+        }
+        sealed, checksum = seal(head, "")
+        log = cls(path, job, run, [], None, head["made"], checksum)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             if path.exists():
                 raise McalError(f"{path} exists; resume it, or give another path")
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(head + "\n")
+            temporary.write_bytes(sealed)
             os.replace(temporary, path)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -240,15 +247,19 @@ class RunLog:
             version = head["mcal_jax_log"]
             if version != FORMAT:
                 raise McalError(f"{path}: run log of format {version}, this version reads {FORMAT}")
+            checksum = ""
+            for number, line in enumerate(lines, 1):
+                body = json.loads(line)
+                given = body.pop("checksum")
+                if given != (checksum := seal(body, checksum)[1]):
+                    raise ValueError(f"line {number} is not as it was written")
             job = Job.model_validate(head["job"])
             bodies = [json.loads(line) for line in lines[1:]]
             entries = [Entry(b["request"], b["answer"]) for b in bodies if "end" not in b]
             end = next((b["end"] for b in bodies if "end" in b), None)
-            if [b["number"] for b in bodies if "end" not in b] != list(range(len(entries))):
-                raise KeyError("number")
-        except (ValueError, KeyError, IndexError, TypeError, ValidationError) as error:
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise McalError(f"{path}: not a run log, or damaged ({_first_line(error)})") from None
-        return cls(path, job, head.get("run", {}), entries, end, head.get("made", {}))
+        return cls(path, job, head.get("run", {}), entries, end, head.get("made", {}), checksum)
 
     @classmethod
     def resume(cls, path: str | Path) -> "RunLog":
@@ -288,13 +299,20 @@ class RunLog:
     def _write(self, line: dict[str, Any]) -> None:
         if not self._file:
             return
+        sealed, self.checksum = seal(line, self.checksum)
         try:
             self._file.seek(0, os.SEEK_END)
-            self._file.write(json.dumps(line).encode() + b"\n")
+            self._file.write(sealed)
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
             raise McalError(f"can't write {self.path}: {error.strerror}; resume it when that is mended") from None
+
+
+def seal(line: dict[str, Any], before: str) -> tuple[bytes, str]:
+    """A line of a log as it is written, and its checksum, which covers the checksum ``before`` it too."""
+    checksum = hashlib.blake2b((before + json.dumps(line)).encode(), digest_size=8).hexdigest()
+    return json.dumps({**line, "checksum": checksum}).encode() + b"\n", checksum
 
 
 class Replayed(NamedTuple):

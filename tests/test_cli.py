@@ -95,11 +95,12 @@ def test_a_mistake_ends_in_one_line_exit_code_2_and_nothing_written(folder, caps
     (folder / "greedy.yaml").write_text(
         "data: {name: tiny.npz}\nwidth: 2\nconfig: {test_fraction: 0.9, seed_fraction: 0.5}\n"
     )
-    head = '{"mcal_jax_log": 3, "job": {"n": 400}, "run": {"seed": 7}}\n'
+    from mcal_jax.runlog import RunLog
     from mcal_jax.settings import from_file
+    from mcal_jax.types import Job
 
-    described = from_file(folder / "run.yaml", seed=7).model_dump_json()
-    (folder / "of_another.jsonl").write_text(head.replace('{"seed": 7}', described))
+    described = from_file(folder / "run.yaml", seed=7).model_dump(mode="json")
+    RunLog.create(folder / "of_another.jsonl", Job(n=400), described).close()
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     code, _, err = mcal(capsys, *words)
     assert code == 2

@@ -54,12 +54,15 @@ def log(tmp_path):
 
 
 def rewrite(path, line, change):
-    """Change one line of a log, as JSON."""
-    lines = path.read_text().splitlines()
-    data = json.loads(lines[line])
-    change(data)
-    lines[line] = json.dumps(data)
-    path.write_text("\n".join(lines) + "\n")
+    """Change one line of a log, as JSON, and all checksums accordingly."""
+    lines = [json.loads(one) for one in path.read_text().splitlines()]
+    change(lines[line])
+    checksum, content = "", b""
+    for one in lines:
+        del one["checksum"]
+        sealed, checksum = runlog.seal(one, checksum)
+        content += sealed
+    path.write_bytes(content)
 
 
 def error_of(call, *arguments):
