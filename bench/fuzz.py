@@ -49,6 +49,7 @@ SENSIBLE: dict[str, Callable[[random.Random], Any]] = {
     "epsilon": lambda rng: 10 ** rng.uniform(-3, -0.3),
     "budget": lambda rng: 10 ** rng.uniform(0, 3),
     "certify": lambda rng: rng.choice([0.5, 0.9, 0.95, 0.999]),
+    "repeat": lambda rng: rng.choice([0.05, 0.5, 0.999]),
     "acquisition": lambda rng: rng.choice(sorted(ACQUISITIONS)),
     "test_fraction": lambda rng: rng.uniform(0.005, 0.6),
     "seed_fraction": lambda rng: rng.uniform(0.002, 0.6),
@@ -136,12 +137,13 @@ def broken(job: Job, finished: Finished, live: dict, path: Path) -> str:
     if (finished.labels < 0).any() or finished.by_machine.sum() != len(out.S):
         return "an image has no label, or S was not labelled by the machine"
     people = len(out.B) + len(out.R) + len(out.V) + len(out.T) * config.bill_test_set
-    labels = bill.test + bill.train + bill.residual + bill.certificate
+    people += out.people.sample if out.people else 0
+    labels = bill.test + bill.train + bill.residual + bill.certificate + bill.repeat
     if not np.isclose(labels, people * config.label_price) or bill.training < 0 or bill.race < 0:
         return "the ledger does not add up to the sets"
     if not np.isclose(bill.humans_only, job.n * config.label_price):
         return "humans only is not n times the price"
-    if labels > bill.humans_only * (1 + 1e-9):
+    if labels - bill.repeat > bill.humans_only * (1 + 1e-9):
         return "more labels are billed than X has images"
     sure = isinstance(config.training_price, PerImageEpoch) and config.training_price.epochs != "recipe"
     if config.budget and sure and job.algorithm == "mcal" and len(out.S) and bill.total > config.budget + 1e-9:

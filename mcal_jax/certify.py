@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import beta, hypergeom
+from scipy.stats import beta, binom, hypergeom
 
-from mcal_jax.types import Certificate, ClassBound, Config, Verified
+from mcal_jax.types import Certificate, ClassBound, Config, People, Repeated, Verified
 
 SAMPLES = 48
 """How many sizes of V are weighed."""
@@ -86,6 +86,28 @@ def bounded(n: int, pool: int, seen: Verified, machine: int, risk: float, at_lea
     return Certificate(
         1 - risk, "hypergeometric, fixed sequence", sample, int(inside.sum()), mistakes, machine, most / n, by_class
     )
+
+
+def people_err(n: int, again: Repeated, config: Config) -> tuple[People, Config]:
+    """How many of ``n`` labels people may get wrong, by how often two of them differ, and what that leaves.
+
+    Two people who err independently, each less often than not on any image, differ at least as often as one of them
+    errs: with r the chance of a mistake, 2 r (1 - r) >= r where r <= 1/2. What all people get wrong alike stays
+    unseen. Half of the risk is spent here: a quarter on the rate (Clopper and Pearson), a quarter on the number of
+    mistakes that such a rate makes of n labels. The machine gets what of epsilon and of the risk is left: its label is
+    wrong only if it differs from what a person would say, or that person is wrong. If nothing is left, ``config``
+    stays, and its promise is relative to people. In budget mode the bounds add up.
+    """
+    assert config.certify
+    risk, sample, differ = 1 - config.certify, len(again.differ), int(again.differ.sum())
+    rate = 1.0 if differ == sample else float(beta.ppf(1 - risk / 4, differ + 1, sample - differ))
+    bound = float(binom.isf(risk / 4, n, rate)) / n
+    changes: dict[str, float] = {}
+    if config.budget is not None:
+        changes = {"certify": 1 - risk / 2, "budget": config.budget - config.label_price * sample}
+    elif bound < config.epsilon:
+        changes = {"certify": 1 - risk / 2, "epsilon": config.epsilon - bound}
+    return People(sample, differ, bound, bool(changes)), config.model_copy(update=changes)
 
 
 def class_bound(label: int, of: np.ndarray, wrong: np.ndarray, risk: float) -> ClassBound:

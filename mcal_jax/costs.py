@@ -98,9 +98,17 @@ def retraining_dollars(rate: tuple[float, float], size: float, target: np.ndarra
 
 
 def ledger(
-    n: int, n_test: int, n_train: int, n_residual: int, training: float, config: Config, n_check: int = 0
+    n: int,
+    n_test: int,
+    n_train: int,
+    n_residual: int,
+    training: float,
+    config: Config,
+    n_check: int = 0,
+    n_repeat: int = 0,
 ) -> Ledger:
-    """Eqn 1, part by part; ``n_check`` is |V|."""
+    """Eqn 1, part by part; ``n_check`` is |V|, ``n_repeat`` how many images are labelled twice."""
     price = config.label_price
     test = price * n_test if config.bill_test_set else 0.0
-    return Ledger(test, price * n_train, price * n_residual, training, 0.0, price * n, price * n_check)
+    labels = (price * count for count in (n, n_check, n_repeat))
+    return Ledger(test, price * n_train, price * n_residual, training, 0.0, *labels)

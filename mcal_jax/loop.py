@@ -7,7 +7,7 @@ X \\ T \\ B, the images nobody has labelled yet.
 import numpy as np
 
 from mcal_jax import certify, costs, planner
-from mcal_jax.types import Algorithm, Annotate, Config, Label, Outcome, Train, Verify, remove
+from mcal_jax.types import Algorithm, Annotate, Config, Label, Outcome, Repeat, Train, Verify, remove
 
 
 def mcal(n: int, config: Config, architecture: str = "resnet18") -> Algorithm:
@@ -15,7 +15,10 @@ def mcal(n: int, config: Config, architecture: str = "resnet18") -> Algorithm:
     planner.check(n, architecture, config)
     X = np.arange(n)
     T = (yield Label(X, planner.n_test(n, config), "random", "test")).indices  #                              1
-    U = remove(X, T)
+    U, people = remove(X, T), None
+    if config.repeat:  #                                                                                   ours
+        again = yield Repeat(T, planner.n_repeat(n, config))
+        people, config = certify.people_err(n, again, config)
     B = (yield Label(U, planner.n_seed(n, config), "random", "train")).indices  #                             2
     U = remove(U, B)
     fit = yield Train(B, T, architecture)  #                                                                  3
@@ -38,7 +41,7 @@ def mcal(n: int, config: Config, architecture: str = "resnet18") -> Algorithm:
         machine = sure.machine
     S = (yield Annotate(U, machine, fit.model, plan)).indices  #                                            26
     R = (yield Label(remove(U, S), len(U) - len(S), "all", "residual", fit.model, plan)).indices  #          27
-    bill = costs.ledger(n, len(T), len(B), len(R), plan.spent, config, len(V))
+    bill = costs.ledger(n, len(T), len(B), len(R), plan.spent, config, len(V), people.sample if people else 0)
     theta = machine / len(U) if sure else plan.theta_now
     done = Outcome(n, T, B, S, R, theta, architecture, stop, bill, tuple(plans), tuple(history))
-    return done._replace(V=V, certificate=sure)
+    return done._replace(V=V, certificate=sure, people=people)

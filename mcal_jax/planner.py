@@ -27,12 +27,18 @@ def n_seed(n: int, config: Config) -> int:
     return max(round(config.seed_fraction * n), 1)
 
 
+def n_repeat(n: int, config: Config) -> int:
+    """How many images of T are labelled twice."""
+    return max(round(config.repeat * n_test(n, config)), 1) if config.repeat else 0
+
+
 def check(n: int, architecture: str, config: Config) -> None:
     """Raises McalError where the pool or the budget is too small to begin with."""
     tests, seed = n_test(n, config), n_seed(n, config)
     if tests + seed >= n:
         raise McalError(f"test_fraction and seed_fraction ask for {tests + seed} labels, the pool holds {n}")
     first = costs.labels_dollars(tests, seed, config) + costs.expected_dollars(seed, architecture, config)
+    first += config.label_price * n_repeat(n, config)
     if config.budget is not None and config.budget < first - 1e-9:
         raise McalError(f"budget: ${config.budget:,.2f} does not pay for T, B_0 and one training, ${first:,.2f}")
 

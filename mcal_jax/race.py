@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from mcal_jax import costs
 from mcal_jax.loop import mcal
-from mcal_jax.types import Algorithm, Annotate, Config, Contestant, Label, McalError, Plan, Request, Train
+from mcal_jax.types import Algorithm, Annotate, Config, Contestant, Label, McalError, Plan, Repeat, Request, Train
 
 
 def race(n: int, config: Config, architectures: Sequence[str]) -> Algorithm:
@@ -23,7 +23,7 @@ def race(n: int, config: Config, architectures: Sequence[str]) -> Algorithm:
     trainings, spent = dict.fromkeys(runs, 0), dict.fromkeys(runs, 0.0)
     while len(runs) > 1 and not _decided(pending):
         leader = _leader(pending)
-        if isinstance(pending[leader], Label):
+        if isinstance(pending[leader], Label | Repeat):
             labelled = yield pending[leader]
             pending = {name: run.send(labelled) for name, run in runs.items()}
         for name, request in pending.items():

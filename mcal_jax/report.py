@@ -11,6 +11,7 @@ from mcal_jax.runlog import Finished, replay
 from mcal_jax.types import (
     Annotate,
     Answer,
+    Certificate,
     Config,
     Fitted,
     Job,
@@ -18,7 +19,10 @@ from mcal_jax.types import (
     McalError,
     Measure,
     Measured,
+    People,
     Plan,
+    Repeat,
+    Repeated,
     Request,
     Train,
     Verified,
@@ -63,6 +67,8 @@ def line(request: Request, answer: Answer) -> str:
             )
         case Annotate(n=n), _:
             return f"the classifier labels {n:,} images (S)"
+        case Repeat(n=n), Repeated(differ=differ):
+            return f"people label {n:,} images of T once more: {differ.mean():.1%} get another label"
         case Verify(), Verified(wrong=wrong):
             return f"of these the classifier gets {wrong.mean():.1%} wrong"
         case Measure(), Measured(n=n, errors=errors):
@@ -98,6 +104,8 @@ def summary(finished: Finished, config: Config) -> str:
     if sure := outcome.certificate:
         sizes["|V|"] = len(outcome.V)
         certified = f" + V ${bill.certificate:,.2f}"
+    if people := outcome.people:
+        certified += f" + second labels ${bill.repeat:,.2f}"
     verdict = f"humans only ${bill.humans_only:,.2f}: savings {bill.savings:.1%}"
     if finished.true_error is not None:
         verdict += f"; true error {finished.true_error:.2%}"
@@ -116,10 +124,23 @@ def summary(finished: Finished, config: Config) -> str:
             f"certified: with {sure.confidence:.0%} confidence the machine mislabels at most {sure.bound:.2%} of X"
             f" ({sure.mistakes} mistakes among the {sure.trials:,} images of V where S lies; {sure.method})"
         )
+    if people:
+        rows.append(people_line(people, sure, config))
     for c in outcome.race:
         fate = "won" if c.won else "lost"
         rows.append(f"race: {c.architecture} {fate}, training until then ${c.spent:,.2f}, predicted C* ${c.cost:,.2f}")
     return "\n".join(rows)
+
+
+def people_line(people: People, sure: Certificate | None, config: Config) -> str:
+    """What the mistakes of people mean for the promise."""
+    found = (
+        f"{people.differ} of {people.sample:,} images labelled twice differ: people mislabel at most {people.bound:.2%}"
+    )
+    if not people.counted:
+        return f"{found}, no less than epsilon: what is promised is relative to people, not to the truth"
+    total = people.bound + (sure.bound if sure else 0)
+    return f"{found}; with {config.certify:.0%} confidence at most {total:.2%} of all labels are wrong"
 
 
 def plan_report(path: str | Path) -> str:

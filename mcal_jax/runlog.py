@@ -34,6 +34,8 @@ from mcal_jax.types import (
     Measured,
     Outcome,
     Plan,
+    Repeat,
+    Repeated,
     Request,
     Train,
     Verified,
@@ -152,7 +154,7 @@ def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def check_answer(request: Request, answer: Answer) -> None:
     """Raises McalError if an answer is of the wrong kind, labels other images than were in the pool, or not as
     many as asked."""
-    wanted = {Train: Fitted, Measure: Measured, Verify: Verified}.get(type(request), Labelled)
+    wanted = {Train: Fitted, Measure: Measured, Verify: Verified, Repeat: Repeated}.get(type(request), Labelled)
     if not isinstance(answer, wanted):
         raise McalError(f"{type(request).__name__} was answered by {type(answer).__name__}")
     if isinstance(answer, Verified) and isinstance(request, Verify):
@@ -160,11 +162,11 @@ def check_answer(request: Request, answer: Answer) -> None:
         inside = not len(answer.ahead) or (answer.ahead.min() >= 0 and answer.ahead.max() <= len(request.pool))
         if sizes != {len(request.sample)} or not inside:
             raise McalError(f"asked about {len(request.sample)} images, got an answer that does not fit them")
-    if not isinstance(answer, Labelled) or isinstance(request, Train | Measure | Verify):
+    if not isinstance(answer, Labelled | Repeated) or isinstance(request, Train | Measure | Verify):
         return
-    indices = answer.indices
-    if len(indices) != request.n or len(answer.labels) != request.n:
-        raise McalError(f"asked for {request.n} labels, got {len(indices)} images and {len(answer.labels)} labels")
+    indices, said = answer
+    if len(indices) != request.n or len(said) != request.n:
+        raise McalError(f"asked for {request.n} labels, got {len(indices)} images and {len(said)} labels")
     if len(np.unique(indices)) != request.n or not np.isin(indices, request.pool).all():
         raise McalError("an answer labels images that were not asked for, or one image twice")
 
@@ -445,6 +447,8 @@ def _request_json(request: Request) -> dict[str, Any]:
         case Verify(sample, pool, model):
             of = {"sample": _digest(sample), "of": len(pool), "pool": _digest(pool)}
             return {"kind": "verify", "n": len(sample), **of, "model": model}
+        case Repeat(pool, n):
+            return {"kind": "repeat", "n": n, "of": len(pool), "pool": _digest(pool)}
         case Measure(pool, model, by):
             return {"kind": "measure", "of": len(pool), "pool": _digest(pool), "model": model, "by": list(by)}
 
@@ -452,6 +456,8 @@ def _request_json(request: Request) -> dict[str, Any]:
 def _answer_json(answer: Answer) -> dict[str, Any]:
     if isinstance(answer, Labelled):
         return {"indices": _pack(answer.indices, differences=True), "labels": _pack(answer.labels)}
+    if isinstance(answer, Repeated):
+        return {"indices": _pack(answer.indices, differences=True), "differ": _pack(answer.differ)}
     if isinstance(answer, Verified):
         return {name: _pack(column) for name, column in answer._asdict().items()}
     if isinstance(answer, Measured):
@@ -463,6 +469,8 @@ def _answer_json(answer: Answer) -> dict[str, Any]:
 
 def answer_from_json(data: dict[str, Any]) -> Answer:
     try:
+        if "differ" in data:
+            return Repeated(_unpack(data["indices"], np.int64), _unpack(data["differ"], np.bool_))
         if "indices" in data:
             return Labelled(_unpack(data["indices"], np.int64), _unpack(data["labels"], np.int32))
         if "ahead" in data:
@@ -493,6 +501,10 @@ def end_json(finished: Finished) -> dict[str, Any]:
     else:
         classes = [one._asdict() for one in sure.by_class]
         certified = {"V": len(outcome.V), "certificate": {**sure._asdict(), "by_class": classes}}
+    if outcome.people is None:
+        del dollars["repeat"]
+    else:
+        certified["people"] = outcome.people._asdict()
     return {
         **{name: len(getattr(outcome, name)) for name in "TBSR"},
         **certified,

@@ -9,6 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mcal_jax import data
 from mcal_jax.report import Reporter, Tell, summary, write_labels
 from mcal_jax.runlog import Finished, Replayed, RunLog, algorithm, drive, flat, replay
@@ -128,9 +130,15 @@ def _same_run(run: Run, log: RunLog) -> None:
 
 
 def _world(run: Run, dataset: data.Dataset):
+    from mcal_jax.annotators import Annotator
     from mcal_jax.annotators.ground_truth import GroundTruth
+    from mcal_jax.annotators.noisy import Noisy, uniform
 
-    annotator = GroundTruth(dataset)  # complains of missing labels before JAX is loaded
+    annotator: Annotator = GroundTruth(dataset)  # complains of missing labels before JAX is loaded
+    if run.noise is not None and dataset.labels is not None:
+        classes = len(dataset.classes)
+        confusion = uniform(run.noise, classes) if isinstance(run.noise, float) else np.array(run.noise)
+        annotator = Noisy(dataset.labels, classes, confusion, votes=run.votes or 1, seed=run.seed)
     from mcal_jax.train import enable_compilation_cache
     from mcal_jax.worlds.trained import TrainedWorld
 

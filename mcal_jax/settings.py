@@ -56,6 +56,12 @@ class Run(Settings):
     delta: Fraction | None = Field(None, description="naive_al, trajectory: the batch, a fraction of |X|")
     far: Fraction | None = Field(None, description="trajectory: |B| at which it ends, a fraction of |X|")
     compare: tuple[str, ...] = Field((), description="trajectory: M(.) by which its last classifier ranks U")
+    noise: Annotated[float, Field(ge=0, lt=1)] | tuple[tuple[float, ...], ...] | None = Field(
+        None, description="simulated people: the chance that a label is wrong, or a confusion matrix by true class"
+    )
+    votes: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="simulated people asked for each label, all paid; the most votes count"
+    )
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
@@ -73,7 +79,9 @@ class Run(Settings):
             price = PerImageEpoch(dollars=costs.PAPER_PRICES["grey" if channels == 1 else "colour"])
         preset: Any = {"recommended": Config, "paper": Config.paper, "authors_code": Config.authors_code}[self.preset]
         try:
-            return preset(label_price=costs.label_price(self.service), training_price=price, **self.config)
+            return preset(
+                label_price=costs.label_price(self.service) * (self.votes or 1), training_price=price, **self.config
+            )
         except ValidationError as error:
             raise McalError(f"config.{explain(error, Config)}") from None
 

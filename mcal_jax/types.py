@@ -75,7 +75,15 @@ class Verify(NamedTuple):
     plan: "Plan | None" = None
 
 
-Request = Label | Train | Annotate | Measure | Verify
+class Repeat(NamedTuple):
+    """People label ``n`` images of ``pool``, chosen at random, once more, without knowing what was said before."""
+
+    pool: Indices
+    n: int
+    plan: "Plan | None" = None
+
+
+Request = Label | Train | Annotate | Measure | Verify | Repeat
 
 # ---------------------------------------------------------------------------------------------------------
 # Answers
@@ -138,7 +146,15 @@ class Verified(NamedTuple):
     label: np.ndarray
 
 
-Answer = Labelled | Fitted | Measured | Verified
+class Repeated(NamedTuple):
+    """Answer to Repeat: the images labelled again (sorted), and whether the second label ``differ``s from the first,
+    bool; same length."""
+
+    indices: Indices
+    differ: np.ndarray
+
+
+Answer = Labelled | Fitted | Measured | Verified | Repeated
 
 
 def trials(theta: np.ndarray | float, n: np.ndarray | int) -> np.ndarray:
@@ -200,6 +216,11 @@ class Config(Settings):
         description="confidence with which the error of the labels is below epsilon, by labels bought for that alone; "
         "in budget mode the bound is told",
     )
+    repeat: Fraction | None = Field(
+        None,
+        description="share of T that people label twice, to bound what they mislabel; epsilon and the certificate are "
+        "then about the truth",
+    )
     acquisition: str = Field("margin", description="M(.): which images people label for training")
     test_fraction: Fraction = Field(0.05, description="|T|")
     seed_fraction: Fraction = Field(0.01, description="|B_0|, and the first delta")
@@ -245,6 +266,8 @@ class Config(Settings):
     def _certifiable(self) -> "Config":
         if self.certify and (self.constraint, self.theta_of) != ("on_X", "remaining"):
             raise ValueError("certify: it bounds the error of X by theta of U: constraint on_X, theta_of remaining")
+        if self.repeat and not self.certify:
+            raise ValueError("repeat: it bounds the mistakes of people for a certificate, so it needs certify")
         return self
 
     @field_validator("acquisition")
@@ -365,6 +388,16 @@ class Certificate(NamedTuple):
     by_class: tuple[ClassBound, ...] = ()
 
 
+class People(NamedTuple):
+    """What labelling ``sample`` images of T twice says: ``differ`` of them got two different labels, so people mislabel
+    at most ``bound`` of X. ``counted``: whether epsilon has room for that; if not, it is relative to people."""
+
+    sample: int
+    differ: int
+    bound: float
+    counted: bool
+
+
 class Contestant(NamedTuple):
     """How an architecture did in the race: its trainings, dollars of training, and last predicted C*."""
 
@@ -376,7 +409,8 @@ class Contestant(NamedTuple):
 
 
 class Ledger(NamedTuple):
-    """Dollars by part. ``race`` is what the losing architectures' training cost, ``certificate`` the labels of V."""
+    """Dollars by part. ``race`` is what the losing architectures' training cost, ``certificate`` the labels of V,
+    ``repeat`` the second labels."""
 
     test: float
     train: float
@@ -385,10 +419,11 @@ class Ledger(NamedTuple):
     race: float
     humans_only: float
     certificate: float = 0.0
+    repeat: float = 0.0
 
     @property
     def total(self) -> float:
-        return self.test + self.train + self.residual + self.training + self.race + self.certificate
+        return self.test + self.train + self.residual + self.training + self.race + self.certificate + self.repeat
 
     @property
     def savings(self) -> float:
@@ -414,6 +449,7 @@ class Outcome(NamedTuple):
     race: tuple[Contestant, ...] = ()
     V: Indices = np.empty(0, np.int64)
     certificate: Certificate | None = None
+    people: People | None = None
 
 
 class Job(Settings):
@@ -429,8 +465,8 @@ class Job(Settings):
 
 
 Algorithm = Generator[Request, Any, Outcome]
-"""Yields requests; is sent Labelled for Label and Annotate, Fitted for Train, Verified for Verify; returns the
-Outcome."""
+"""Yields requests; is sent Labelled for Label and Annotate, Fitted for Train, Verified for Verify, Repeated for Repeat;
+returns the Outcome."""
 
 
 def remove(pool: Indices, taken: Indices) -> Indices:

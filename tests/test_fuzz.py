@@ -1,6 +1,7 @@
 """A few cases of bench/fuzz.py in every test run, and that it would notice."""
 
 import random
+import subprocess
 import sys
 
 import pytest
@@ -31,8 +32,11 @@ def test_damaged_logs_are_refused_or_give_what_was_written(folder):
     assert ends.count("refused") > 40
 
 
-def test_a_killed_run_goes_on_to_the_same_end(folder):
-    assert fuzz.one_kill("test", folder) == "the same end"
+def test_the_command_counts_and_a_killed_run_goes_on_to_the_same_end():
+    command = [sys.executable, fuzz.__file__, "--configs", "2", "--logs", "5", "--kills", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "2 kills: 2 the same end" in done.stdout
 
 
 def test_each_broken_invariant_is_noticed(folder):

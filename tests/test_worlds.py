@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mcal_jax import costs, planner, runlog
 from mcal_jax.annotators.ground_truth import GroundTruth
+from mcal_jax.annotators.noisy import Noisy, uniform
 from mcal_jax.data import from_arrays
 from mcal_jax.runlog import Finished, RunLog, World, check_answer, drive
 from mcal_jax.types import (
@@ -24,6 +25,7 @@ from mcal_jax.types import (
     Labelled,
     Measure,
     PerImageEpoch,
+    Repeat,
     Train,
     Verify,
 )
@@ -54,6 +56,18 @@ def recorded(folder: Path) -> Setting:
 def certified(folder: Path) -> Setting:
     job = Job(n=600, config=QUICK.model_copy(update={"certify": 0.9}))
     return Setting(job, SimulatedWorld(600, MIDDLING, seed=3))
+
+
+def erring(folder: Path) -> Setting:
+    job = Job(n=600, config=QUICK.model_copy(update={"certify": 0.9, "repeat": 0.5}))
+    return Setting(job, SimulatedWorld(600, MIDDLING, seed=3, noise=0.02))
+
+
+def trained_erring(folder: Path) -> Setting:
+    job, world, _ = trained_certified(folder)
+    people = Noisy(world.truth, 2, uniform(0.1, 2), votes=3, seed=3)
+    config = job.config.model_copy(update={"repeat": 0.5})
+    return Setting(job.model_copy(update={"config": config}), TrainedWorld(world.dataset, people, width=2, seed=3))
 
 
 def trained_certified(folder: Path) -> Setting:
@@ -109,6 +123,8 @@ LIVE = {
     "simulated trajectory": trajectory,
     "trained": trained,
     "trained, certified": trained_certified,
+    "simulated, people err": erring,
+    "trained, people err": trained_erring,
     "trained trajectory": trained_trajectory,
 }
 WORLDS = {**LIVE, "replay": replay}
@@ -147,6 +163,7 @@ def test_labels_fit_their_requests(done):
             assert (answer.labels >= 0).all()
     job = done.open().job
     last = {Measure} if job.algorithm == "trajectory" else {Annotate, Verify} if job.config.certify else {Annotate}
+    last |= {Repeat} if job.config.repeat else set()
     assert {type(request) for request, _ in done.steps} == {Label, Train} | last
 
 
@@ -162,20 +179,22 @@ def test_trainings_fit_their_requests(done):
             assert answer.seconds >= 0
             models.append(answer.model)
     assert len(set(models)) == len(models) > 1
-    later = [request.model for request, _ in done.steps if not isinstance(request, Train) and request.model is not None]
-    assert set(later) <= set(models)
+    later = {getattr(request, "model", None) for request, _ in done.steps} - {None}
+    assert later <= set(models)
 
 
 def test_verifications_fit_their_requests(done):
     """V is ranked among the pool, and as wrong as its labels by people say."""
+    known = {}
     for request, answer in done.steps:
+        if isinstance(request, Label):
+            known |= dict(zip(answer.indices, answer.labels, strict=True))
         if isinstance(request, Verify):
             assert {len(column) for column in answer} == {len(request.sample)}
             assert (answer.wrong.dtype, answer.label.dtype) == (np.bool_, np.int32)
             assert ((answer.ahead >= 0) & (answer.ahead <= len(request.pool))).all()
             assert not np.isin(request.sample, request.pool).any()
-            if (truth := done.open().world.truth) is not None:
-                assert np.array_equal(answer.wrong, answer.label != truth[request.sample])
+            assert np.array_equal(answer.wrong, answer.label != [known[image] for image in request.sample])
 
 
 def test_the_same_world_answers_the_same_requests_alike(done):

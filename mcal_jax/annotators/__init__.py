@@ -1,4 +1,7 @@
-"""Who labels: an annotator is asked for the labels of some images and answers with them, int32, same length."""
+"""Who labels: an annotator is asked for the labels of some images and answers with them, int32, same length.
+
+``again``: for a second opinion, independent of the first.
+"""
 
 from typing import Protocol
 
@@ -8,4 +11,4 @@ from mcal_jax.types import Indices
 
 
 class Annotator(Protocol):
-    def label(self, indices: Indices) -> np.ndarray: ...
+    def label(self, indices: Indices, again: bool = False) -> np.ndarray: ...

@@ -14,5 +14,5 @@ class GroundTruth:
             raise McalError(f"{dataset.name} has images but no labels: the ground-truth annotator needs them")
         self.labels = dataset.labels
 
-    def label(self, indices: Indices) -> np.ndarray:
+    def label(self, indices: Indices, again: bool = False) -> np.ndarray:
         return self.labels[indices]

@@ -24,6 +24,8 @@ from mcal_jax.types import (
     Labelled,
     Measure,
     Measured,
+    Repeat,
+    Repeated,
     Request,
     Settings,
     Train,
@@ -94,11 +96,12 @@ def chance(curve: Curve, u: np.ndarray, size: float) -> np.ndarray:
 
 
 class SimulatedWorld:
-    """Answers from a curve. Every true label is 0, and a machine's mistake is a 1.
+    """Answers from a curve. Every true label is 0, a machine's mistake is a 1, one of people a 2.
 
     ``persistence`` in [0, 1] is how much of what makes an image of T come out wrong stays from one training to
     the next: at 0 every training sees fresh binomial noise, at 1 the same images stay the hard ones.
-    ``epochs`` and ``seconds_per_image`` are what a training reports.
+    ``epochs`` and ``seconds_per_image`` are what a training reports. People err with chance ``noise`` on any image,
+    which blames the machine on T and V; that it trains on their mistakes is left to the curve.
     """
 
     def __init__(
@@ -110,7 +113,10 @@ class SimulatedWorld:
         persistence: float = 0.5,
         epochs: int = 200,
         seconds_per_image: float = 1e-4,
+        noise: float = 0.0,
     ):
+        self.noise = noise
+        self.slips = np.random.default_rng([seed, 1, n]).random(n) < noise
         self.truth = np.zeros(n, np.int32)
         self.curves = curves
         self.seed, self.persistence = seed, persistence
@@ -121,7 +127,11 @@ class SimulatedWorld:
         rng = np.random.default_rng([self.seed, number])
         match request:
             case Label(pool, n):
-                return Labelled(np.sort(rng.choice(pool, n, replace=False)), np.zeros(n, np.int32))
+                chosen = np.sort(rng.choice(pool, n, replace=False))
+                return Labelled(chosen, 2 * self.slips[chosen].astype(np.int32))
+            case Repeat(pool, n):
+                chosen = np.sort(rng.choice(pool, n, replace=False))
+                return Repeated(chosen, self.slips[chosen] != (rng.random(n) < self.noise))
             case Train(train, test):
                 self.trained[number] = request
                 return self._train(len(train), test, request.architecture, number, rng)
@@ -137,8 +147,8 @@ class SimulatedWorld:
                 u = rng.random(len(sample))
                 ahead = np.searchsorted(np.sort(rng.random(len(pool))), u)
                 p = chance(self._curve(job.architecture), u, len(job.train))
-                wrong = rng.random(len(sample)) < p
-                return Verified(ahead, wrong, wrong.astype(np.int32))
+                mistaken = rng.random(len(sample)) < p
+                return Verified(ahead, mistaken | self.slips[sample], mistaken.astype(np.int32))
 
     def restore(self, request: Request, number: int, answer: Answer) -> None:
         if isinstance(request, Train):
@@ -160,7 +170,7 @@ class SimulatedWorld:
         u, once = lasting.random(len(test)), lasting.standard_normal(len(test))
         again = rng.standard_normal(len(test))
         luck = ndtr(np.sqrt(self.persistence) * once + np.sqrt(1 - self.persistence) * again)
-        wrong = luck < chance(self._curve(architecture), u, size)
+        wrong = (luck < chance(self._curve(architecture), u, size)) | self.slips[test]
         images = self.epochs * size
         positions = np.flatnonzero(wrong[np.argsort(u)])
         return Fitted(number, size, len(test), positions, images, images * self.seconds_per_image)

@@ -21,6 +21,8 @@ from mcal_jax.types import (
     McalError,
     Measure,
     Measured,
+    Repeat,
+    Repeated,
     Request,
     Train,
     Verified,
@@ -60,6 +62,9 @@ class TrainedWorld:
                 chosen = self._select(request, number)
                 self.known[chosen] = self.annotator.label(chosen)
                 return Labelled(chosen, self.known[chosen])
+            case Repeat(pool, n):
+                chosen = np.sort(np.random.default_rng([self.seed, number]).choice(pool, n, replace=False))
+                return Repeated(chosen, self.annotator.label(chosen, again=True) != self.known[chosen])
             case Train(train, test):
                 self.jobs[number] = request
                 model = self._model(number)
