@@ -66,8 +66,7 @@ def _sweep_lines(ax: Axes, rows: Sequence[Row], shows: str, ring: bool = True) -
         x, y = (np.array([row[key] for row in own], float) for key in ("delta", shows))
         low, high = (np.array([row[f"{shows}_{end}"] for row in own], float) for end in ("low", "high"))
         colour, marker = ARCHITECTURES[architecture], MARKERS[architecture]
-        # A mean of equal figures can lie outside of them by a rounding.
-        ax.errorbar(x, y, np.maximum([y - low, high - y], 0), color=colour, linewidth=1.6, capsize=2, elinewidth=1)
+        ax.errorbar(x, y, [y - low, high - y], color=colour, linewidth=1.6, capsize=2, elinewidth=1)
         met = np.array([row["met"] == 1 for row in own])
         label = paper.ARCHITECTURES[architecture]
         ax.plot(x[met], y[met], marker, color=colour, label=label if met.any() else None)

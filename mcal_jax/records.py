@@ -180,7 +180,9 @@ class Spread(NamedTuple):
 
 def spread(values: Iterable[float]) -> Spread:
     listed = list(values)
-    return Spread(float(np.mean(listed)), float(min(listed)), float(max(listed)), len(listed))
+    low, high = float(min(listed)), float(max(listed))
+    # The mean of equal values can lie outside of them by a rounding.
+    return Spread(float(np.clip(np.mean(listed), low, high)), low, high, len(listed))
 
 
 def grouped(records: Iterable[Any], *keys: str | Callable[[Any], Any]) -> dict[Any, list[Any]]:

@@ -249,14 +249,12 @@ class RunLog:
             version = head["mcal_jax_log"]
             if version != FORMAT:
                 raise McalError(f"{path}: run log of format {version}, this version reads {FORMAT}")
-            checksum = ""
-            for number, line in enumerate(lines, 1):
-                body = json.loads(line)
+            checksum, bodies = "", [head, *map(json.loads, lines[1:])]
+            for number, body in enumerate(bodies, 1):
                 given = body.pop("checksum")
                 if given != (checksum := seal(body, checksum)[1]):
                     raise ValueError(f"line {number} is not as it was written")
-            job = Job.model_validate(head["job"])
-            bodies = [json.loads(line) for line in lines[1:]]
+            job, bodies = Job.model_validate(head["job"]), bodies[1:]
             entries = [Entry(b["request"], b["answer"]) for b in bodies if "end" not in b]
             end = next((b["end"] for b in bodies if "end" in b), None)
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:

@@ -134,11 +134,12 @@ def _world(run: Run, dataset: data.Dataset):
     from mcal_jax.annotators.ground_truth import GroundTruth
     from mcal_jax.annotators.noisy import Noisy, uniform
 
-    annotator: Annotator = GroundTruth(dataset)  # complains of missing labels before JAX is loaded
-    if run.noise is not None and dataset.labels is not None:
+    truth = GroundTruth(dataset)  # complains of missing labels before JAX is loaded
+    annotator: Annotator = truth
+    if run.noise is not None:
         classes = len(dataset.classes)
         confusion = uniform(run.noise, classes) if isinstance(run.noise, float) else np.array(run.noise)
-        annotator = Noisy(dataset.labels, classes, confusion, votes=run.votes or 1, seed=run.seed)
+        annotator = Noisy(truth.labels, classes, confusion, votes=run.votes or 1, seed=run.seed)
     from mcal_jax.train import enable_compilation_cache
     from mcal_jax.worlds.trained import TrainedWorld
 

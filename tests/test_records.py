@@ -121,3 +121,8 @@ def test_grouping_reaches_into_the_run():
     assert all(
         isinstance(one.run, Run) and sweeps.Planned("cifar10", one.run).matches(delta=one.delta) for one in several
     )
+
+
+def test_the_mean_of_equal_values_is_that_value():
+    assert sum([0.1] * 3) / 3 > 0.1
+    assert records.spread([0.1] * 3)[:3] == (0.1, 0.1, 0.1)
