@@ -24,7 +24,7 @@ def code_cells(path):
 
 
 def execute(name, out, **parameters):
-    """A notebook run by papermill -> its cells' outputs that are text."""
+    """A notebook run by papermill -> each cell's output that is text, in one piece (a slow kernel sends it in several)."""
     executed = papermill.execute_notebook(
         str(settings.home() / "notebooks" / f"{name}.ipynb"),
         str(out / "executed.ipynb"),
@@ -33,9 +33,9 @@ def execute(name, out, **parameters):
         kernel_name="python3",
         cwd=str(out),
     )
-    outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
-    assert not [o for o in outputs if o.get("name") == "stderr"]
-    return [o.get("text") or o["data"].get("text/markdown", "") for o in outputs]
+    cells = [cell.get("outputs", []) for cell in executed.cells]
+    assert not [o for outputs in cells for o in outputs if o.get("name") == "stderr"]
+    return ["".join(o.get("text") or o["data"].get("text/markdown", "") for o in outputs) for outputs in cells]
 
 
 def pictures(out):
