@@ -60,7 +60,7 @@ SENSIBLE: dict[str, Callable[[random.Random], Any]] = {
     "constraint": lambda rng: rng.choice(["on_X", "on_S"]),
     "safety": lambda rng: rng.uniform(0, 5),
     "estimate": lambda rng: rng.choice(["law", "test"]),
-    "law": lambda rng: rng.choice(["truncated", "power"]),
+    "law": lambda rng: rng.choice(["truncated", "power", "pow3", "pow4"]),
     "pooled": lambda rng: rng.random() < 0.5,
     "stability": lambda rng: rng.uniform(0.001, 0.9),
     "min_points": lambda rng: rng.randint(2, 12),

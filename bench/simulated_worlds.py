@@ -1,32 +1,60 @@
-"""How near MCAL comes to the clairvoyant optimum, over worlds drawn at random.
+"""How near MCAL comes to the clairvoyant optimum, and how often it breaks its promise, over worlds drawn at random.
 
     python bench/simulated_worlds.py --worlds 200 --seed 1
+    python bench/simulated_worlds.py --readings power truncated pow3 pow4 --families drawn logistic recorded
 
-For each reading of the paper: median and 90th percentile of (dollars / dollars of the clairvoyant, who knows the
-curve and trains once, at the best |B|), and the share of runs whose true error is epsilon or more. All readings
-meet the same worlds. ``--out`` writes the table as CSV.
+For each family of worlds and each reading of the paper: median and 90th percentile of (dollars / dollars of the
+clairvoyant, who knows the curve and trains once, at the best |B|), and the share of runs whose true error is epsilon
+or more, with its exact 95 % interval. All readings meet the same worlds. ``--out`` writes the table as CSV, ``--runs``
+one line for each run.
+
+Families: ``drawn`` has Eqn 3 with and without floor and truncation, on which the defaults were chosen; ``logistic``
+has mistakes whose log-odds fall with log |B| and with confidence, and images that nothing learns; ``recorded`` has the
+curves of real trainings, from the trajectories under results/runs/laptop.
 """
 
 import argparse
 import csv
+import json
 import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import logit
+from scipy.stats import binomtest
 
+from mcal_jax import settings
 from mcal_jax.runlog import drive
 from mcal_jax.types import Config, Job, PerImageEpoch
-from mcal_jax.worlds.simulated import Analytic, SimulatedWorld, clairvoyant
+from mcal_jax.worlds.simulated import Analytic, Curve, Recorded, SimulatedWorld, clairvoyant
 
-READINGS = {
+READINGS: dict[str, Callable[..., Config]] = {
     "recommended": Config,
     "certified": partial(Config, certify=0.95),
     "paper": Config.paper,
     "authors_code": Config.authors_code,
+    **{law: partial(Config, law=law) for law in ("power", "truncated", "pow3", "pow4")},
+    **{f"T {share:g}%": partial(Config, certify=0.95, test_fraction=share / 100) for share in (0.5, 1, 2, 3, 5, 8)},
 }
+
+
+class Logistic(NamedTuple):
+    """An image at u is wrong with log-odds ``level`` - ``slope`` log |B| + ``steepness`` (u - 1/2); a share
+    ``unlearnable`` of all, anywhere, half of the time."""
+
+    level: float
+    slope: float
+    steepness: float
+    unlearnable: float
+
+    def wrong_share(self, theta: np.ndarray, size: float) -> np.ndarray:
+        at_zero = self.level - self.slope * np.log(size) - self.steepness / 2
+        area = np.logaddexp(0, at_zero + self.steepness * np.asarray(theta)) - np.logaddexp(0, at_zero)
+        return (1 - self.unlearnable) * area / self.steepness + self.unlearnable * np.asarray(theta) / 2
 
 
 class World(NamedTuple):
@@ -35,14 +63,12 @@ class World(NamedTuple):
     n: int
     label_price: float
     training_price: float
-    curve: Analytic
+    curve: Curve
     persistence: float
 
 
-def draw(seed: int, number: int) -> World:
-    """World ``number`` of a seed: sizes and prices over more than an order of magnitude, curves steep to flat."""
-    rng = np.random.default_rng([seed, number])
-    n = round(np.exp(rng.uniform(np.log(5e3), np.log(2e5))))
+def drawn(rng: np.random.Generator) -> tuple[int, Curve]:
+    n = size(rng)
     gamma, at_one_percent = rng.uniform(0.2, 0.8), rng.uniform(0.15, 0.7)
     curve = Analytic(
         alpha=at_one_percent * (0.01 * n) ** gamma,
@@ -51,53 +77,112 @@ def draw(seed: int, number: int) -> World:
         floor=rng.uniform(0, 0.05) if rng.random() < 0.5 else 0.0,
         quality=rng.uniform(0.5, 4),
     )
-    label, training = np.exp(rng.uniform(np.log([0.003, 2e-6]), np.log([0.04, 1e-5])))
-    return World(n, float(label), float(training), curve, rng.uniform())
+    return n, curve
 
 
-def measure(reading: str, seed: int, number: int) -> tuple[float, bool, int, float]:
-    """(cost / clairvoyant cost, whether epsilon broke, trainings, savings) in one world."""
-    world = draw(seed, number)
+def logistic(rng: np.random.Generator) -> tuple[int, Curve]:
+    n = size(rng)
+    slope, at_one_percent = rng.uniform(0.4, 1.5), rng.uniform(0.15, 0.7)
+    level = float(logit(at_one_percent)) + slope * np.log(0.01 * n)
+    return n, Logistic(level, slope, rng.uniform(2, 10), rng.uniform(0, 0.05) if rng.random() < 0.5 else 0.0)
+
+
+def size(rng: np.random.Generator) -> int:
+    return round(np.exp(rng.uniform(np.log(5e3), np.log(5e5))))
+
+
+@cache
+def curves() -> list[tuple[int, Recorded]]:
+    """|X| and the learning curve of every recorded trajectory."""
+    found = []
+    for path in sorted((settings.results() / "runs/laptop").glob("*.jsonl")):
+        with path.open() as file:
+            job = json.loads(file.readline())["job"]
+        if job["algorithm"] == "trajectory":
+            found.append((job["n"], Recorded.from_log(path)))
+    return found
+
+
+def recorded(rng: np.random.Generator) -> tuple[int, Curve]:
+    return curves()[rng.integers(len(curves()))]
+
+
+FAMILIES = {"drawn": drawn, "logistic": logistic, "recorded": recorded}
+
+
+def draw(family: str, seed: int, number: int) -> World:
+    """World ``number`` of a seed: sizes over two orders of magnitude, prices of a label over three."""
+    rng = np.random.default_rng([seed, number])
+    n, curve = FAMILIES[family](rng)
+    label, training = np.exp(rng.uniform(np.log([0.001, 2e-6]), np.log([1.0, 1e-5])))
+    return World(n, float(label), float(training), curve, rng.uniform() if rng.random() < 0.7 else 0.0)
+
+
+def measure(family: str, reading: str, seed: int, number: int) -> dict[str, Any]:
+    """What one reading does in one world."""
+    world = draw(family, seed, number)
     price = PerImageEpoch(dollars=world.training_price)
     config = READINGS[reading](label_price=world.label_price, training_price=price)
     simulated = SimulatedWorld(world.n, world.curve, seed=number, persistence=world.persistence)
     done = drive(Job(n=world.n, config=config), simulated)
-    best = clairvoyant(world.n, world.curve, config)
+    bill, out = done.outcome.ledger, done.outcome
     assert done.true_error is not None
-    bill = done.outcome.ledger
-    return bill.total / best.cost, done.true_error >= config.epsilon, len(done.outcome.history), bill.savings
+    return {
+        "family": family, "reading": reading, "seed": seed, "world": number, "n": world.n,
+        "label_price": world.label_price, "error": done.true_error, "epsilon": config.epsilon,
+        "promised": out.certificate.bound if out.certificate else out.plans[-1].error,
+        "dollars": bill.total, "humans_only": bill.humans_only,
+        "clairvoyant": clairvoyant(world.n, world.curve, config).cost,
+        "T": len(out.T), "B": len(out.B), "V": len(out.V), "S": len(out.S), "trainings": len(out.history),
+    }  # fmt: skip
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """One line of the table from the runs of one reading in one family."""
+    get = {key: np.array([row[key] for row in rows]) for key in rows[0]}
+    ratio, broke = get["dollars"] / get["clairvoyant"], get["error"] >= get["epsilon"]
+    low, high = binomtest(int(broke.sum()), len(rows)).proportion_ci(method="exact")
+    return {
+        "family": rows[0]["family"], "reading": rows[0]["reading"], "worlds": len(rows), "seed": rows[0]["seed"],
+        "median": float(np.median(ratio)), "p90": float(np.percentile(ratio, 90)), "mean": float(ratio.mean()),
+        "worst": float(ratio.max()), "broke_epsilon": float(broke.mean()), "low": float(low), "high": float(high),
+        "trainings": float(get["trainings"].mean()),
+        "mean_savings": float(1 - (get["dollars"] / get["humans_only"]).mean()),
+    }  # fmt: skip
+
+
+def write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    lines = [[f"{v:.5g}" if isinstance(v, float) else v for v in row.values()] for row in rows]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([list(next(iter(rows))), *lines])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worlds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--readings", nargs="*", default=list(READINGS), choices=list(READINGS))
+    parser.add_argument("--families", nargs="*", default=["drawn"], choices=list(FAMILIES))
+    parser.add_argument("--readings", nargs="*", default=list(READINGS)[:4], choices=list(READINGS))
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--runs", type=Path)
     args = parser.parse_args()
-    columns = ("reading", "worlds", "seed", "median", "p90", "worst", "broke_epsilon", "standard_error",
-               "trainings", "mean_savings", "seconds")  # fmt: skip
-    rows = []
-    print(" ".join(f"{c:>14}" for c in columns))
+    table, runs = [], []
     with ProcessPoolExecutor() as pool:
-        for reading in args.readings:
-            began = time.perf_counter()
-            numbers = range(args.worlds)
-            seeds = [args.seed] * args.worlds
-            found = np.array(list(pool.map(measure, [reading] * args.worlds, seeds, numbers, chunksize=5)))
-            ratio, broke, trainings, savings = found.T
-            share = broke.mean()
-            row = (
-                reading, args.worlds, args.seed, np.median(ratio), np.percentile(ratio, 90), ratio.max(), share,
-                np.sqrt(share * (1 - share) / args.worlds), trainings.mean(), savings.mean(),
-                time.perf_counter() - began,
-            )  # fmt: skip
-            rows.append([f"{v:.3f}" if isinstance(v, float) else v for v in row])
-            print(" ".join(f"{v:>14}" for v in rows[-1]), flush=True)
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        with args.out.open("w", newline="") as file:
-            csv.writer(file).writerows([columns, *rows])
+        for family in args.families:
+            for reading in args.readings:
+                began = time.perf_counter()
+                one = partial(measure, family, reading, args.seed)
+                found = list(pool.map(one, range(args.worlds), chunksize=5))
+                runs += found
+                table.append(summary(found) | {"seconds": time.perf_counter() - began})
+                if len(table) == 1:
+                    print(" ".join(f"{c:>13}" for c in table[0]))
+                cells = [f"{v:.3f}" if isinstance(v, float) else str(v) for v in table[-1].values()]
+                print(" ".join(f"{v:>13}" for v in cells), flush=True)
+    for path, rows in ((args.out, table), (args.runs, runs)):
+        if path:
+            write(path, rows)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""Eqn 3, the truncated power law of the error against the training size, fitted to error counts with lmfit.
+"""Eqn 3, the truncated power law of the error against the training size, and its rivals, fitted to error counts with
+lmfit.
 
     eps(B) = alpha B^-gamma e^(-B/k)
     log eps = a - gamma log(B/B0) - kappa B/B0,   B0 the geometric mean of the sizes, kappa = B0/k
 
-The second form keeps the parameters near one and turns "no truncation" (k infinite) into kappa = 0. The fit
-minimises the binomial deviance of the counts, so no errors at all are data and not minus infinity; weak priors
-keep few points from deciding everything.
+The second form keeps the parameters near one and turns "no truncation" (k infinite) into kappa = 0. The rivals
+(Viering and Loog, The Shape of Learning Curves, 2022) end at a floor: pow3 is floor + e^a (B/B0)^-gamma, pow4 has
+B/B0 + shift for B/B0. One formula holds them all. The fit minimises the binomial deviance of the counts, so no errors
+at all are data and not minus infinity; weak priors keep few points from deciding everything.
 """
 
 from collections.abc import Sequence
@@ -16,18 +18,20 @@ from scipy.special import xlogy
 
 from mcal_jax.types import Config, Fitted, Law, trials
 
-BOUNDS = {"a": (-25.0, 0.0), "gamma": (0.0, 3.0), "kappa": (0.0, 5.0)}
+BOUNDS = {"a": (-25.0, 0.0), "gamma": (0.0, 3.0), "kappa": (0.0, 5.0), "floor": (0.0, 0.5), "shift": (0.0, 5.0)}
+FREE = {"power": (), "truncated": ("kappa",), "pow3": ("floor",), "pow4": ("floor", "shift")}
+"""The parameters of each law besides a and gamma; the others are 0."""
 LEVEL = (np.log(0.1), 3.0)  # prior mean and standard deviation of a: an error anywhere from 0.02 % to 100 %
 SLOPE = (0.5, 0.5)  # of gamma, where nothing is known
 NEIGHBOUR_SLOPE_SD = 0.2  # of gamma about that of the next larger theta (pooled fits)
-FALL_OFF_SD = 0.3  # of kappa about 0: truncation must be seen to be believed
-POINTS_FOR_TRUNCATION = 5  # with fewer, three parameters are saturated: kappa is fixed at 0
+SPREAD = {"kappa": 0.3, "floor": 0.02, "shift": 1.0}  # about 0: a bend must be seen to be believed
+POINTS_FOR_BEND = 5  # with fewer, three parameters are saturated: all laws are the plain one
 
 
-def log_error(a, gamma, kappa, B0, size):
-    """Eqn 3 in its log form; arrays broadcast."""
+def log_error(a, gamma, kappa, B0, size, shift=0.0):
+    """Eqn 3 in its log form, without floor; arrays broadcast."""
     x = np.asarray(size) / B0
-    return a - gamma * np.log(x) - kappa * x
+    return a - gamma * np.log(x + shift) - kappa * x
 
 
 def predict(laws: Sequence[Law], sizes: np.ndarray) -> np.ndarray:
@@ -35,17 +39,20 @@ def predict(laws: Sequence[Law], sizes: np.ndarray) -> np.ndarray:
 
     ``laws`` are in order of rising theta.
     """
-    a, gamma, kappa, B0 = (np.array([getattr(law, k) for law in laws]) for k in ("a", "gamma", "kappa", "B0"))
-    eps = np.exp(log_error(a, gamma, kappa, B0, np.asarray(sizes, float)[:, None]))
+    names = ("a", "gamma", "kappa", "B0", "floor", "shift")
+    a, gamma, kappa, B0, floor, shift = (np.array([getattr(law, name) for law in laws]) for name in names)
+    eps = floor + np.exp(log_error(a, gamma, kappa, B0, np.asarray(sizes, float)[:, None], shift))
     return np.maximum.accumulate(np.minimum(eps, 1.0), axis=1)
 
 
 def band(law: Law, sizes: np.ndarray, z: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper limit of eps(B), ``z`` standard errors about the fit in its log form; each [sizes]."""
     x = np.asarray(sizes, float) / law.B0
-    gradient = np.stack([np.ones_like(x), -np.log(x), -x], axis=1)
+    falling = np.exp(log_error(law.a, law.gamma, law.kappa, law.B0, sizes, law.shift))
+    middle = np.log(law.floor + falling)
+    slopes = [np.ones_like(x), -np.log(x + law.shift), -x, 1 / falling, -law.gamma / (x + law.shift)]
+    gradient = np.stack(slopes, axis=1) * np.exp(np.log(falling) - middle)[:, None]
     sd = np.sqrt(np.maximum(np.einsum("bi,ij,bj->b", gradient, law.covariance, gradient), 0))
-    middle = log_error(law.a, law.gamma, law.kappa, law.B0, sizes)
     return np.exp(np.minimum(middle - z * sd, 0)), np.exp(np.minimum(middle + z * sd, 0))
 
 
@@ -65,28 +72,30 @@ def fit(
 ) -> Law:
     """Fit one law to ``errors`` mistakes out of ``n`` test images at each training size; all [points].
 
-    ``law`` is "truncated" (Eqn 3, from five points on) or "power"; ``slope`` the mean and standard deviation
-    of the prior on gamma.
+    ``law`` is a key of ``FREE``; with fewer than five points all are "power". ``slope`` is the mean and standard
+    deviation of the prior on gamma.
     """
     sizes, errors, n = (np.asarray(v, float) for v in (sizes, errors, n))
     B0 = float(np.exp(np.log(sizes).mean()))
-    form = "truncated" if law == "truncated" and len(sizes) >= POINTS_FOR_TRUNCATION else "power"
+    form = law if len(sizes) >= POINTS_FOR_BEND else "power"
+    free = FREE[form]
 
     def residuals(p) -> np.ndarray:
-        a, gamma, kappa = (float(p[name]) for name in BOUNDS)
-        prior = [(a - LEVEL[0]) / LEVEL[1], (gamma - slope[0]) / slope[1], kappa / FALL_OFF_SD]
-        eps = np.exp(np.minimum(log_error(a, gamma, kappa, B0, sizes), 0))
+        a, gamma, kappa, floor, shift = (float(p[name]) for name in BOUNDS)
+        prior = [(a - LEVEL[0]) / LEVEL[1], (gamma - slope[0]) / slope[1], *(float(p[k]) / SPREAD[k] for k in free)]
+        eps = floor + np.exp(np.minimum(log_error(a, gamma, kappa, B0, sizes, shift), 0))
         return np.concatenate([deviance_residuals(errors, n, eps), prior])
 
-    start = {"a": np.log((errors.sum() + 0.5) / (n.sum() + 1)), "gamma": max(slope[0], 0.05), "kappa": 0.02}
+    start = {"a": np.log((errors.sum() + 0.5) / (n.sum() + 1)), "gamma": max(slope[0], 0.05)}
+    start |= {"kappa": 0.02, "floor": 0.002, "shift": 0.1}
     parameters = lmfit.Parameters()
     for name, (low, high) in BOUNDS.items():
         parameters.add(name, value=float(np.clip(start[name], low, high)), min=low, max=high)
-    if form == "power":
-        parameters["kappa"].set(value=0.0, vary=False)
-    found = lmfit.minimize(residuals, parameters).params.valuesdict()
+        if name in SPREAD and name not in free:
+            parameters[name].set(value=0.0, vary=False)
+    found = lmfit.minimize(residuals, parameters, calc_covar=False).params.valuesdict()
     covariance = _covariance(residuals, found, [k for k in BOUNDS if parameters[k].vary])
-    return Law(found["a"], found["gamma"], found["kappa"], B0, covariance, form)
+    return Law(found["a"], found["gamma"], found["kappa"], B0, covariance, form, found["floor"], found["shift"])
 
 
 def fit_all(history: Sequence[Fitted], config: Config) -> tuple[Law, ...]:

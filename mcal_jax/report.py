@@ -152,10 +152,11 @@ def plan_report(path: str | Path) -> str:
     if not replayed.plans:
         raise McalError(f"{path}: no plan yet, for no classifier has been trained")
     plan, config = replayed.plans[-1], replayed.log.job.config
-    rows = [plan_line(plan, config), "", "laws of the error among the top theta, alpha |B|^-gamma e^(-|B|/k):"]
+    rows = [plan_line(plan, config), "", "laws of the error among the top theta, floor + alpha |B|^-gamma e^(-|B|/k):"]
     for theta, law in list(zip(config.thetas, plan.laws, strict=True))[3::4]:
         alpha = np.exp(law.a) * law.B0**law.gamma
         k = f"k = {law.B0 / law.kappa:,.0f}" if law.kappa > 1e-9 else "no truncation"
+        k += f", floor = {law.floor:.2%}" if law.floor > 1e-9 else ""
         rows.append(f"  theta {theta:4.0%}: alpha = {alpha:.3g}, gamma = {law.gamma:.2f}, {k}")
     rows += [
         "",

@@ -238,7 +238,9 @@ class Config(Settings):
         "law",
         description="error of the last classifier: from the laws, which pool all trainings, or its own on T",
     )
-    law: Literal["truncated", "power"] = Field("truncated", description="Eqn 3, or the plain power law")
+    law: Literal["truncated", "power", "pow3", "pow4"] = Field(
+        "truncated", description="Eqn 3, the plain power law, or one that ends at a floor"
+    )
     pooled: bool = Field(True, description="the law of a theta leans on that of the next larger theta")
     stability: Fraction = Field(0.05, description="Delta of line 19: relative change of C* that is stable")
     min_points: Annotated[int, Field(ge=2)] = Field(3, description="trainings before a plan can be stable")
@@ -315,10 +317,11 @@ class Config(Settings):
 
 
 class Law(NamedTuple):
-    """log eps(B) = a - gamma log(B / B0) - kappa B / B0: Eqn 3 with alpha = e^a B0^gamma and k = B0 / kappa.
+    """log (eps(B) - floor) = a - gamma log(B / B0 + shift) - kappa B / B0: Eqn 3 with alpha = e^a B0^gamma and
+    k = B0 / kappa where floor and shift are 0.
 
-    ``covariance`` [3, 3] is of (a, gamma, kappa); ``form`` says what was fitted, "power" where kappa was fixed
-    at 0 for want of points.
+    ``covariance`` [5, 5] is of (a, gamma, kappa, floor, shift); ``form`` says what was fitted, "power" where there
+    were too few points for more.
     """
 
     a: float
@@ -327,6 +330,8 @@ class Law(NamedTuple):
     B0: float
     covariance: np.ndarray
     form: str
+    floor: float = 0.0
+    shift: float = 0.0
 
 
 class Surface(NamedTuple):

@@ -125,7 +125,7 @@ def configs(draw, **fixed):
         "constraint": st.sampled_from(["on_X", "on_S"]),
         "safety": st.floats(0, 3),
         "estimate": st.sampled_from(["law", "test"]),
-        "law": st.sampled_from(["truncated", "power"]),
+        "law": st.sampled_from(["truncated", "power", "pow3", "pow4"]),
         "fine_theta": st.booleans(),
         "pooled": st.booleans(),
         "stop_on_rise": st.booleans(),

@@ -24,7 +24,7 @@ def code_cells(path):
 
 
 def execute(name, out, **parameters):
-    """A notebook run by papermill -> each cell's output that is text, in one piece (a slow kernel sends it in several)."""
+    """A notebook run by papermill -> each cell's output that is text, whole (a slow kernel sends it in pieces)."""
     executed = papermill.execute_notebook(
         str(settings.home() / "notebooks" / f"{name}.ipynb"),
         str(out / "executed.ipynb"),

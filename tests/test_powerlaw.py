@@ -19,7 +19,7 @@ def true_law(size, alpha=2.0, gamma=0.5, k=np.inf):
 
 
 def law(a=-2.0, gamma=0.5, kappa=0.0, B0=1000.0, sd=0.0):
-    return Law(a, gamma, kappa, B0, np.eye(3) * sd**2, "truncated")
+    return Law(a, gamma, kappa, B0, np.eye(5) * sd**2, "truncated")
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -44,6 +44,24 @@ def test_the_power_form_has_no_truncation_and_recovers_its_two_parameters():
     found = powerlaw.fit(SIZES, np.round(n * true_law(SIZES)), np.full(6, n), law="power")
     assert (found.form, found.kappa) == ("power", 0.0)
     assert found.gamma == pytest.approx(0.5, abs=1e-3)
+
+
+@pytest.mark.parametrize(("form", "shift"), [("pow3", 0.0), ("pow4", 2.0)])
+def test_the_rivals_find_the_floor_that_the_laws_of_the_paper_miss(form, shift):
+    n, sizes = 10**7, np.geomspace(100, 20_000, 9).round()
+    truth = 0.03 + 0.1 * (sizes / 1414 + shift) ** -0.7
+    counts = np.round(n * truth)
+    found = powerlaw.fit(sizes, counts, np.full(9, n), law=form)
+    assert (found.form, found.kappa) == (form, 0.0)
+    assert found.floor == pytest.approx(0.03, abs=0.002)
+    assert found.shift == pytest.approx(shift, abs=0.2)
+    far = np.array([200_000.0])
+    expected = 0.03 + 0.1 * (far / 1414 + shift) ** -0.7
+    assert powerlaw.predict([found], far)[0] == pytest.approx(expected, rel=0.03)
+    low, high = powerlaw.band(found, far)
+    assert low < powerlaw.predict([found], far)[0] < high
+    paper = powerlaw.fit(sizes, counts, np.full(9, n))
+    assert powerlaw.predict([paper], far)[0] < 0.8 * expected
 
 
 @pytest.mark.parametrize(("points", "form"), [(1, "power"), (2, "power"), (4, "power"), (5, "truncated")])
@@ -87,7 +105,7 @@ counts = st.integers(1, 8).flatmap(
 )
 
 
-@given(counts, st.sampled_from(["truncated", "power"]))
+@given(counts, st.sampled_from(list(powerlaw.FREE)))
 @settings(max_examples=100)
 def test_any_counts_give_a_falling_law_with_a_proper_covariance(data, form):
     sizes, errors = data
@@ -191,7 +209,7 @@ def test_deviance_residuals_are_the_signed_roots_of_the_binomial_deviance():
 
 
 def test_the_band_is_that_of_the_log_form():
-    covariance = np.diag([0.04, 0.01, 0.0])
+    covariance = np.diag([0.04, 0.01, 0.0, 0.0, 0.0])
     covariance[0, 1] = covariance[1, 0] = 0.005
     one = Law(-3.0, 0.5, 0.0, 1000.0, covariance, "power")
     x = np.log(4.0)
