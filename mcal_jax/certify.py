@@ -19,6 +19,8 @@ from mcal_jax.types import Certificate, ClassBound, Config, People, Repeated, Ve
 
 SAMPLES = 48
 """How many sizes of V are weighed."""
+LUCK = ndtri((np.arange(12) + 0.5) / 12)
+"""Over which the outcome of V is averaged, in standard deviations."""
 
 
 def allowed_mistakes(pool: int, sample: int, most: float, risk: float) -> int:
@@ -142,20 +144,25 @@ class Check(NamedTuple):
     theta: float
 
 
-def best_check(n: int, pool: int, thetas: np.ndarray, wrong: np.ndarray, epsilon: float, risk: float) -> Check:
-    """The |V| that leaves people least to label, V itself included.
+def best_check(
+    n: int, pool: int, thetas: np.ndarray, wrong: np.ndarray, epsilon: float, risk: float, log_sd: float = 0.0
+) -> Check:
+    """The |V| that is expected to leave people least to label, V itself included.
 
     ``pool`` is |U|; ``wrong`` [thetas] the share of U that is in its top fraction theta and wrong, as the planner
-    expects it. A larger V costs labels and lets S go nearer to epsilon.
+    expects it, with ``log_sd`` the standard deviation of its logarithm. A larger V costs labels and lets S go nearer
+    to epsilon, and with less luck: what S may gain ends at all of U, what it may lose does not.
     """
     if not pool:
         return Check(0, 0.0)
     sizes = sample_sizes(pool)
     share = expected(pool, sizes, epsilon * n, risk)
+    sd = np.sqrt(1 / (share * sizes + 1) + log_sd**2)  # of where the mistake of V comes that ends S
+    reached = share[:, None] * np.exp(sd[:, None] * LUCK - sd[:, None] ** 2 / 2)
     rising = np.maximum.accumulate(np.concatenate([[0.0], wrong]))
     knots = rising + 1e-12 * np.arange(len(rising))  # where it is flat, the largest theta
-    theta = np.interp(share, knots, np.concatenate([[0.0], thetas]))
-    theta = np.maximum(theta, min(epsilon * n / pool, 1.0))  # so few may all be wrong
+    theta = np.interp(reached, knots, np.concatenate([[0.0], thetas]))
+    theta = np.maximum(theta, min(epsilon * n / pool, 1.0)).mean(axis=1)  # so few may all be wrong
     machine = (pool - sizes) * theta
     best = int(np.argmax(machine))
     return Check(int(sizes[best]), float(machine[best]) / pool)

@@ -42,7 +42,7 @@ def run(
     noise: Annotated[float | None, Parameter(help="simulated people: chance that a label is wrong")] = None,
     votes: Annotated[int | None, Parameter(help="simulated people asked for each label, all paid")] = None,
     acquisition: Annotated[str | None, Parameter(help="margin, entropy, least_confidence, kcenter or random")] = None,
-    preset: Annotated[str | None, Parameter(help="recommended, paper (Algorithm 1) or authors_code")] = None,
+    preset: Annotated[str | None, Parameter(help="recommended, certified, paper (Algorithm 1) or authors_code")] = None,
     delta: Annotated[float | None, Parameter(help="naive_al: its batch, a fraction of |X|")] = None,
     seed: Annotated[int | None, Parameter(help="of all that is random")] = None,
     log: Annotated[Path | None, Parameter(help="the run log; default: results/runs/PROFILE/")] = None,
@@ -179,8 +179,7 @@ def reproduce(
     if not recorded:
         _make(needed, profile, jobs)
     done: list[experiments.Made] = []
-    executor = experiments.workers(jobs) if jobs else None
-    for made in experiments.reproduce(chosen, profile, again=again or rerun, executor=executor):
+    for made in experiments.reproduce(chosen, profile, again=again or rerun, jobs=jobs):
         _tell(f"{made.name:24} {made.state:10} {made.seconds:6.0f} s  {made.message or made.folder}")
         done.append(made)
     for made in sorted(done):

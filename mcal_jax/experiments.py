@@ -48,9 +48,15 @@ def needed(names: Iterable[str], profile: str) -> list[Planned]:
 
 
 def reproduce(
-    names: Iterable[str], profile: str, *, again: bool = False, executor: Executor | None = None
+    names: Iterable[str],
+    profile: str,
+    *,
+    again: bool = False,
+    jobs: int | None = None,
+    executor: Executor | None = None,
 ) -> Iterator[Made]:
-    """Make experiments, several at once; what is up to date is left alone unless ``again``.
+    """Make experiments, ``jobs`` at once, by ``executor`` if one is given; what is up to date is left alone unless
+    ``again``.
 
     Results go to results/<profile>/<name>/: the executed notebook, pictures, tables, provenance.json. One that
     fails, be it for want of a run (``needed``), leaves its folder as it was, and the others go on.
@@ -58,7 +64,7 @@ def reproduce(
     chosen = [(name, _load(name, profile)) for name in names]
     for _, experiment in chosen:
         _check_parameters(experiment)
-    own = executor or workers(max(1, (os.cpu_count() or 2) // 2))
+    own = executor or workers(jobs or max(1, (os.cpu_count() or 2) // 2))
     try:
         futures = [own.submit(_make, name, experiment, profile, again) for name, experiment in chosen]
         for future in as_completed(futures):
@@ -120,7 +126,8 @@ def _make(name: str, experiment: Experiment, profile: str, again: bool) -> Made:
             progress_bar=False,
             kernel_name="python3",
             cwd=str(home()),
-            extra_arguments=["--IPKernelApp.log_level=40"],  # it warns of its own TCP port, on this machine alone
+            # It warns of its own TCP port, on this machine alone, and calls its end an error; real ones raise here.
+            extra_arguments=["--IPKernelApp.log_level=50"],
             stdout_file=sys.stdout,  # what the notebook tells while it works is its progress
         )
         seconds = time.perf_counter() - began

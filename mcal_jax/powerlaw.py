@@ -45,14 +45,19 @@ def predict(laws: Sequence[Law], sizes: np.ndarray) -> np.ndarray:
     return np.maximum.accumulate(np.minimum(eps, 1.0), axis=1)
 
 
-def band(law: Law, sizes: np.ndarray, z: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper limit of eps(B), ``z`` standard errors about the fit in its log form; each [sizes]."""
+def log_sd(law: Law, sizes: np.ndarray) -> np.ndarray:
+    """Standard error of the logarithm of eps(B); [sizes]."""
     x = np.asarray(sizes, float) / law.B0
     falling = np.exp(log_error(law.a, law.gamma, law.kappa, law.B0, sizes, law.shift))
-    middle = np.log(law.floor + falling)
     slopes = [np.ones_like(x), -np.log(x + law.shift), -x, 1 / falling, -law.gamma / (x + law.shift)]
-    gradient = np.stack(slopes, axis=1) * np.exp(np.log(falling) - middle)[:, None]
-    sd = np.sqrt(np.maximum(np.einsum("bi,ij,bj->b", gradient, law.covariance, gradient), 0))
+    gradient = np.stack(slopes, axis=1) * (falling / (law.floor + falling))[:, None]
+    return np.sqrt(np.maximum(np.einsum("bi,ij,bj->b", gradient, law.covariance, gradient), 0))
+
+
+def band(law: Law, sizes: np.ndarray, z: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper limit of eps(B), ``z`` standard errors about the fit in its log form; each [sizes]."""
+    middle = np.log(law.floor + np.exp(log_error(law.a, law.gamma, law.kappa, law.B0, sizes, law.shift)))
+    sd = log_sd(law, sizes)
     return np.exp(np.minimum(middle - z * sd, 0)), np.exp(np.minimum(middle + z * sd, 0))
 
 

@@ -51,7 +51,7 @@ class Run(Settings):
     recipe: Literal["paper", "fast", "brief"] = "fast"
     service: str | float = Field("amazon", description="amazon, satyam, or dollars a label")
     training_price: Literal["paper"] | Annotated[PerImageEpoch | PerHour, Field(discriminator="kind")] = "paper"
-    preset: Literal["recommended", "paper", "authors_code"] = "recommended"
+    preset: Literal["recommended", "certified", "paper", "authors_code"] = "recommended"
     config: dict[str, Any] = Field({}, description="what differs from the preset: the fields of Config")
     delta: Fraction | None = Field(None, description="naive_al, trajectory: the batch, a fraction of |X|")
     far: Fraction | None = Field(None, description="trajectory: |B| at which it ends, a fraction of |X|")
@@ -77,7 +77,8 @@ class Run(Settings):
         price: Any = self.training_price
         if price == "paper":
             price = PerImageEpoch(dollars=costs.PAPER_PRICES["grey" if channels == 1 else "colour"])
-        preset: Any = {"recommended": Config, "paper": Config.paper, "authors_code": Config.authors_code}[self.preset]
+        presets = {"recommended": Config, "certified": Config.certified, "paper": Config.paper}
+        preset: Any = (presets | {"authors_code": Config.authors_code})[self.preset]
         try:
             return preset(
                 label_price=costs.label_price(self.service) * (self.votes or 1), training_price=price, **self.config

@@ -106,7 +106,8 @@ def described(run: Run) -> str:
     """A run in a few words."""
     words = [run.data.name, *(f"{k} {v}" for k, v in run.data.model_dump(exclude_none=True, exclude={"name"}).items())]
     words += [run.algorithm, "+".join(run.architectures), str(run.service) if run.algorithm == "mcal" else ""]
-    words += [f"delta {run.delta:.3g}" if run.delta else "", *(f"{k} {v}" for k, v in run.config.items())]
+    words += [run.preset if run.preset != "recommended" else "", f"delta {run.delta:.3g}" if run.delta else ""]
+    words += [f"{k} {v}" for k, v in run.config.items()]
     return " ".join(word for word in [*words, f"seed {run.seed}"] if word)
 
 

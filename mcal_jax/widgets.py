@@ -39,7 +39,7 @@ def explore_costs(n: int, curve: Curve, config: Config) -> Any:
                 config.epsilon, min=-3, max=-0.5, step=0.05, readout_format=".2g", description="ε", **options
             )
             self.tests = widgets.FloatLogSlider(
-                config.test_fraction,
+                planner.n_test(n, config) / n,
                 min=-3,
                 max=-0.5,
                 step=0.05,
