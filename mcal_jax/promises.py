@@ -8,6 +8,7 @@ clairvoyant, who knows the curve, trains once and buys the paper's T, 5 % of X.
 
 import csv
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ from scipy.stats import binomtest
 from mcal_jax import plots
 from mcal_jax.charts import grouped_rows
 from mcal_jax.exhibits import Row
-from mcal_jax.plots import COUNT, PERCENT
-from mcal_jax.records import Labelling, grouped, spread
+from mcal_jax.paper import DATA_SETS
+from mcal_jax.plots import PERCENT, percent
+from mcal_jax.records import Labelling, grouped, picture, spread
 from mcal_jax.types import McalError
 
 READINGS = {
@@ -64,13 +66,61 @@ def summary(rows: Sequence[Row]) -> list[Row]:
     return table
 
 
+def read_summary(table: Sequence[Row], epsilon: float) -> str:
+    """What the table says, in a sentence for each family."""
+    sentences = []
+    for family, own in grouped_rows(table, "family").items():
+        told = [
+            f"{READINGS[row['reading']][0]} {percent(round(row['broke'], 3))} ({percent(round(row['broke_low'], 3))} "
+            f"to {percent(round(row['broke_high'], 3))}) at {row['median_ratio']:.2f} times the clairvoyant's dollars"
+            for row in own
+            if row["reading"] in READINGS
+        ]
+        if told:
+            worlds = f"{own[0]['worlds']:,} worlds of {FAMILIES[family]}"
+            sentences.append(f"More error than {percent(epsilon)} in {worlds}: {'; '.join(told)}.")
+    return "\n\n".join(sentences)
+
+
+def real(runs: Sequence[Labelling]) -> list[Row]:
+    """Real runs with and without a certificate: delivered error, and dollars, mean and range over seeds."""
+    rows = []
+    certified = (lambda one: one.run.data.name, lambda one: bool(one.config.certify))
+    for (data_set, sure), own in grouped(runs, *certified).items():
+        errors = [one.true_error for one in own if one.true_error is not None]
+        row: Row = {"data_set": data_set, "images": picture(own[0].run), "certified": sure, "seeds": len(own)}
+        row |= {"epsilon": own[0].config.epsilon, "broke": sum(e >= own[0].config.epsilon for e in errors)}
+        bounds = [one.bound for one in own if one.bound is not None]
+        row["bound"] = spread(bounds).mean if bounds else ""
+        for name, values in (("error", errors), ("savings", [one.ledger.savings for one in own])):
+            mean, low, high, _ = spread(values)
+            row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
+        rows.append(row)
+    return rows
+
+
+def read_real(rows: Sequence[Row]) -> str:
+    """What certificates cost on real images, a sentence for each data set."""
+    sentences = []
+    for data_set, own in grouped_rows(rows, "data_set").items():
+        plain, sure = ({row["certified"]: row for row in own}.get(key) for key in (False, True))
+        if plain and sure:
+            sentences.append(
+                f"{DATA_SETS.get(data_set, data_set)}, {sure['seeds']} seeds: without a certificate "
+                f"{plain['broke']} delivered more error than {percent(plain['epsilon'])}, with one {sure['broke']}; "
+                f"savings {percent(plain['savings'])} and {percent(sure['savings'])}, "
+                f"error {percent(plain['error'])} and {percent(sure['error'])}."
+            )
+    return " ".join(sentences)
+
+
 def by_size(rows: Sequence[Row], readings: Sequence[str], bins: int = 4) -> list[Row]:
     """Median and 90th percentile of the ratio over bins of |X|, equally many worlds in each."""
     n = np.array([row["n"] for row in rows])
     edges = np.quantile(n, np.linspace(0, 1, bins + 1))
     table = []
     for reading in readings:
-        for low, high in zip(edges, edges[1:], strict=False):
+        for low, high in pairwise(edges):
             runs = [row for row in rows if row["reading"] == reading and low <= row["n"] <= high]
             ratio = np.array([run["dollars"] / run["clairvoyant"] for run in runs])
             if len(ratio):
@@ -93,7 +143,7 @@ def sizes_of_T(rows: Sequence[Row], bins: int = 3) -> list[Row]:
     n = np.array([next(iter(runs.values()))["n"] for runs in worlds.values()])
     edges = np.quantile(n, np.linspace(0, 1, bins + 1)) if len(n) else []
     table = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         here = [runs for size, runs in zip(n, worlds.values(), strict=True) if low <= size <= high]
         for reading in dict.fromkeys(name for runs in here for _, name in runs):
             times = [
@@ -106,3 +156,67 @@ def sizes_of_T(rows: Sequence[Row], bins: int = 3) -> list[Row]:
             mean = float(np.exp(np.mean(np.log(times))))
             table.append({"n_from": float(low), "n_to": float(high), "T": share, "worlds": len(times), "times": mean})
     return table
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Pictures
+
+
+@plots.use_style()
+def delivered(rows: Sequence[Row]) -> Figure:
+    """How much of epsilon the delivered error comes to, as shares of worlds; a panel for each family."""
+    families = grouped_rows([row for row in rows if row["reading"] in READINGS], "family")
+    figure, (axes,) = plots._grid(1, len(families), (3.5 * len(families) + 1.2, 4.3))
+    for ax, (family, own) in zip(axes, families.items(), strict=True):
+        for reading, runs in grouped_rows(own, "reading").items():
+            label, colour, line = READINGS[reading]
+            ratio = np.sort([run["error"] / run["epsilon"] for run in runs])
+            ax.step(ratio, np.arange(1, len(ratio) + 1) / len(ratio), color=colour, linestyle=line, label=label)
+        ax.axvline(1, color="black", linewidth=1)
+        ax.set(xlim=(0, 2.2), ylim=(0, 1), title=FAMILIES[family])
+        plots._finish(ax, plots.FuncFormatter(lambda value, _: f"{value:g}"), PERCENT, columns=1,
+                      xlabel="delivered error / ε", ylabel="share of worlds")  # fmt: skip
+    return figure
+
+
+@plots.use_style()
+def prices(sizes: Sequence[Row], tests: Sequence[Row]) -> Figure:
+    """Left, dollars over the clairvoyant's against |X|, median and 90th percentile; right, how dollars of certified
+    runs depend on the size of T."""
+    figure, ((left, right),) = plots._grid(1, 2, (10.2, 4.4))
+    for reading, own in grouped_rows(sizes, "reading").items():
+        label, colour, line = READINGS[reading]
+        x = np.sqrt([row["n_from"] * row["n_to"] for row in own])
+        left.plot(x, [row["median_ratio"] for row in own], "o", color=colour, linestyle=line, label=f"{label}, median")
+        left.plot(x, [row["p90_ratio"] for row in own], "^", color=colour, linestyle=":", label="90th percentile")
+    left.set(xscale="log", ylim=(1, None), title="the price of certainty")
+    ratio = plots.FuncFormatter(lambda value, _: f"{value:.2f}")
+    plots._finish(left, y=ratio, xlabel="|X| (images)", ylabel="dollars / clairvoyant's")
+    bins = grouped_rows(tests, "n_from")
+    for (_, own), colour in zip(bins.items(), plots._shades("Blues", len(bins)), strict=True):
+        label = f"|X| = {own[0]['n_from']:,.0f} to {own[0]['n_to']:,.0f}"
+        right.plot([row["T"] for row in own], [row["times"] for row in own], "o-", color=colour, label=label)
+    right.set(xscale="log", ylim=(1, None), title="how many test labels pay, certified")
+    right.xaxis.set_minor_formatter(plots.NullFormatter())
+    plots._finish(
+        right, PERCENT, ratio, columns=1, xlabel="|T|, share of X", ylabel="dollars / those of the best T tried"
+    )
+    right.set_xticks(sorted({row["T"] for row in tests}))
+    return figure
+
+
+@plots.use_style()
+def regrets(table: Sequence[Row]) -> Figure:
+    """Rival laws by dollars: mean and 90th percentile of the ratio, a panel for each family."""
+    families = grouped_rows([row for row in table if row["reading"] in LAWS], "family")
+    figure, (axes,) = plots._grid(1, len(families), (3.2 * len(families) + 2, 2.9))
+    for i, (ax, (family, own)) in enumerate(zip(axes, families.items(), strict=True)):
+        for y, row in enumerate(own):
+            ax.barh(y, row["mean_ratio"] - 1, 0.62, left=1, color=plots.COLOURS["law"])
+            ax.plot([row["p90_ratio"]], [y], "D", color="black", markerfacecolor="white", markersize=6)
+            ax.text(row["mean_ratio"], y, f" {row['mean_ratio']:.3f}", va="center", fontsize=9)
+        ax.set_yticks(range(len(own)), [LAWS[row["reading"]] for row in own] if i == 0 else [""] * len(own))
+        ax.invert_yaxis()
+        ax.set(title=FAMILIES[family], xlim=(1, None), xlabel="dollars / clairvoyant's")
+    figure.supxlabel("bars: mean; diamonds: 90th percentile", fontsize=9)
+    return figure

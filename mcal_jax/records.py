@@ -50,7 +50,8 @@ class Trajectory(NamedTuple):
 
 
 class Labelling(NamedTuple):
-    """A finished run of MCAL: sizes of the sets, dollars, and the error of the labels delivered."""
+    """A finished run of MCAL: sizes of the sets, dollars, the error of the labels delivered, and the ``bound`` on it
+    that a certificate gives."""
 
     data_set: str
     run: Run
@@ -67,6 +68,7 @@ class Labelling(NamedTuple):
     architecture: str
     ledger: Ledger
     true_error: float | None
+    bound: float | None = None
 
 
 class Priced(NamedTuple):
@@ -112,7 +114,8 @@ def labellings(profile: str, sweep: str = "mcal", **wanted: Any) -> list[Labelli
         dollars = {key: value for key, value in end["dollars"].items() if key != "total"}
         sets = {key: end[key] for key in ("T", "B", "S", "R", "theta", "stop", "architecture", "true_error")}
         base = one.data_set, one.run, log.path, log.job.n, log.job.config, fits
-        found.append(Labelling(*base, **sets, ledger=Ledger(**dollars)))
+        bound = end.get("certificate", {}).get("bound")
+        found.append(Labelling(*base, **sets, ledger=Ledger(**dollars), bound=bound))
     return found
 
 

@@ -303,8 +303,9 @@ class Config(Settings):
 
     @classmethod
     def certified(cls, **changes) -> "Config":
-        """The recommended reading with a certificate of 95 %, which makes most of T superfluous."""
-        return cls(**{"certify": 0.95, "test_fraction": "planned", **changes})
+        """The recommended reading with a certificate of 95 %, which makes most of T superfluous; as the laws vouch for
+        nothing, fewer trainings are spent on them."""
+        return cls(**{"certify": 0.95, "test_fraction": "planned", "growth": 3.0, **changes})
 
     @classmethod
     def authors_code(cls, **changes) -> "Config":
