@@ -19,7 +19,7 @@ reproduce-live: $(READY)
 	$(BIN)/mcal reproduce --profile smoke --rerun
 
 test: $(READY)
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(READY)
 	$(BIN)/pytest -m slow

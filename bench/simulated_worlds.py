@@ -17,7 +17,7 @@ import argparse
 import csv
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from pathlib import Path
@@ -141,11 +141,12 @@ def measure(family: str, reading: str, seed: int, number: int) -> dict[str, Any]
     }  # fmt: skip
 
 
-def write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+def write(path: Path, rows: Sequence[dict[str, Any]], append: bool) -> None:
     lines = [[f"{v:.5g}" if isinstance(v, float) else v for v in row.values()] for row in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([list(next(iter(rows))), *lines])
+    header = [] if append and path.exists() else [list(rows[0])]
+    with path.open("a" if append else "w", newline="") as file:
+        csv.writer(file).writerows([*header, *lines])
 
 
 def main() -> None:
@@ -156,6 +157,7 @@ def main() -> None:
     parser.add_argument("--readings", nargs="*", default=list(READINGS)[:4], choices=list(READINGS))
     parser.add_argument("--out", type=Path)
     parser.add_argument("--runs", type=Path)
+    parser.add_argument("--append", action="store_true", help="add to both files instead of replacing them")
     args = parser.parse_args()
     table, runs = [], []
     with ProcessPoolExecutor() as pool:
@@ -172,7 +174,7 @@ def main() -> None:
                 print(" ".join(f"{v:>13}" for v in cells), flush=True)
     for path, rows in ((args.out, table), (args.runs, runs)):
         if path:
-            write(path, rows)
+            write(path, rows, args.append)
 
 
 if __name__ == "__main__":

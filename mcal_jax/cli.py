@@ -1,5 +1,7 @@
 """The ``mcal`` command line."""
 
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +15,7 @@ app = App(
     name="mcal",
     version=__version__,
     help_format="markdown",
+    suppress_keyboard_interrupt=False,  # main() says what to do next
     help="""Label a whole data set at the least total cost, part by people and part by a classifier.
 
     Start with: mcal run
@@ -232,7 +235,8 @@ def report(
 
 
 def main() -> None:
-    """Entry point: a user's mistake ends in one line and exit code 2, Ctrl-C in 130."""
+    """Entry point: a user's mistake ends in one line and exit code 2, Ctrl-C in 130, being terminated in 143."""
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         app(print_error=False, exit_on_error=False)
     except (McalError, CycloptsError) as error:
@@ -241,6 +245,12 @@ def main() -> None:
     except KeyboardInterrupt:
         print("mcal: interrupted; the same command goes on from here", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _terminated(number: int, frame: object) -> None:
+    """SIGTERM: end at once, workers too; logs are whole at any moment, and drafts are cleared away the next time."""
+    print("mcal: terminated; the same command goes on from here", file=sys.stderr, flush=True)
+    os._exit(128 + number)
 
 
 def _tell(text: str) -> None:

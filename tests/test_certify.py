@@ -153,6 +153,18 @@ def test_the_size_of_V_is_weighed_against_S():
     assert large.theta > small.theta
 
 
+def test_doubt_buys_a_larger_V_where_S_can_gain_no_more():
+    """If all of U is nearly sure to be allowed, luck can only cost; where S ends early, it evens out."""
+    pool, n = 18_000, 20_000
+    nearly = 0.6 * 0.05 * n / pool * THETAS
+    sure, unsure = (certify.best_check(n, pool, THETAS, nearly, 0.05, 0.05, sd) for sd in (0.0, 0.3))
+    assert unsure.sample > 1.2 * sure.sample
+    assert unsure.theta < sure.theta
+    short = 0.4 * THETAS**2
+    calm, shaken = (certify.best_check(n, pool, THETAS, short, 0.05, 0.05, sd) for sd in (0.0, 0.3))
+    assert shaken.theta == pytest.approx(calm.theta, rel=0.05)
+
+
 def test_where_S_ends_is_foreseen():
     """The normal approximation of the planner against the exact law."""
     pool, most = 20_000, 1000

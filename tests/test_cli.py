@@ -1,6 +1,8 @@
 """The command line as a user meets it: exit codes, one-line errors, nothing half-written."""
 
 import csv
+import json
+import signal
 import subprocess
 import sys
 
@@ -50,6 +52,25 @@ def test_a_run_is_logged_shown_again_and_writes_every_label(folder, capsys):
     assert code == 0
     assert out.strip().endswith(again.strip())
     assert (folder / "a.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_in_training_is_one_line_and_the_same_command_goes_on(folder, capsys, sent, code):
+    mcal(capsys, "run", "run.yaml", "--log", "whole.jsonl")
+    command = [sys.executable, "-c", "from mcal_jax.cli import main; main()", "run", "run.yaml", "--log", "a.jsonl"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while "plan:" not in (line := process.stdout.readline()):
+            assert line, process.stderr.read()
+        process.send_signal(sent)
+        _, told = process.communicate()
+    assert process.returncode == code
+    assert told.count("\n") == 1
+    assert "goes on from here" in told
+    assert not (folder / "a.csv").exists()
+    assert mcal(capsys, "run", "run.yaml", "--log", "a.jsonl")[0] == 0
+    ends = [json.loads((folder / f"{name}.jsonl").read_text().splitlines()[-1])["end"] for name in ("whole", "a")]
+    assert ends[0]["labels"] == ends[1]["labels"]
+    assert ends[0]["dollars"] == ends[1]["dollars"]
 
 
 def test_resume_and_plan_work_on_a_log_cut_short(folder, capsys):

@@ -28,6 +28,7 @@ LAYERS = (
     ("records", "experiments"),
     ("exhibits", "audit", "prices", "page"),
     ("charts", "claims"),
+    ("promises",),
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

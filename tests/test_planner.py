@@ -40,6 +40,14 @@ def test_sizes_of_T_and_of_the_seed_are_rounded_and_never_zero():
     assert (planner.n_test(7, Config()), planner.n_seed(7, Config())) == (1, 1)
 
 
+def test_a_planned_T_is_a_hundredth_of_X_and_more_of_a_small_one():
+    sizes = {n: planner.n_test(n, Config.certified()) for n in (7, 1000, 10_000, 25_000, 100_000)}
+    assert sizes == {7: 1, 1000: 50, 10_000: 250, 25_000: 250, 100_000: 1000}
+    assert planner.n_test(10_000, Config.certified(test_fraction=0.1)) == 1000
+    with pytest.raises(ValueError, match="test_fraction: planned is for certify"):
+        Config(test_fraction="planned")
+
+
 def test_a_pool_too_small_for_T_and_the_seed_is_refused_with_both_numbers():
     config = Config(test_fraction=0.6, seed_fraction=0.4)
     with pytest.raises(McalError, match="ask for 10 labels, the pool holds 10"):

@@ -7,7 +7,7 @@ import numpy as np
 
 from mcal_jax import acquisition
 from mcal_jax.acquisition import Scores
-from mcal_jax.annotators import Annotator
+from mcal_jax.annotators import Annotator, ask
 from mcal_jax.data import Dataset
 from mcal_jax.train import Model, Trainer
 from mcal_jax.types import (
@@ -60,11 +60,12 @@ class TrainedWorld:
         match request:
             case Label():
                 chosen = self._select(request, number)
-                self.known[chosen] = self.annotator.label(chosen)
+                self.known[chosen] = ask(self.annotator, chosen, self.dataset.classes)
                 return Labelled(chosen, self.known[chosen])
             case Repeat(pool, n):
                 chosen = np.sort(np.random.default_rng([self.seed, number]).choice(pool, n, replace=False))
-                return Repeated(chosen, self.annotator.label(chosen, again=True) != self.known[chosen])
+                said = ask(self.annotator, chosen, self.dataset.classes, again=True)
+                return Repeated(chosen, said != self.known[chosen])
             case Train(train, test):
                 self.jobs[number] = request
                 model = self._model(number)

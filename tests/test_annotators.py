@@ -1,0 +1,112 @@
+"""Annotators that do not answer as asked: one line that names the image, and nothing of the run is lost."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcal_jax.annotators import ask, collect
+from mcal_jax.annotators.ground_truth import GroundTruth
+from mcal_jax.data import from_arrays
+from mcal_jax.runlog import RunLog, drive
+from mcal_jax.types import Config, Job, McalError
+from mcal_jax.worlds.trained import TrainedWorld
+
+CLASSES = ("cat", "dog", "eel")
+ASKED = np.array([3, 5, 8, 13])
+
+
+class Saying:
+    """Answers with whatever it was given; an exception is raised."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def label(self, indices, again=False):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (TimeoutError("after 60 s"), "did not label 4 images in time: after 60 s"),
+        (TimeoutError(), "in time: no answer"),
+        ([0, 1, 2], "asked for 4 labels and gave an answer of shape [3]"),
+        ([0, 1, 2, 0, 1], "shape [5]"),
+        ([[0, 1, 2, 0]], "shape [1, 4]"),
+        ([0, 1, 3, 0], "image 8 as class 3; there are 3"),
+        ([0, -1, 2, 0], "image 5 as class -1"),
+        ([0.0, 1.0, 2.0, 0.0], "type float64"),
+        (["cat", "dog", "eel", "cat"], "the number of a class"),
+    ],
+)
+def test_an_answer_that_does_not_fit_is_told_in_one_line(answer, told):
+    with pytest.raises(McalError) as caught:
+        ask(Saying(answer), ASKED, CLASSES)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_answer_that_fits_is_taken():
+    said = ask(Saying([2, 1, 0, 2]), ASKED, CLASSES)
+    assert (said.dtype, said.tolist()) == (np.int32, [2, 1, 0, 2])
+
+
+@given(st.permutations(range(4)), st.lists(st.integers(0, 3)), st.booleans())
+def test_answers_in_any_order_and_given_twice_are_the_same_labels(order, twice, by_name):
+    labels = [2, 0, 1, 1]
+    name = CLASSES.__getitem__ if by_name else int
+    answers = [(int(ASKED[i]), name(labels[i])) for i in [*order, *twice]]
+    assert collect(ASKED, answers, CLASSES).tolist() == labels
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ([(3, "cat"), (5, "dog"), (13, "cat")], "1 of 4 images have no label yet, image 8"),
+        ([], "4 of 4 images have no label yet, image 3"),
+        ([(3, "cat"), (4, "dog")], "image 4 was labelled, but not asked for"),
+        ([(3, "cow")], "image 3 was labelled 'cow'; the classes are cat, dog, eel"),
+        ([(3, 3)], "image 3 was labelled 3"),
+        ([(3, "cat"), (3, "dog")], "image 3 was labelled 'cat' and 'dog'"),
+    ],
+)
+def test_answers_that_lack_or_contradict_name_the_image(answers, told):
+    with pytest.raises(McalError) as caught:
+        collect(ASKED, answers, CLASSES)
+    assert told in str(caught.value)
+
+
+def test_a_run_whose_people_fail_once_goes_on_to_the_same_end(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 120)
+    images = from_arrays(
+        (rng.normal(80, 20, (120, 6, 6)) + 90 * labels[:, None, None]).clip(0, 255).astype("u1"), labels
+    )
+    job = Job(n=120, config=Config(test_fraction=0.1, seed_fraction=0.1, theta_step=0.25))
+    truth = GroundTruth(images)
+    settings = {"width": 2, "recipe": "brief"}
+    whole = drive(job, TrainedWorld(images, truth, **settings))
+
+    class Late:
+        """Lets the third question go unanswered."""
+
+        asked = 0
+
+        def label(self, indices, again=False):
+            self.asked += 1
+            if self.asked == 3:
+                raise TimeoutError
+            return truth.label(indices)
+
+    log = RunLog.create(tmp_path / "run.jsonl", job, {})
+    with pytest.raises(McalError, match="in time"):
+        drive(job, TrainedWorld(images, Late(), **settings), log)
+    log.close()
+    log = RunLog.resume(tmp_path / "run.jsonl")
+    assert len(log.entries) >= 3
+    done = drive(job, TrainedWorld(images, truth, **settings), log)
+    assert (done.labels == whole.labels).all()
+    assert done.outcome.ledger == whole.outcome.ledger

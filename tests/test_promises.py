@@ -1,0 +1,103 @@
+"""Promised and delivered error: what is read from recorded runs in simulated worlds, and from real ones."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from mcal_jax import promises, settings
+from mcal_jax.records import Labelling
+from mcal_jax.types import Config, Ledger, McalError
+
+WORLDS = 40
+BAD = {"certified": 1, "paper": 10}
+
+
+def world_runs():
+    """40 worlds that two readings and three sizes of T met; dollars are known multiples of the clairvoyant's."""
+    rows = []
+    for world in range(WORLDS):
+        base = {"family": "drawn", "seed": 1, "world": world, "n": 10_000 * (1 + world), "label_price": 0.04}
+        base |= {"epsilon": 0.05, "promised": 0.045, "humans_only": 1000.0, "B": 1, "V": 2, "S": 3, "trainings": 4}
+        base |= {"clairvoyant": 200.0, "clairvoyant_without_T": 100.0}
+        for reading, times in (("certified", 1.1), ("paper", 1.5), ("power", 1.2), ("pow3", 1.3)):
+            error = 0.06 if world < BAD.get(reading, 0) else 0.03
+            rows.append(base | {"reading": reading, "error": error, "dollars": 200.0 * times, "T": base["n"] * 0.05})
+        for share, times in ((0.01, 1.0), (0.02, 1.25), (0.05, 2.0)):
+            run = {"reading": f"T {100 * share:g}%", "error": 0.03, "dollars": 200.0 * times, "T": base["n"] * share}
+            rows.append(base | run)
+    return rows
+
+
+@pytest.fixture
+def runs(tmp_path):
+    path = tmp_path / "runs.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, world_runs()[0])
+        writer.writeheader()
+        writer.writerows(world_runs())
+    return promises.load(path)
+
+
+def test_how_often_epsilon_breaks_is_counted_with_its_exact_interval(runs):
+    table = {row["reading"]: row for row in promises.summary(runs)}
+    assert table["certified"]["broke"] == pytest.approx(1 / 40)
+    assert table["paper"]["broke"] == pytest.approx(10 / 40)
+    # Clopper and Pearson for 10 of 40.
+    assert (table["paper"]["broke_low"], table["paper"]["broke_high"]) == pytest.approx((0.1269, 0.4120), abs=1e-3)
+    assert table["certified"]["median_ratio"] == pytest.approx(1.1)
+    assert table["certified"]["bare_ratio"] == pytest.approx(2.2)
+    assert table["certified"]["savings"] == pytest.approx(1 - 0.22)
+    told = promises.read_summary(list(table.values()), 0.05)
+    assert "certified, 95 % 2.5 %" in told
+    assert "40 worlds of power laws" in told
+    assert "pow3" not in told
+
+
+def test_sizes_of_x_and_of_t_are_compared_in_the_same_worlds(runs):
+    sizes = promises.by_size(runs, ["certified"], bins=4)
+    assert [row["worlds"] for row in sizes] == [10, 10, 10, 10]
+    assert all(row["median_ratio"] == pytest.approx(1.1) for row in sizes)
+    tests = promises.sizes_of_T(runs, bins=2)
+    assert [(row["T"], pytest.approx(row["times"])) for row in tests[:3]] == [(0.01, 1.0), (0.02, 1.25), (0.05, 2.0)]
+    assert len(tests) == 6
+
+
+@pytest.mark.parametrize("content", [None, "family,reading,n\ndrawn,paper,many\n", "family,reading,n\ndrawn,paper\n"])
+def test_runs_that_cannot_be_read_name_the_file(tmp_path, content):
+    path = tmp_path / "runs.csv"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(McalError, match=r"runs\.csv"):
+        promises.load(path)
+
+
+def labelling(seed, certified, error, cost, bound=None):
+    run = settings.Run(seed=seed, preset="certified" if certified else "recommended")
+    config = Config.certified() if certified else Config()
+    bill = Ledger(0, 0, 0, cost, 0, 100.0)
+    return Labelling("x", run, None, 100, config, (), 1, 2, 3, 4, 0.5, "stop", "resnet18", bill, error, bound)
+
+
+def test_real_runs_are_compared_with_and_without_a_certificate():
+    runs = [labelling(seed, False, error, 40.0) for seed, error in enumerate((0.04, 0.06))]
+    runs += [labelling(seed, True, error, 50.0, 0.049) for seed, error in enumerate((0.03, 0.04))]
+    plain, sure = promises.real(runs)
+    assert (plain["broke"], sure["broke"], plain["bound"], sure["bound"]) == (1, 0, "", pytest.approx(0.049))
+    assert (plain["savings"], sure["savings"]) == pytest.approx((0.6, 0.5))
+    told = promises.read_real([plain, sure])
+    assert "without a certificate 1 delivered more error than 5 %, with one 0" in told
+    assert "savings 60 % and 50 %" in told
+
+
+def test_the_pictures_show_every_reading_size_and_law(runs):
+    figure = promises.delivered(runs)
+    legend = {text.get_text() for text in figure.axes[0].get_legend().get_texts()}
+    assert legend == {promises.READINGS[name][0] for name in ("certified", "paper")}
+    (line,) = [line for line in figure.axes[0].lines if line.get_label() == promises.READINGS["paper"][0]]
+    assert np.interp(1, line.get_xdata(), line.get_ydata()) == pytest.approx(0.75, abs=0.03)
+    left, right = promises.prices(promises.by_size(runs, ["certified"]), promises.sizes_of_T(runs)).axes
+    assert len(left.lines) == 2
+    assert len(right.lines) == 3
+    (bars,) = promises.regrets(promises.summary(runs)).axes
+    assert [round(bar.get_width(), 3) for bar in bars.patches] == [0.2, 0.3]
