@@ -8,6 +8,7 @@ that a log goes on from what it held, and that nothing half-written is left.
 """
 
 import argparse
+import json
 import os
 import random
 import signal
@@ -36,9 +37,11 @@ def whole(log: bytes) -> bytes:
     return log[: log.rfind(b"\n") + 1]
 
 
-def asked(log: bytes) -> list[bytes]:
-    """The requests of a log, which say what was trained, and on what; measured seconds are in the answers."""
-    return [line.split(b'"answer"')[0] for line in log.splitlines()[1:]]
+def asked(log: bytes) -> list[dict]:
+    """The requests of a log, which say what was trained, and on what, and its end; measured seconds are in the answers
+    and so in the checksums."""
+    lines = [json.loads(line) for line in log.splitlines()[1:]]
+    return [{key: value for key, value in line.items() if key not in ("answer", "checksum")} for line in lines]
 
 
 def main() -> None:

@@ -32,14 +32,15 @@ READINGS = {
 FAMILIES = {"drawn": "power laws", "logistic": "logistic curves", "recorded": "curves of real trainings"}
 LAWS = {"power": "power law", "truncated": "truncated (Eqn 3)", "pow3": "pow3, with a floor", "pow4": "pow4"}
 TEXT = ("family", "reading")
+MADE = ("commit", "machine", "device", "versions")
 
 
 def load(path: str | Path) -> list[Row]:
-    """The recorded runs, one row each. Raises McalError naming the file."""
+    """A table of a benchmark, numbers as numbers, one row for each run. Raises McalError naming the file."""
     try:
         with open(path, newline="") as file:
             rows = list(csv.DictReader(file))
-        return [{k: v if k in TEXT else float(v) for k, v in row.items()} for row in rows]
+        return [{k: v if k in TEXT else float(v) for k, v in row.items() if k not in MADE} for row in rows]
     except (OSError, ValueError, TypeError) as error:
         raise McalError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
 
@@ -114,6 +115,16 @@ def read_real(rows: Sequence[Row]) -> str:
     return " ".join(sentences)
 
 
+def read_redrawn(rows: Sequence[Row]) -> str:
+    """How often V, drawn again and again for the last classifiers of real runs (bench/redraw.py), broke epsilon."""
+    broke = np.array([row["broke"] for row in rows])
+    return (
+        f"For the last classifiers of {len(rows)} of these runs V was drawn {rows[0]['draws']:,.0f} times more: "
+        f"{percent(round(broke.mean(), 4))} of the draws broke ε, {percent(round(broke.min(), 4))} to "
+        f"{percent(round(broke.max(), 4))} by run."
+    )
+
+
 def by_size(rows: Sequence[Row], readings: Sequence[str], bins: int = 4) -> list[Row]:
     """Median and 90th percentile of the ratio over bins of |X|, equally many worlds in each."""
     n = np.array([row["n"] for row in rows])
@@ -173,7 +184,7 @@ def delivered(rows: Sequence[Row]) -> Figure:
             ratio = np.sort([run["error"] / run["epsilon"] for run in runs])
             ax.step(ratio, np.arange(1, len(ratio) + 1) / len(ratio), color=colour, linestyle=line, label=label)
         ax.axvline(1, color="black", linewidth=1)
-        ax.set(xlim=(0, 2.2), ylim=(0, 1), title=FAMILIES[family])
+        ax.set(xlim=(0, 1.8), ylim=(0, 1), title=FAMILIES[family])
         plots._finish(ax, plots.FuncFormatter(lambda value, _: f"{value:g}"), PERCENT, columns=1,
                       xlabel="delivered error / ε", ylabel="share of worlds")  # fmt: skip
     return figure
@@ -190,6 +201,7 @@ def prices(sizes: Sequence[Row], tests: Sequence[Row]) -> Figure:
         left.plot(x, [row["median_ratio"] for row in own], "o", color=colour, linestyle=line, label=f"{label}, median")
         left.plot(x, [row["p90_ratio"] for row in own], "^", color=colour, linestyle=":", label="90th percentile")
     left.set(xscale="log", ylim=(1, None), title="the price of certainty")
+    left.xaxis.set_minor_formatter(plots.NullFormatter())
     ratio = plots.FuncFormatter(lambda value, _: f"{value:.2f}")
     plots._finish(left, y=ratio, xlabel="|X| (images)", ylabel="dollars / clairvoyant's")
     bins = grouped_rows(tests, "n_from")

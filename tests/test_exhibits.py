@@ -56,7 +56,7 @@ def runs():
 def test_every_figure_and_table_has_its_experiment_notebook_parameters_and_runs():
     """The map of the project: a file for each, whose notebook knows its parameters and whose runs are in a sweep."""
     assert len(paper.EXHIBITS) == 30
-    for name in (*paper.EXHIBITS, "claims", "audit", "prices_today"):
+    for name in (*paper.EXHIBITS, "claims", "audit", "prices_today", "certificate"):
         experiment = load_settings(settings.home() / "experiments" / f"{name}.yaml", Experiment)
         assert set(experiment.profiles) == {"smoke", "laptop", "paper"}
         notebook = settings.home() / "notebooks" / f"{experiment.notebook}.ipynb"
