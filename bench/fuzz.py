@@ -29,6 +29,8 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +220,7 @@ def damage(content: bytes, rng: random.Random) -> bytes:
 
 def one_log(case: str, folder: Path) -> str:
     rng = random.Random(case)
-    whole = rng.choice(sorted(folder.glob("whole*.jsonl")))
+    whole = rng.choice(sorted(folder.parent.glob("whole*.jsonl")))
     path = folder / "damaged.jsonl"
     path.write_bytes(damage(whole.read_bytes(), rng))
     try:
@@ -240,7 +242,7 @@ def go_on(path: Path, job: Job, number: int) -> None:
 
 def one_kill(case: str, folder: Path) -> str:
     rng = random.Random(case)
-    whole = RunLog.read(rng.choice(sorted(folder.glob("whole*.jsonl"))))
+    whole = RunLog.read(rng.choice(sorted(folder.parent.glob("whole*.jsonl"))))
     number = int(whole.path.stem.removeprefix("whole"))
     path = folder / "killed.jsonl"
     path.unlink(missing_ok=True)
@@ -259,6 +261,19 @@ def one_kill(case: str, folder: Path) -> str:
 
 
 GOOD = ("refused", "ran, ", "the whole", "its beginning", "the same end")
+KINDS: dict[str, Callable[[str, Path], str]] = {"configs": one_config, "logs": one_log, "kills": one_kill}
+
+
+def one(what: str, seed: int, shared: Path, number: int) -> tuple[str, str]:
+    """A case and how it ended, in a folder of this process."""
+    case = f"{seed} {what} {number}"
+    folder = shared / str(os.getpid())
+    folder.mkdir(exist_ok=True)
+    try:
+        return case, KINDS[what](case, folder)
+    except Exception as error:  # what a user would see as a traceback
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return case, f"traceback: {error!r} in {Path(where.filename).name}:{where.lineno}"
 
 
 def main() -> None:
@@ -267,28 +282,23 @@ def main() -> None:
     parser.add_argument("--logs", type=int, default=300)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
     args = parser.parse_args()
     failed = False
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        logs(folder)
-        for what, count, one in (
-            ("configs", args.configs, one_config), ("logs", args.logs, one_log), ("kills", args.kills, one_kill),
-        ):  # fmt: skip
+    with tempfile.TemporaryDirectory() as name, ProcessPoolExecutor(args.jobs) as pool:
+        shared = Path(name)
+        logs(shared)
+        for what in KINDS:
+            count = getattr(args, what)
             ends: Counter[str] = Counter()
-            for number in tqdm(range(count), what, disable=None):
-                case = f"{args.seed} {what} {number}"
-                try:
-                    end = one(case, folder)
-                except Exception as error:  # what a user would see as a traceback
-                    where = traceback.extract_tb(error.__traceback__)[-1]
-                    end = f"traceback: {error!r} in {Path(where.filename).name}:{where.lineno}"
-                if not end.startswith(GOOD):
+            cases = pool.map(partial(one, what, args.seed, shared), range(count), chunksize=10)
+            for case, end in tqdm(cases, what, count, disable=None):
+                told = end if end.startswith(GOOD) else "FAILED"
+                if told == "FAILED":
                     failed = True
                     print(f"case {case!r}: {end[:300]}")
-                    end = "FAILED"
-                ends[end] += 1
-            print(f"{count} {what}: " + ", ".join(f"{n} {end}" for end, n in sorted(ends.items())))
+                ends[told] += 1
+            print(f"{count} {what}: " + ", ".join(f"{n} {end}" for end, n in sorted(ends.items())), flush=True)
     sys.exit(failed)
 
 

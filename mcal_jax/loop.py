@@ -42,6 +42,6 @@ def mcal(n: int, config: Config, architecture: str = "resnet18") -> Algorithm:
     S = (yield Annotate(U, machine, fit.model, plan)).indices  #                                            26
     R = (yield Label(remove(U, S), len(U) - len(S), "all", "residual", fit.model, plan)).indices  #          27
     bill = costs.ledger(n, len(T), len(B), len(R), plan.spent, config, len(V), people.sample if people else 0)
-    theta = machine / len(U) if sure else plan.theta_now
+    theta = machine / max(len(U), 1) if sure else plan.theta_now
     done = Outcome(n, T, B, S, R, theta, architecture, stop, bill, tuple(plans), tuple(history))
     return done._replace(V=V, certificate=sure, people=people)

@@ -59,7 +59,12 @@ def _leader(pending: dict[str, Request]) -> str:
 def _decided(pending: dict[str, Request]) -> bool:
     """Whether the leader's plan is stable, or somebody would stop: later plans of the others come too dear."""
     plan = pending[_leader(pending)].plan
-    return (plan is not None and plan.stable) or any(isinstance(request, Annotate) for request in pending.values())
+    return (plan is not None and plan.stable) or any(_ends(request) for request in pending.values())
+
+
+def _ends(request: Request) -> bool:
+    """Whether a request is the first of a run that trains no more: V is for its classifier alone."""
+    return isinstance(request, Annotate) or (isinstance(request, Label) and request.purpose == "certify")
 
 
 def _still_to_pay(plan: Plan | None) -> float:

@@ -15,9 +15,10 @@ import fuzz
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fuzz")
-    fuzz.logs(folder)
-    return folder
+    shared = tmp_path_factory.mktemp("fuzz")
+    fuzz.logs(shared)
+    (shared / "own").mkdir()
+    return shared / "own"
 
 
 def test_random_configurations_are_refused_in_a_line_or_keep_the_invariants(folder):

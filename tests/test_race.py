@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mcal_jax import costs
 from mcal_jax.loop import mcal
 from mcal_jax.race import race
-from mcal_jax.types import Config, Job, McalError, PerImageEpoch, Train
+from mcal_jax.types import Config, Job, Label, McalError, PerImageEpoch, Train
 from mcal_jax.worlds.simulated import Analytic
 
 BETTER = MIDDLING.model_copy(update={"alpha": 2.0})
@@ -54,6 +54,17 @@ def test_all_contestants_train_on_the_same_B_until_one_has_won():
     assert len(rounds) >= 3
 
 
+@pytest.mark.parametrize("price", [1.5e-4, 0.04])
+@pytest.mark.parametrize("seed", range(6))
+def test_V_is_bought_for_the_winner_alone(price, seed):
+    """Contestants that stop in one round each ask for a V of their own; only the best of them gets it."""
+    outcome, steps = raced(Config.certified(label_price=price), CURVES, 300, seed)
+    checks = [request for request, _ in steps if isinstance(request, Label) and request.purpose == "certify"]
+    assert len(checks) == (len(outcome.V) > 0)
+    assert_partition(outcome)
+    assert outcome.ledger.certificate == pytest.approx(price * len(outcome.V))
+
+
 def test_the_tax_of_the_race_is_what_the_losers_training_cost():
     price = PerImageEpoch(dollars={"cnn18": 3e-6, "resnet18": 5e-6, "resnet50": 1e-5})
     config = Config(training_price=price)
@@ -91,7 +102,7 @@ def test_of_equal_nets_the_first_wins():
 
 
 @given(
-    st.sampled_from([Config(), Config.paper(), Config.authors_code()]),
+    st.sampled_from([Config(), Config.certified(), Config.paper(), Config.authors_code()]),
     st.lists(st.sampled_from([EASY, MIDDLING, HOPELESS, Analytic(floor=0.3)]), min_size=2, max_size=3),
     st.lists(st.floats(0, 3e-5), min_size=3, max_size=3),
     st.integers(0, 99),
@@ -102,7 +113,7 @@ def test_any_race_partitions_X_and_is_won_by_who_promises_the_least_still_to_pay
     config = config.model_copy(update={"training_price": price})
     outcome, steps = raced(config, dict(zip(NETS, curves, strict=False)), 1500, seed)
     assert_partition(outcome)
-    assert len(by_people(steps)) == len(outcome.T) + len(outcome.B) + len(outcome.R)
+    assert len(by_people(steps)) == sum(len(getattr(outcome, name)) for name in "TBRV")
     promised = {c.architecture: c.cost - c.spent for c in outcome.race}
     assert promised[outcome.architecture] == pytest.approx(min(promised.values()))
     assert outcome.plans[-1].size == len(outcome.B)
