@@ -172,7 +172,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+DEAREST = 1e6  # dollars: no price is higher, so that no sum of them overflows
+Dollars = Annotated[float, Field(ge=0, le=DEAREST)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -202,7 +203,7 @@ class Config(Settings):
     """
 
     epsilon: Fraction = Field(0.05, description="bound on the error of the delivered labels (Eqn 2)")
-    label_price: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+    label_price: Annotated[float, Field(gt=0, le=DEAREST)] = Field(
         0.04, description="dollars that people charge for a label, C_h of Eqn 1"
     )
     training_price: PerImageEpoch | PerHour = Field(PerImageEpoch(), discriminator="kind")

@@ -25,6 +25,7 @@ def written(tmp_path, content):
         ({"config": {"label_price": 0.1}}, "config.label_price: give it as service"),
         ({"config": {"budget": -1}}, "config.budget"),
         ({"service": -0.04}, "price of a label must be above 0 dollars, got -0.04"),
+        ({"service": 1e308}, "price of a label must be at most 1,000,000 dollars, got 1e+308"),
         ({"service": "amazn"}, "unknown labelling service 'amazn'; did you mean 'amazon'"),
         ({"training_price": {"kind": "per_hour", "dollars": -3}}, "training_price.per_hour.dollars"),
         ({"architectures": []}, "architectures"),

@@ -61,6 +61,8 @@ def test_a_ledger_adds_up_and_compares_with_humans_only():
         ("label_price", 0),
         ("label_price", -0.04),
         ("label_price", float("inf")),
+        ("label_price", 2e6),
+        ("training_price", {"kind": "per_hour", "dollars": 1e300}),
         ("budget", 0),
         ("budget", -3),
         ("test_fraction", 0),
