@@ -36,9 +36,18 @@ def test_an_unknown_service_is_named_with_a_hint(service, hint):
     assert repr(service) in str(caught.value)
 
 
-@pytest.mark.parametrize("price", [0, -0.04, float("inf"), float("nan")])
-def test_a_senseless_price_is_refused(price):
-    with pytest.raises(McalError, match=f"above 0 dollars, got {price}"):
+@pytest.mark.parametrize(
+    ("price", "limit"),
+    [
+        (0, "above 0"),
+        (-0.04, "above 0"),
+        (float("nan"), "above 0"),
+        (float("inf"), "at most 1,000,000"),
+        (2e6, "at most"),
+    ],
+)
+def test_a_senseless_price_is_refused(price, limit):
+    with pytest.raises(McalError, match=rf"{limit}.* dollars, got {price}"):
         costs.label_price(price)
 
 
