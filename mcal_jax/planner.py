@@ -19,7 +19,7 @@ FINE_THETAS = np.arange(1, 201) / 200
 
 
 def n_test(n: int, config: Config) -> int:
-    """|T|. Planned, it guides the search and vouches for nothing: of 0.5 to 8 % of X, 1 % cost least in
+    """|T|. Planned, it guides the search and vouches for nothing: of 0.5 to 5 % of X, 1 % cost least in
     bench/simulated_worlds.py, and in small pools some more."""
     if config.test_fraction == "planned":
         return max(round(0.01 * n), min(250, round(0.05 * n)), 1)

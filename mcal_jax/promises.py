@@ -7,7 +7,7 @@ clairvoyant, who knows the curve, trains once and buys the paper's T, 5 % of X.
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -126,18 +126,15 @@ def read_redrawn(rows: Sequence[Row]) -> str:
 
 
 def by_size(rows: Sequence[Row], readings: Sequence[str], bins: int = 4) -> list[Row]:
-    """Median and 90th percentile of the ratio over bins of |X|, equally many worlds in each."""
-    n = np.array([row["n"] for row in rows])
-    edges = np.quantile(n, np.linspace(0, 1, bins + 1))
+    """Median and 90th percentile of the ratio over bins of |X|, equally many runs in each."""
     table = []
-    for reading in readings:
-        for low, high in pairwise(edges):
-            runs = [row for row in rows if row["reading"] == reading and low <= row["n"] <= high]
-            ratio = np.array([run["dollars"] / run["clairvoyant"] for run in runs])
-            if len(ratio):
+    for low, high, here in _binned(rows, bins):
+        for reading, runs in grouped_rows(here, "reading").items():
+            if reading in readings:
+                ratio = np.array([run["dollars"] / run["clairvoyant"] for run in runs])
                 table.append(
                     {
-                        "reading": reading, "n_from": float(low), "n_to": float(high), "worlds": len(runs),
+                        "reading": reading, "n_from": low, "n_to": high, "worlds": len(runs),
                         "median_ratio": float(np.median(ratio)), "p90_ratio": float(np.quantile(ratio, 0.9)),
                     }
                 )  # fmt: skip
@@ -147,26 +144,27 @@ def by_size(rows: Sequence[Row], readings: Sequence[str], bins: int = 4) -> list
 def sizes_of_T(rows: Sequence[Row], bins: int = 3) -> list[Row]:
     """Dollars of certified runs by the size of T, over those of the cheapest size tried in the same world; geometric
     mean over bins of |X|."""
-    worlds: dict[tuple[str, float], dict[tuple[float, str], Row]] = {}
-    for row in rows:
-        if row["reading"].startswith("T "):
-            worlds.setdefault((row["family"], row["world"]), {})[row["T"] / row["n"], row["reading"]] = row
-    n = np.array([next(iter(runs.values()))["n"] for runs in worlds.values()])
-    edges = np.quantile(n, np.linspace(0, 1, bins + 1)) if len(n) else []
     table = []
-    for low, high in pairwise(edges):
-        here = [runs for size, runs in zip(n, worlds.values(), strict=True) if low <= size <= high]
-        for reading in dict.fromkeys(name for runs in here for _, name in runs):
-            times = [
-                row["dollars"] / min(other["dollars"] for other in runs.values())
-                for runs in here
-                for (_, name), row in runs.items()
-                if name == reading
-            ]
+    for low, high, here in _binned([row for row in rows if row["reading"].startswith("T ")], bins):
+        worlds: dict[tuple[str, float], list[Row]] = {}
+        for row in here:
+            worlds.setdefault((row["family"], row["world"]), []).append(row)
+        least = {key: min(row["dollars"] for row in own) for key, own in worlds.items()}
+        for reading, runs in grouped_rows(here, "reading").items():
+            times = [run["dollars"] / least[run["family"], run["world"]] for run in runs]
             share = float(reading.removeprefix("T ").removesuffix("%")) / 100
             mean = float(np.exp(np.mean(np.log(times))))
-            table.append({"n_from": float(low), "n_to": float(high), "T": share, "worlds": len(times), "times": mean})
+            table.append({"n_from": low, "n_to": high, "T": share, "worlds": len(times), "times": mean})
     return table
+
+
+def _binned(rows: Sequence[Row], bins: int) -> Iterator[tuple[float, float, list[Row]]]:
+    """Rows by quantiles of |X|: from, to, and what lies between; a world is in one bin, with all of its runs."""
+    if rows:
+        edges = np.quantile([row["n"] for row in rows], np.linspace(0, 1, bins + 1))
+        at = np.searchsorted(edges[1:-1], [row["n"] for row in rows], side="left")
+        for i, (low, high) in enumerate(pairwise(edges)):
+            yield float(low), float(high), [row for row, own in zip(rows, at, strict=True) if own == i]
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -77,8 +77,7 @@ class Run(Settings):
         price: Any = self.training_price
         if price == "paper":
             price = PerImageEpoch(dollars=costs.PAPER_PRICES["grey" if channels == 1 else "colour"])
-        presets = {"recommended": Config, "certified": Config.certified, "paper": Config.paper}
-        preset: Any = (presets | {"authors_code": Config.authors_code})[self.preset]
+        preset: Any = Config if self.preset == "recommended" else getattr(Config, self.preset)
         try:
             return preset(
                 label_price=costs.label_price(self.service) * (self.votes or 1), training_price=price, **self.config

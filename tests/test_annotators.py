@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from mcal_jax.annotators import ask, collect
+from mcal_jax.annotators import ask
 from mcal_jax.annotators.ground_truth import GroundTruth
 from mcal_jax.data import from_arrays
 from mcal_jax.runlog import RunLog, drive
@@ -52,31 +50,6 @@ def test_an_answer_that_does_not_fit_is_told_in_one_line(answer, told):
 def test_an_answer_that_fits_is_taken():
     said = ask(Saying([2, 1, 0, 2]), ASKED, CLASSES)
     assert (said.dtype, said.tolist()) == (np.int32, [2, 1, 0, 2])
-
-
-@given(st.permutations(range(4)), st.lists(st.integers(0, 3)), st.booleans())
-def test_answers_in_any_order_and_given_twice_are_the_same_labels(order, twice, by_name):
-    labels = [2, 0, 1, 1]
-    name = CLASSES.__getitem__ if by_name else int
-    answers = [(int(ASKED[i]), name(labels[i])) for i in [*order, *twice]]
-    assert collect(ASKED, answers, CLASSES).tolist() == labels
-
-
-@pytest.mark.parametrize(
-    ("answers", "told"),
-    [
-        ([(3, "cat"), (5, "dog"), (13, "cat")], "1 of 4 images have no label yet, image 8"),
-        ([], "4 of 4 images have no label yet, image 3"),
-        ([(3, "cat"), (4, "dog")], "image 4 was labelled, but not asked for"),
-        ([(3, "cow")], "image 3 was labelled 'cow'; the classes are cat, dog, eel"),
-        ([(3, 3)], "image 3 was labelled 3"),
-        ([(3, "cat"), (3, "dog")], "image 3 was labelled 'cat' and 'dog'"),
-    ],
-)
-def test_answers_that_lack_or_contradict_name_the_image(answers, told):
-    with pytest.raises(McalError) as caught:
-        collect(ASKED, answers, CLASSES)
-    assert told in str(caught.value)
 
 
 def test_a_run_whose_people_fail_once_goes_on_to_the_same_end(tmp_path):

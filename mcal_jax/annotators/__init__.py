@@ -4,7 +4,7 @@
 TimeoutError; ``ask`` turns that, and any answer that does not fit, into one line.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -32,28 +32,3 @@ def ask(annotator: Annotator, indices: Indices, classes: Sequence[str], again: b
         first = unknown[0]
         raise McalError(f"people labelled image {indices[first]} as class {said[first]}; there are {len(classes)}")
     return said.astype(np.int32)
-
-
-def collect(indices: Indices, answers: Iterable[tuple[int, str | int]], classes: Sequence[str]) -> np.ndarray:
-    """Labels from answers that come one by one, (image, class by name or number), in any order: int32, as ``indices``.
-
-    The same answer twice is one answer. Raises McalError naming the first image that was not asked for, has two
-    different answers or none, or a class that is unknown.
-    """
-    numbers: dict[str | int, int] = {name: number for number, name in enumerate(classes)}
-    numbers |= {number: number for number in range(len(classes))}
-    wanted = {int(image): place for place, image in enumerate(indices)}
-    labels = np.full(len(indices), -1, np.int32)
-    for image, given in answers:
-        if image not in wanted:
-            raise McalError(f"image {image} was labelled, but not asked for")
-        if given not in numbers:
-            raise McalError(f"image {image} was labelled {given!r}; the classes are {', '.join(map(str, classes))}")
-        place, label = wanted[image], numbers[given]
-        if labels[place] not in (-1, label):
-            raise McalError(f"image {image} was labelled {classes[labels[place]]!r} and {classes[label]!r}")
-        labels[place] = label
-    missing = indices[labels < 0]
-    if len(missing):
-        raise McalError(f"{len(missing)} of {len(indices)} images have no label yet, image {missing[0]} for one")
-    return labels
