@@ -11,6 +11,7 @@ random shift and mirror image, SGD with Nesterov momentum, label smoothing; scor
     torch_compile  the same net through torch.compile (--compile-mode)
     keras          Keras 3 on TensorFlow, jit_compile as Keras chooses (XLA)
     keras_graph    the same with jit_compile=False
+    matmul         ours without native.cc, as where there is no C++ compiler: convolutions as matrix products
 
 Each framework has its own process, and only one works at a time. In every round all of them train for --seconds and
 score for --seconds, in an order that rotates; a ratio is the median over the rounds of (ours / theirs) in one round,
@@ -51,6 +52,7 @@ RIVALS = {
     "torch_compile": ["torch"],
     "keras": ["keras", "tensorflow"],
     "keras_graph": ["keras", "tensorflow"],
+    "matmul": [],
 }
 """What each needs installed."""
 OURS = "mcal_jax"
@@ -163,6 +165,8 @@ class Worker:
             case "keras_graph":
                 made = by_keras(task, images, False)
             case _:
+                if framework == "matmul":
+                    os.environ["MCAL_JAX_NATIVE"] = "0"  # before JAX is first asked
                 made = ours(task, images)
         self.trainer, self.key, *told = made
         self.seed = 0

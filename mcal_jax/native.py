@@ -1,4 +1,4 @@
-"""3x3 convolutions for CPUs in C++ (native.cc), built once by the machine's own compiler, if it has one.
+"""Convolutions and batch norm's sums for CPUs in C++ (native.cc), built once by the machine's own compiler, if any.
 
 XLA's convolution is slow inside a compiled loop, and a matrix product must copy its input nine times over. Without a
 compiler, or with MCAL_JAX_NATIVE=0 in the environment, nets use the matrix product.
@@ -13,6 +13,7 @@ import subprocess
 import warnings
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ import jaxlib
 
 SOURCE = Path(__file__).with_suffix(".cc")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-w")
-TARGETS = ("mcal_jax_conv", "mcal_jax_kernel_gradient")
+TARGETS = ("mcal_jax_conv", "mcal_jax_kernel_gradient", "mcal_jax_sums")
 LANES, OUT = 16, 4
 """The batch must be a multiple of the first, the output channels of the second."""
 
@@ -86,24 +87,63 @@ def fits(x: jax.Array, kernel: jax.Array, stride: int) -> bool:
     return same and x.shape[3] % LANES == 0 and all(d % OUT == 0 for d in outputs)
 
 
-def call(target: str, shape: tuple[int, ...], *given: jax.Array) -> jax.Array:
-    return jax.ffi.ffi_call(target, jax.ShapeDtypeStruct(shape, jnp.float32), vmap_method="sequential")(*given)
+def fits_sums(x: jax.Array) -> bool:
+    """Whether ``means`` and ``affine`` can do it: x [C, H, W, N]."""
+    return x.shape[3] % LANES == 0
+
+
+def call(target: str, shape: tuple[int, ...], *given: jax.Array, **settings: Any) -> jax.Array:
+    out = jax.ShapeDtypeStruct(shape, jnp.float32)
+    return jax.ffi.ffi_call(target, out, vmap_method="sequential")(*given, **settings)
 
 
 @jax.custom_vjp
 def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """ "SAME" convolution of stride 1: x [C, H, W, N], kernel [3, 3, C, D] -> [D, H, W, N], float32."""
-    return call("mcal_jax_conv", (kernel.shape[3], *x.shape[1:]), x, kernel)
+    return call("mcal_jax_conv", (kernel.shape[3], *x.shape[1:]), x, kernel, turned=False)
 
 
-def forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+def conv_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     return conv(x, kernel), (x, kernel)
 
 
-def backward(kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+def conv_backward(kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, kernel = kept
-    turned = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
-    return conv(gradient, turned), call("mcal_jax_kernel_gradient", kernel.shape, x, gradient)
+    of_x = call("mcal_jax_conv", x.shape, gradient, kernel, turned=True)
+    return of_x, call("mcal_jax_kernel_gradient", kernel.shape, x, gradient)
 
 
-conv.defvjp(forward, backward)
+conv.defvjp(conv_forward, conv_backward)
+
+
+def fold(of_channel: jax.Array) -> jax.Array:
+    return of_channel[:, None, None, None]
+
+
+@jax.custom_vjp
+def means(x: jax.Array) -> jax.Array:
+    """Means of x [C, H, W, N] and of its squares over all but C: [2, C]."""
+    return call("mcal_jax_sums", (2, len(x)), x, x) * (len(x) / x.size)
+
+
+def means_backward(x: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
+    plain, square = gradient * (len(x) / x.size)
+    return (fold(plain) + fold(2 * square) * x,)
+
+
+means.defvjp(lambda x: (means(x), x), means_backward)
+
+
+@jax.custom_vjp
+def affine(x: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
+    """``x * scale + shift`` with scale and shift [C] of each channel: x [C, H, W, N]."""
+    return x * fold(scale) + fold(shift)
+
+
+def affine_backward(kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, ...]:
+    x, scale = kept
+    of_shift, of_scale = call("mcal_jax_sums", (2, len(x)), gradient, x)
+    return gradient * fold(scale), of_scale, of_shift
+
+
+affine.defvjp(lambda x, scale, shift: (affine(x, scale, shift), (x, scale)), affine_backward)

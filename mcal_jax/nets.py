@@ -106,8 +106,8 @@ class BatchNorm(nnx.Module):
 
     momentum = 0.9
 
-    def __init__(self, features: int, layout: str = "CHWN"):
-        self.layout = layout
+    def __init__(self, features: int, *, backend: Backend):
+        self.layout, self.native = backend.layout, backend.native
         self.scale = nnx.Param(jnp.ones(features))
         self.bias = nnx.Param(jnp.zeros(features))
         self.mean = nnx.BatchStat(jnp.zeros(features))
@@ -115,16 +115,19 @@ class BatchNorm(nnx.Module):
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         full = x.astype(jnp.float32)
+        in_cc = self.native and train and native.fits_sums(full)
         if train:
             others = tuple(axis for axis, name in enumerate(self.layout) if name != "C")
-            mean = full.mean(others)
-            var = jnp.maximum((full * full).mean(others) - mean * mean, 0)
+            mean, square = native.means(full) if in_cc else (full.mean(others), (full * full).mean(others))
+            var = jnp.maximum(square - mean * mean, 0)
             for running, batch in ((self.mean, mean), (self.var, var)):
                 running[...] = self.momentum * running[...] + (1 - self.momentum) * lax.stop_gradient(batch)
         else:
             mean, var = self.mean[...], self.var[...]
         scale = self.scale[...] * lax.rsqrt(var + 1e-5)
         shift = self.bias[...] - mean * scale
+        if in_cc:
+            return native.affine(full, scale, shift).astype(x.dtype)
         fold = partial(jnp.reshape, shape=[-1 if name == "C" else 1 for name in self.layout])
         return (full * fold(scale) + fold(shift)).astype(x.dtype)
 
@@ -146,13 +149,13 @@ class Block(nnx.Module):
         features, total_stride = inputs, 1
         for out, kernel, stride in convs:
             self.convs.append(Conv(features, out, kernel, stride, backend=backend, rng=rng))
-            self.norms.append(BatchNorm(out, backend.layout))
+            self.norms.append(BatchNorm(out, backend=backend))
             features, total_stride = out, total_stride * stride
         self.skip = skip
         self.project: nnx.List = nnx.List()
         if skip and (features != inputs or total_stride != 1):
             conv = Conv(inputs, features, 1, total_stride, backend=backend, rng=rng)
-            self.project = nnx.List([conv, BatchNorm(features, backend.layout)])
+            self.project = nnx.List([conv, BatchNorm(features, backend=backend)])
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         y = x
@@ -197,7 +200,7 @@ class ResNet(nnx.Module):
         backend = backend or backends.default()
         self.layout, self.dtype = backend.layout, backend.dtype
         self.stem = Conv(channels, width, backend=backend, rng=rng)
-        self.norm = BatchNorm(width, backend.layout)
+        self.norm = BatchNorm(width, backend=backend)
         self.blocks: nnx.List = nnx.List()
         features = width
         for stage, n in enumerate(blocks):
@@ -220,6 +223,10 @@ class ResNet(nnx.Module):
         pooled = x.astype(jnp.float32).mean((self.layout.index("H"), self.layout.index("W")))
         features = pooled.T if self.layout == "CHWN" else pooled
         return features @ self.head[...] + self.bias[...], features
+
+    def largest_activation(self, height: int, width: int) -> int:
+        """Numbers in the largest activation of one image: the first stage's, for each next one is half as large."""
+        return height * width * self.blocks[0].norms[-1].bias.shape[0]
 
 
 ARCHITECTURES: dict[str, Callable[..., ResNet]] = {

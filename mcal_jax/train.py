@@ -270,7 +270,9 @@ class Trainer:
         self.build = partial(
             build, architecture, classes=classes, channels=images.shape[3], width=width, backend=self.backend
         )
-        self.net = Graph(nnx.split(self.build(rng=np.random.default_rng(0)), nnx.Param, nnx.BatchStat)[0])
+        net = self.build(rng=np.random.default_rng(0))
+        self.net = Graph(nnx.split(net, nnx.Param, nnx.BatchStat)[0])
+        self.score_batch = self.backend.score_batch(net.largest_activation(*images.shape[1:3]))
         std = np.maximum(images.std((0, 1, 2)), 1.0)  # a constant channel must not divide by zero
         mean = images.mean((0, 1, 2))
         self.pool = Pool(*map(jnp.asarray, (images, mean.astype(np.float32), std.astype(np.float32))))
@@ -396,7 +398,7 @@ class Trainer:
 
     def stream(self, model: Model, indices: np.ndarray, wanted: Callable) -> list[np.ndarray]:
         """The ``wanted`` part of ``score_batch`` over ``indices``, in batches of one size."""
-        batch = self.backend.score_batch
+        batch = self.score_batch
         padded = np.zeros(max(1, math.ceil(len(indices) / batch)) * batch, np.int32)
         padded[: len(indices)] = indices
         batches = padded.reshape(-1, batch)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import jax
+import pytest
 
 from mcal_jax import backends, native
 
@@ -12,6 +13,21 @@ def test_a_cpu_computes_in_float32():
     cpu = backends.CPU._replace(native=native.available())
     assert backends.default() == (cpu if jax.default_backend() == "cpu" else backends.ACCELERATOR)
     assert backends.CPU.dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("activation", "images"),
+    [
+        (28 * 28 * 8, 128),
+        (28 * 28 * 32, 32),
+        (14 * 14 * 4, 1024),
+        (4 * 4 * 4, 2048),  # no more: a small pool would be padded
+        (32 * 32 * 256, 16),
+        (10**9, 16),  # no fewer: native.cc works on sixteen images
+    ],
+)
+def test_images_scored_at_once_keep_the_largest_activation_in_the_cache(activation, images):
+    assert backends.CPU.score_batch(activation) == images
 
 
 def test_deterministic_adds_to_the_flags_of_xla_and_only_before_jax_starts():

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from mcal_jax import backends, native
-from mcal_jax.nets import build, matmul_conv
+from mcal_jax.nets import BatchNorm, build, matmul_conv
 
 needs_compiler = pytest.mark.skipif(not native.available(), reason="no C++ compiler here")
 
@@ -18,7 +19,17 @@ needs_compiler = pytest.mark.skipif(not native.available(), reason="no C++ compi
 @needs_compiler
 @pytest.mark.parametrize(
     ("channels", "features", "height", "width", "batch"),
-    [(8, 8, 16, 16, 64), (4, 12, 7, 5, 16), (16, 4, 3, 1, 32), (64, 64, 2, 2, 48), (8, 8, 1, 1, 16)],
+    [
+        (8, 8, 16, 16, 64),
+        (8, 4, 28, 28, 16),
+        (4, 12, 7, 5, 16),
+        (16, 4, 3, 1, 32),
+        (12, 4, 1, 9, 32),  # a row of pixels in blocks of unequal length
+        (4, 4, 6, 3, 16),
+        (64, 64, 2, 2, 48),
+        (32, 64, 4, 4, 64),  # input channels in parts
+        (8, 8, 1, 1, 16),
+    ],
 )
 def test_convolution_and_gradients_are_those_of_the_matrix_product(channels, features, height, width, batch):
     keys = jax.random.split(jax.random.key(0), 3)
@@ -69,6 +80,8 @@ def test_the_library_itself_refuses_what_does_not_fit():
     for batch, features in ((24, 8), (16, 6)):
         with pytest.raises(Exception, match="do not fit"):
             native.conv(jnp.zeros((8, 4, 4, batch)), jnp.zeros((3, 3, 8, features))).block_until_ready()
+    with pytest.raises(Exception, match="does not fit"):
+        native.means(jnp.zeros((8, 3, 3, 1))).block_until_ready()
 
 
 @needs_compiler
@@ -79,6 +92,28 @@ def test_a_net_gives_the_same_logits_with_and_without():
         for backend in (backends.CPU._replace(native=True), backends.CPU)
     )
     np.testing.assert_allclose(with_[1], without[1], rtol=1e-3, atol=1e-4)
+
+
+@needs_compiler
+@pytest.mark.parametrize("shape", [(3, 5, 4, 16), (8, 28, 28, 64)])
+def test_batch_norm_and_its_gradients_are_the_same_with_and_without(shape):
+    keys = jax.random.split(jax.random.key(0), 2)
+    x, cotangent = 3 + 2 * jax.random.normal(keys[0], shape), jax.random.normal(keys[1], shape)
+
+    def results(in_cc):
+        norm = BatchNorm(shape[0], backend=backends.CPU._replace(native=in_cc))
+        definition, params, stats = nnx.split(norm, nnx.Param, nnx.BatchStat)
+
+        def forward(params, x):
+            net = nnx.merge(definition, params, stats, copy=True)
+            return net(x, train=True), nnx.state(net, nnx.BatchStat)
+
+        y, pull, after = jax.vjp(forward, params, x, has_aux=True)
+        return jax.tree.leaves((y, after, pull(cotangent)))
+
+    for ours, theirs in zip(results(True), results(False), strict=True):
+        scale = float(jnp.abs(theirs).max())
+        np.testing.assert_allclose(ours / scale, theirs / scale, atol=1e-5)
 
 
 @needs_compiler
