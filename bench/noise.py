@@ -29,7 +29,6 @@ from mcal_jax import settings
 from mcal_jax.runlog import Finished, drive
 from mcal_jax.runs import execute
 from mcal_jax.types import Config, Job, PerImageEpoch
-from mcal_jax.worlds.simulated import SimulatedWorld
 
 CERTIFIED = {"certify": 0.95, "repeat": 0.999}
 """People label nearly all of T twice: a smaller share can bound no small rate."""
@@ -50,8 +49,7 @@ def simulated(noise: float, votes: int, number: int, *, seed: int) -> Ended:
     price = PerImageEpoch(dollars=world.training_price)
     config = Config(label_price=world.label_price * votes, training_price=price, **CERTIFIED)
     slips = float(binom.sf(votes // 2, votes, noise))
-    made = SimulatedWorld(world.n, world.curve, seed=number, persistence=world.persistence, noise=slips)
-    return ended(drive(Job(n=world.n, config=config), made), world.n * world.label_price)
+    return ended(drive(Job(n=world.n, config=config), world.simulated(slips)), world.n * world.label_price)
 
 
 def trained(noise: float, votes: int, number: int) -> Ended:

@@ -69,13 +69,17 @@ class Logistic(NamedTuple):
 
 
 class World(NamedTuple):
-    """|X|, dollars a label and per image and epoch, the curve, and how much of T's luck lasts."""
+    """|X|, dollars a label and per image and epoch, the curve, how much of T's luck lasts, and the luck's seed."""
 
     n: int
     label_price: float
     training_price: float
     curve: Curve
     persistence: float
+    luck: int
+
+    def simulated(self, noise: float = 0.0) -> SimulatedWorld:
+        return SimulatedWorld(self.n, self.curve, seed=self.luck, persistence=self.persistence, noise=noise)
 
 
 def drawn(rng: np.random.Generator) -> tuple[int, Curve]:
@@ -122,11 +126,15 @@ FAMILIES = {"drawn": drawn, "logistic": logistic, "recorded": recorded}
 
 
 def draw(family: str, seed: int, number: int) -> World:
-    """World ``number`` of a seed: sizes over two orders of magnitude, prices of a label over three."""
-    rng = np.random.default_rng([seed, number])
+    """World ``number`` of a seed: sizes over two orders of magnitude, prices of a label over three.
+
+    Worlds of other families, seeds and numbers have nothing in common with it, luck included.
+    """
+    rng = np.random.default_rng([list(FAMILIES).index(family), seed, number])
     n, curve = FAMILIES[family](rng)
     label, training = np.exp(rng.uniform(np.log([0.001, 2e-6]), np.log([1.0, 1e-5])))
-    return World(n, float(label), float(training), curve, rng.uniform() if rng.random() < 0.7 else 0.0)
+    persistence = rng.uniform() if rng.random() < 0.7 else 0.0
+    return World(n, float(label), float(training), curve, persistence, int(rng.integers(2**32)))
 
 
 def measure(family: str, reading: str, seed: int, number: int) -> dict[str, Any]:
@@ -134,8 +142,7 @@ def measure(family: str, reading: str, seed: int, number: int) -> dict[str, Any]
     world = draw(family, seed, number)
     price = PerImageEpoch(dollars=world.training_price)
     config = READINGS[reading](label_price=world.label_price, training_price=price)
-    simulated = SimulatedWorld(world.n, world.curve, seed=number, persistence=world.persistence)
-    done = drive(Job(n=world.n, config=config), simulated)
+    done = drive(Job(n=world.n, config=config), world.simulated())
     bill, out = done.outcome.ledger, done.outcome
     assert done.true_error is not None
     return {
