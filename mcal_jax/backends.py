@@ -30,16 +30,19 @@ class Backend(NamedTuple):
         return min(max(2 ** int(math.log2(self.score_floats / activation)), 16), 2048)
 
 
-CPU = Backend("CHWN", "float32", chunk=32, score_floats=2**20)
+CPU = Backend("CHWN", "float32", chunk=32, score_floats=2**17)
+NATIVE = CPU._replace(native=True, score_floats=2**20)
 """What is scored stays in the cache. Images/s on two cores of batches of 64 and of 32 to 1,024 as chosen here, width 8
 (4): ResNet18 7600, 8000 at 28x28x1, 21500, 28000 at 16x16x3, 51000, 80300 at 14x14x1 (4); ResNet50 1700, 2100 at
-28x28x1, 8600, 10400 at 14x14x1."""
+28x28x1, 8600, 10400 at 14x14x1. Matrix products want smaller ones: nine copies of the input must fit."""
 ACCELERATOR = Backend("NHWC", "bfloat16", chunk=256, score_floats=2**28)
 
 
 def default() -> Backend:
     """The choices for the kind of device that JAX computes on here."""
-    return CPU._replace(native=native.available()) if jax.default_backend() == "cpu" else ACCELERATOR
+    if jax.default_backend() != "cpu":
+        return ACCELERATOR
+    return NATIVE if native.available() else CPU
 
 
 def deterministic() -> None:

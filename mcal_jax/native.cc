@@ -1,6 +1,6 @@
-// 3x3 convolutions of stride 1, "SAME", and sums over each channel, for CPUs, as XLA custom calls. Activations are
-// float32 [channels, height, width, batch] with a batch of a multiple of 16; kernels [3, 3, in, out] with out a
-// multiple of 4.
+// 3x3 convolutions of stride 1 or 2, "SAME", and sums over each channel, for CPUs, as XLA custom calls. Activations
+// are float32 [channels, height, width, batch] with a batch of a multiple of 16; kernels [3, 3, in, out] with out a
+// multiple of 4. S below is the stride.
 //
 // The batch is innermost, so that a vector holds a pixel of 8 or 16 images and a kernel's weight is the same for all
 // of them. What a task reads is copied side by side first: it stays in the cache, where rows that lie a power of two
@@ -64,15 +64,24 @@ float total(Vec v) {
 #define KEEP(v)
 #endif
 
-struct Shape {
-  int64_t in, height, width, batch, out;
-  Shape(ffi::Span<const int64_t> x, int64_t channels) : in(x[0]), height(x[1]), width(x[2]), batch(x[3]), out(channels) {}
-  bool fits() const { return batch % kBatch == 0 && out % kOut == 0; }
+int64_t over(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Channels of an image or of a gradient like it, [channels, height, width, batch].
+struct Planes {
+  int64_t channels, height, width, batch;
+  explicit Planes(ffi::Span<const int64_t> d) : channels(d[0]), height(d[1]), width(d[2]), batch(d[3]) {}
   int64_t groups() const { return batch / kLanes; }
   int64_t line() const { return width * kLanes; }
+  int64_t size() const { return height * width * batch; }
 };
 
-int64_t over(int64_t a, int64_t b) { return (a + b - 1) / b; }
+// Whether y is as large as a convolution of x with stride S.
+bool fits(const Planes& x, const Planes& y, int64_t S) {
+  return x.batch % kBatch == 0 && y.batch == x.batch && y.height == over(x.height, S) && y.width == over(x.width, S);
+}
+
+// Zeros before an image, which "SAME" takes to be there: row r of the result reads rows S r - before(...) and on.
+int64_t before(int64_t size, int64_t S) { return S == 1 || size % 2; }
 
 // Memory of a thread, kept from call to call; a vector in it never crosses a line of the cache.
 class Scratch {
@@ -112,25 +121,53 @@ void parallel(ffi::ThreadPool pool, int64_t count, const F& do_one) {
   while (progress->done < count) std::this_thread::yield();
 }
 
-// Rows [first, last) of sixteen or eight images from `image` on, pixel after pixel.
-void copy_rows(const float* channel, const Shape& s, int64_t image, int64_t first, int64_t last, float* to) {
+// Rows [first, last) of a vector of images from `image` on, pixel after pixel.
+void copy_rows(const float* channel, const Planes& s, int64_t image, int64_t first, int64_t last, float* to) {
   const float* from = channel + first * s.width * s.batch + image;
   for (int64_t left = (last - first) * s.width; left; --left, from += s.batch, to += kLanes) store(to, load(from));
 }
 
-// Sums of P neighbouring pixels of four output channels. `x` is the first pixel in its first row of the first input
-// channel, `weights` [rows][in][3][4]. kLeft, kRight: there is nothing to the left of the first pixel, to the right
-// of the last.
-template <int P, bool kLeft, bool kRight>
-void pixels(const float* x, const Shape& s, int64_t rows, int64_t channel, const float* weights, float* to) {
-  Vec sum[kOut][P] = {};
-  for (int64_t i = 0; i < rows; ++i, x += s.line()) {
+// Rows [first, last) of all channels side by side, in memory of this thread: [channels][rows][width][kLanes].
+struct Window {
+  const float* start;
+  int64_t channel, line;  // floats from one to the next
+};
+
+Window window(const float* from, const Planes& s, int64_t image, int64_t first, int64_t last) {
+  thread_local Scratch scratch;
+  const int64_t channel = (last - first) * s.line() + kLanes;  // not a power of two
+  float* const to = scratch.get(s.channels * channel);
+  for (int64_t c = 0; c < s.channels; ++c) copy_rows(from + c * s.size(), s, image, first, last, to + c * channel);
+  return {to, channel, s.line()};
+}
+
+// Sums of some neighbouring pixels of four output channels over the input channels and `rows` rows of the window, the
+// first of them and the first column at `x`. `weights` [rows][in][3][4].
+typedef void (*Pixels)(const float* x, const Window& w, int64_t in, int64_t rows, const float* weights,
+                       const float* start, bool relu, float* to, const Planes& y);
+
+template <int P>
+void put(const Vec (&sum)[kOut][P], int first, int last, bool relu, float* to, const Planes& y) {
+  for (int o = 0; o < kOut; ++o)
+    for (int p = first; p < last; ++p)
+      store(to + o * y.size() + (p - first) * y.batch, relu ? (sum[o][p] > Vec{} ? sum[o][p] : Vec{}) : sum[o][p]);
+}
+
+// A convolution: P pixels. kLeft, kRight: there is nothing to the left of the first one, to the right of the last.
+template <int S, int P, bool kLeft, bool kRight>
+void pixels(const float* x, const Window& w, int64_t in, int64_t rows, const float* weights, const float* start,
+            bool relu, float* to, const Planes& y) {
+  constexpr int kColumns = S * (P - 1) + 3;
+  Vec sum[kOut][P];
+  for (int o = 0; o < kOut; ++o)
+    for (int p = 0; p < P; ++p) sum[o][p] = start[o] - Vec{};
+  for (int64_t i = 0; i < rows; ++i, x += w.line) {
     const float* at = x;
-    for (int64_t c = 0; c < s.in; ++c, at += channel, weights += 3 * kOut) {
-      Vec v[P + 2];
-#pragma GCC unroll 6
-      for (int q = kLeft; q < P + 2 - kRight; ++q) {
-        v[q] = load(at + (q - 1) * kLanes);
+    for (int64_t c = 0; c < in; ++c, at += w.channel, weights += 3 * kOut) {
+      Vec v[kColumns];
+#pragma GCC unroll 9
+      for (int q = kLeft; q < kColumns - kRight; ++q) {
+        v[q] = load(at + q * kLanes);
         KEEP(v[q]);
       }
 #pragma GCC unroll 3
@@ -138,91 +175,188 @@ void pixels(const float* x, const Shape& s, int64_t rows, int64_t channel, const
 #pragma GCC unroll 4
         for (int o = 0; o < kOut; ++o)
 #pragma GCC unroll 4
-          for (int p = 0; p < P; ++p)
-            if (!(kLeft && p + l == 0) && !(kRight && p + l == P + 1)) sum[o][p] += weights[l * kOut + o] * v[p + l];
+          for (int p = 0; p < P; ++p) {
+            const int q = S * p + l;
+            if (!(kLeft && q == 0) && !(kRight && q == kColumns - 1)) sum[o][p] += weights[l * kOut + o] * v[q];
+          }
     }
   }
-  for (int o = 0; o < kOut; ++o)
-    for (int p = 0; p < P; ++p) store(to + (o * s.height * s.width + p) * s.batch, sum[o][p]);
+  put<P>(sum, 0, P, relu, to, y);
 }
 
-typedef void (*Pixels)(const float*, const Shape&, int64_t, int64_t, const float*, float*);
+// Its gradient by x for stride 2: columns kFrom to kTo - 1 of kPixels. Counted from the zeros before the image, column
+// 2 Q takes pixel Q of the gradient times weight 0 and pixel Q - 1 times weight 2, column 2 Q + 1 pixel Q times weight
+// 1. kLeft: there is no pixel Q - 1 for the first column.
+template <int kFrom, int kTo, bool kLeft>
+void spread(const float* g, const Window& w, int64_t in, int64_t rows, const float* weights, const float* start,
+            bool relu, float* to, const Planes& y) {
+  Vec sum[kOut][kPixels] = {};
+  for (int64_t i = 0; i < rows; ++i, g -= w.line) {
+    const float* at = g;
+    for (int64_t c = 0; c < in; ++c, at += w.channel, weights += 3 * kOut) {
+      Vec v[kPixels / 2 + 1];
+#pragma GCC unroll 3
+      for (int q = kLeft; q < (kTo + 1) / 2 + 1; ++q) {
+        v[q] = load(at + q * kLanes);
+        KEEP(v[q]);
+      }
+#pragma GCC unroll 4
+      for (int o = 0; o < kOut; ++o)
+#pragma GCC unroll 4
+        for (int u = kFrom; u < kTo; ++u) {
+          sum[o][u] += weights[u % 2 * kOut + o] * v[u / 2 + 1];
+          if (u % 2 == 0 && !(kLeft && u == 0)) sum[o][u] += weights[2 * kOut + o] * v[u / 2];
+        }
+    }
+  }
+  put<kPixels>(sum, kFrom, kTo, relu, to, y);
+}
 
-template <int P>
+template <int S, int P>
 Pixels pixels_of(int count, bool left, bool right) {
   if constexpr (P > 1)
-    if (count < P) return pixels_of<P - 1>(count, left, right);
-  return left ? (right ? pixels<P, true, true> : pixels<P, true, false>)
-              : (right ? pixels<P, false, true> : pixels<P, false, false>);
+    if (count < P) return pixels_of<S, P - 1>(count, left, right);
+  return left ? (right ? pixels<S, P, true, true> : pixels<S, P, true, false>)
+              : (right ? pixels<S, P, false, true> : pixels<S, P, false, false>);
 }
 
-// y[out] = sum over in of x * kernel; with `turned`, the kernel is that of the convolution whose gradient x is:
-// [3, 3, out, in], turned by 180 degrees.
-ffi::Error Conv(ffi::ThreadPool pool, bool turned, ffi::Buffer<ffi::F32> x, ffi::Buffer<ffi::F32> kernel,
-                ffi::ResultBuffer<ffi::F32> y) {
-  const Shape s(x.dimensions(), y->dimensions()[0]);
-  if (!s.fits()) return ffi::Error::InvalidArgument("mcal_jax convolution: batch or output channels do not fit");
-  const float *from = x.typed_data(), *k = kernel.typed_data();
-  float* to = y->typed_data();
+template <int kTo>
+Pixels spread_of(int from, int to, bool left) {
+  if constexpr (kTo > 1)
+    if (to < kTo) return spread_of<kTo - 1>(from, to, left);
+  return from ? spread<1, kTo, true> : left ? spread<0, kTo, true> : spread<0, kTo, false>;
+}
 
-  thread_local Scratch for_weights;
-  float* const weights = for_weights.get(9 * s.in * s.out);  // [out / 4][3][in][3][4]
-  const auto place = [&](int64_t o, int64_t c, int64_t tap) {
-    return weights + ((((o / kOut * 3 + tap / 3) * s.in + c) * 3 + tap % 3) * kOut);
+// Columns of the result that are worked out together, and by what.
+struct Block {
+  int64_t first, column;  // of the result; of the window, may be -1 where it is not read
+  Pixels work;
+};
+
+// Weights as `Pixels` reads them, [out / 4][3][in][3][4]; weight(row, column, in, out) finds them.
+template <typename F>
+const float* arranged(ffi::ThreadPool pool, int64_t in, int64_t out, const F& weight) {
+  thread_local Scratch scratch;
+  float* const weights = scratch.get(9 * in * out);
+  const auto arrange = [&](int64_t block) {
+    float* to = weights + block * 9 * in * kOut;
+    for (int64_t i = 0; i < 3; ++i)
+      for (int64_t c = 0; c < in; ++c)
+        for (int64_t l = 0; l < 3; ++l)
+          for (int64_t e = 0; e < kOut; ++e) *to++ = weight(i, l, c, block * kOut + e);
   };
-  for (int64_t tap = 0; tap < 9; ++tap)
-    if (turned)
-      for (int64_t o = 0; o < s.out; ++o)
-        for (int64_t c = 0; c < s.in; ++c) place(o, c, tap)[o % kOut] = k[((8 - tap) * s.out + o) * s.in + c];
-    else
-      for (int64_t c = 0; c < s.in; ++c)
-        for (int64_t o = 0; o < s.out; o += kOut)
-          std::memcpy(place(o, c, tap), k + (tap * s.in + c) * s.out + o, kOut * sizeof(float));
+  if (in * out < 1024)  // a thread would come too late
+    for (int64_t block = 0; block < out / kOut; ++block) arrange(block);
+  else
+    parallel(pool, out / kOut, arrange);
+  return weights;
+}
 
-  const int64_t blocks = over(s.width, kPixels);
-  std::vector<Pixels> do_block;
-  for (int64_t b = 0; b < blocks; ++b) {
-    const int64_t count = s.width * (b + 1) / blocks - s.width * b / blocks;
-    do_block.push_back(pixels_of<kPixels>(count, b == 0, b == blocks - 1));
-  }
-  parallel(pool, over(s.height, kRows) * s.groups(), [&](int64_t task) {
-    const int64_t image = task % s.groups() * kLanes, top = task / s.groups() * kRows;
-    const int64_t bottom = std::min(top + kRows, s.height);
-    const int64_t first = std::max<int64_t>(top - 1, 0), last = std::min(bottom + 1, s.height);
-    const int64_t channel = (last - first) * s.line() + kLanes;  // not a power of two
-    thread_local Scratch for_rows;
-    float* const rows = for_rows.get(s.in * channel);
-    for (int64_t c = 0; c < s.in; ++c)
-      copy_rows(from + c * s.height * s.width * s.batch, s, image, first, last, rows + c * channel);
+// For each row r of y: reads(r) gives the rows of x to take in, the first, how many and in which direction, and the
+// first row of weights.
+struct Rows {
+  int64_t first, count, weight;
+};
+
+template <typename F>
+void convolve(ffi::ThreadPool pool, const float* from, const Planes& x, float* to, const Planes& y,
+              const float* weights, const std::vector<Block>& blocks, const float* start, bool relu, int64_t step,
+              const F& reads) {
+  parallel(pool, over(y.height, kRows) * y.groups(), [&](int64_t task) {
+    const int64_t image = task % y.groups() * kLanes, top = task / y.groups() * kRows;
+    const int64_t bottom = std::min(top + kRows, y.height);
+    int64_t first = x.height, last = 0;
     for (int64_t r = top; r < bottom; ++r) {
-      const int64_t above = std::max<int64_t>(r - 1, 0), below = std::min(r + 1 + 1, s.height);
-      for (int64_t b = 0; b < blocks; ++b) {
-        const int64_t j = s.width * b / blocks;
-        for (int64_t o = 0; o < s.out; o += kOut)
-          do_block[b](rows + (above - first) * s.line() + j * kLanes, s, below - above, channel,
-                      place(o, 0, 3 * (above - r + 1)), to + ((o * s.height + r) * s.width + j) * s.batch + image);
-      }
+      const Rows rows = reads(r);
+      if (!rows.count) continue;
+      const int64_t end = rows.first + step * (rows.count - 1);
+      first = std::min({first, rows.first, end});
+      last = std::max({last, rows.first + 1, end + 1});
     }
+    const Window w = window(from, x, image, std::min(first, last), last);
+    for (int64_t r = top; r < bottom; ++r) {
+      const Rows rows = reads(r);
+      for (int64_t o = 0; o < y.channels; o += kOut)
+        for (const Block& block : blocks)
+          block.work(w.start + (rows.first - first) * w.line + block.column * kLanes, w, x.channels, rows.count,
+                     weights + (o / kOut * 3 + rows.weight) * x.channels * 3 * kOut, start + o, relu,
+                     to + o * y.size() + (r * y.width + block.first) * y.batch + image, y);
+    }
+  });
+}
+
+// y[out] = sum over in of x * kernel + bias, at least 0 with `relu`. With `turned`, the kernel is that of the
+// convolution of stride 1 whose gradient x is: [3, 3, out, in], turned by 180 degrees.
+template <int S>
+void conv(ffi::ThreadPool pool, bool turned, bool relu, const float* from, const Planes& x, const float* k,
+          const float* bias, float* to, const Planes& y) {
+  const int64_t in = x.channels, out = y.channels, above = before(x.height, S), left = before(x.width, S);
+  const float* const weights =
+      turned ? arranged(pool, in, out, [&](auto i, auto l, auto c, auto o) { return k[((8 - i * 3 - l) * out + o) * in + c]; })
+             : arranged(pool, in, out, [&](auto i, auto l, auto c, auto o) { return k[((i * 3 + l) * in + c) * out + o]; });
+  std::vector<Block> blocks;
+  for (int64_t b = 0, count = over(y.width, kPixels); b < count; ++b) {
+    const int64_t first = y.width * b / count, last = y.width * (b + 1) / count;
+    blocks.push_back({first, S * first - left, pixels_of<S, kPixels>(last - first, left && b == 0, b == count - 1)});
+  }
+  convolve(pool, from, x, to, y, weights, blocks, bias, relu, 1, [&](int64_t r) {
+    const int64_t first = S * r - above, skipped = std::max<int64_t>(-first, 0);
+    return Rows{first + skipped, std::min<int64_t>(3, x.height - first) - skipped, skipped};
+  });
+}
+
+ffi::Error Conv(ffi::ThreadPool pool, int64_t stride, bool turned, bool relu, ffi::Buffer<ffi::F32> x,
+                ffi::Buffer<ffi::F32> kernel, ffi::Buffer<ffi::F32> bias, ffi::ResultBuffer<ffi::F32> y) {
+  const Planes of_x(x.dimensions()), of_y(y->dimensions());
+  if (!fits(of_x, of_y, stride) || of_y.channels % kOut || stride > 2 || (turned && stride > 1))
+    return ffi::Error::InvalidArgument("mcal_jax_conv: batch, size or output channels do not fit");
+  (stride == 1 ? conv<1> : conv<2>)(pool, turned, relu, x.typed_data(), of_x, kernel.typed_data(), bias.typed_data(),
+                                    y->typed_data(), of_y);
+  return ffi::Error::Success();
+}
+
+// The gradient by x, [in, ...], of the convolution of stride 2 with a kernel [3, 3, in, out].
+ffi::Error Spread(ffi::ThreadPool pool, ffi::Buffer<ffi::F32> gradient, ffi::Buffer<ffi::F32> kernel,
+                  ffi::ResultBuffer<ffi::F32> x) {
+  const Planes of_y(gradient.dimensions()), of_x(x->dimensions());
+  if (!fits(of_x, of_y, 2) || of_x.channels % kOut)
+    return ffi::Error::InvalidArgument("mcal_jax_spread: batch, size or input channels do not fit");
+  const int64_t in = of_x.channels, out = of_y.channels, above = before(of_x.height, 2), left = before(of_x.width, 2);
+  const float* const k = kernel.typed_data();
+  // Rows of the kernel in the order 0, 2, 1: an even row of x takes the first two of them, an odd one the last.
+  const float* const weights = arranged(pool, out, in, [&](auto i, auto l, auto d, auto c) {
+    return k[(((3 - i) % 3 * 3 + l) * in + c) * out + d];
+  });
+  std::vector<Block> blocks;
+  for (int64_t u = 0; u < left + of_x.width; u += kPixels) {
+    const int64_t from = u ? 0 : left, to = std::min<int64_t>(kPixels, left + of_x.width - u);
+    if (from < to) blocks.push_back({u + from - left, u / 2 - 1, spread_of<kPixels>(from, to, u == 0)});
+  }
+  const float none[kOut] = {};
+  convolve(pool, gradient.typed_data(), of_y, x->typed_data(), of_x, weights, blocks, none, false, -1, [&](int64_t r) {
+    const int64_t middle = (r + above) / 2;
+    return (r + above) % 2 ? Rows{middle, 1, 2} : Rows{middle, middle > 0 ? 2 : 1, 0};
   });
   return ffi::Error::Success();
 }
 
-// What one pixel adds to the gradients of C input channels, four output channels and the three weights of a row.
+// What one pixel adds to the gradients of C input channels, four output channels and the three weights of a row; `x`
+// is its first column.
 template <int C, bool kLeft, bool kRight>
 inline void add_pixel(const float* x, int64_t x_channel, const float* g, int64_t g_channel, Vec (&sum)[C][kOut][3]) {
   Vec v[C][3];
-#pragma GCC unroll 6
+#pragma GCC unroll 2
   for (int c = 0; c < C; ++c)
 #pragma GCC unroll 3
     for (int l = kLeft; l < 3 - kRight; ++l) {
-      v[c][l] = load(x + c * x_channel + (l - 1) * kLanes);
+      v[c][l] = load(x + c * x_channel + l * kLanes);
       KEEP(v[c][l]);
     }
 #pragma GCC unroll 4
   for (int o = 0; o < kOut; ++o) {
     Vec by = load(g + o * g_channel);
     KEEP(by);
-#pragma GCC unroll 6
+#pragma GCC unroll 2
     for (int c = 0; c < C; ++c)
 #pragma GCC unroll 3
       for (int l = kLeft; l < 3 - kRight; ++l) sum[c][o][l] += by * v[c][l];
@@ -232,77 +366,78 @@ inline void add_pixel(const float* x, int64_t x_channel, const float* g, int64_t
 // Some rows of some images, side by side: [channels][groups][rows][width][kLanes].
 struct Part {
   const float* start;
-  int64_t channel, group;  // floats from one to the next
+  int64_t channel, group, line;  // floats from one to the next
 };
 
 // Gradients of C input channels and four output channels over the rows of a part: [3 (of the kernel's row)] each,
 // at to[(l * in + c) * out + o]. `x` and `g` start at the rows that meet.
-template <int C>
-void gradients(Part x, Part g, const Shape& s, int64_t groups, int64_t rows, float* to) {
+template <int S, int C, bool kLeft>
+void gradients(Part x, Part g, int64_t groups, int64_t rows, int64_t in, int64_t out, float* to) {
   Vec sum[C][kOut][3] = {};
   for (int64_t group = 0; group < groups; ++group)
     for (int64_t r = 0; r < rows; ++r) {
-      const float *from = x.start + group * x.group + r * s.line(), *by = g.start + group * g.group + r * s.line();
-      if (s.width == 1) {
-        add_pixel<C, true, true>(from, x.channel, by, g.channel, sum);
+      const float* from = x.start + group * x.group + r * S * x.line - kLeft * kLanes;
+      const float *by = g.start + group * g.group + r * g.line, *last = by + g.line - kLanes;
+      if (by == last) {
+        add_pixel<C, kLeft, true>(from, x.channel, by, g.channel, sum);
         continue;
       }
-      const int64_t end = s.line() - kLanes;
-      add_pixel<C, true, false>(from, x.channel, by, g.channel, sum);
-      for (int64_t j = kLanes; j < end; j += kLanes)
-        add_pixel<C, false, false>(from + j, x.channel, by + j, g.channel, sum);
-      add_pixel<C, false, true>(from + end, x.channel, by + end, g.channel, sum);
+      add_pixel<C, kLeft, false>(from, x.channel, by, g.channel, sum);
+      for (by += kLanes, from += S * kLanes; by < last; by += kLanes, from += S * kLanes)
+        add_pixel<C, false, false>(from, x.channel, by, g.channel, sum);
+      add_pixel<C, false, true>(from, x.channel, by, g.channel, sum);
     }
   for (int l = 0; l < 3; ++l)
     for (int c = 0; c < C; ++c)
-      for (int o = 0; o < kOut; ++o) to[(l * s.in + c) * s.out + o] = total(sum[c][o][l]);
+      for (int o = 0; o < kOut; ++o) to[(l * in + c) * out + o] = total(sum[c][o][l]);
 }
 
-// A gradient is a sum over chunks, each some rows of some groups of images; a task is some input channels of a chunk.
-// How it is cut depends on the shape alone, so the sum does not depend on the number of threads.
-ffi::Error KernelGradient(ffi::ThreadPool pool, ffi::Buffer<ffi::F32> x, ffi::Buffer<ffi::F32> gradient,
-                          ffi::ResultBuffer<ffi::F32> of_kernel) {
-  const Shape s(x.dimensions(), gradient.dimensions()[0]);
-  if (!s.fits()) return ffi::Error::InvalidArgument("mcal_jax gradient: batch or output channels do not fit");
-  const float *from = x.typed_data(), *of_y = gradient.typed_data();
-  const int64_t plane = s.height * s.width * s.batch, size = 9 * s.in * s.out;
-  const int64_t rows = std::min(s.height, over(kPositions, s.width)), bands = over(s.height, rows);
-  const int64_t groups = std::min(s.groups(), over(kPositions, rows * s.width));
-  const int64_t chunks = bands * over(s.groups(), groups);
-  const int64_t parts = std::min(over(kTasks, chunks), over(s.in, kIn)), each = over(over(s.in, parts), kIn) * kIn;
+// The gradient by the kernel is a sum over chunks, each some rows of some groups of images; a task is some input
+// channels of a chunk. How it is cut depends on the shape alone, so the sum does not depend on the number of threads.
+template <int S>
+void kernel_gradient(ffi::ThreadPool pool, const float* from, const Planes& x, const float* gradient, const Planes& y,
+                     float* of_kernel) {
+  const int64_t in = x.channels, out = y.channels, size = 9 * in * out;
+  const int64_t above = before(x.height, S);
+  const bool left = before(x.width, S);
+  const int64_t rows = std::min(y.height, over(kPositions, y.width)), bands = over(y.height, rows);
+  const int64_t groups = std::min(y.groups(), over(kPositions, rows * y.width));
+  const int64_t chunks = bands * over(y.groups(), groups);
+  const int64_t parts = std::min(over(kTasks, chunks), over(in, kIn)), each = over(over(in, parts), kIn) * kIn;
 
   thread_local Scratch for_sums;
-  float* const sums = chunks > 1 ? for_sums.get(chunks * size) : of_kernel->typed_data();
+  float* const sums = chunks > 1 ? for_sums.get(chunks * size) : of_kernel;
   parallel(pool, chunks * parts, [&](int64_t task) {
-    const int64_t chunk = task / parts, in_first = task % parts * each;
-    const int64_t in_last = std::min(in_first + each, s.in);
+    const int64_t chunk = task / parts, in_first = task % parts * each, in_last = std::min(in_first + each, in);
     if (in_first >= in_last) return;
-    const int64_t group = chunk / bands * groups, count = std::min(groups, s.groups() - group);
-    const int64_t top = chunk % bands * rows, bottom = std::min(top + rows, s.height);
-    const int64_t first = std::max<int64_t>(top - 1, 0), last = std::min(bottom + 1, s.height);
+    const int64_t group = chunk / bands * groups, count = std::min(groups, y.groups() - group);
+    const int64_t top = chunk % bands * rows, bottom = std::min(top + rows, y.height);
+    const int64_t first = std::max<int64_t>(S * top - above, 0);
+    const int64_t last = std::min(S * (bottom - 1) - above + 3, x.height);
     thread_local Scratch for_part;
-    const int64_t x_group = (last - first) * s.line(), g_group = (bottom - top) * s.line();
-    const int64_t x_channel = count * x_group + kLanes, g_channel = count * g_group + kLanes;
-    float* const own_x = for_part.get((in_last - in_first) * x_channel + s.out * g_channel);
+    const int64_t x_group = (last - first) * x.line(), y_group = (bottom - top) * y.line();
+    const int64_t x_channel = count * x_group + kLanes, y_channel = count * y_group + kLanes;
+    float* const own_x = for_part.get((in_last - in_first) * x_channel + out * y_channel);
     float* const own_g = own_x + (in_last - in_first) * x_channel;
     for (int64_t i = 0; i < count; ++i) {
       const int64_t image = (group + i) * kLanes;
       for (int64_t c = in_first; c < in_last; ++c)
-        copy_rows(from + c * plane, s, image, first, last, own_x + (c - in_first) * x_channel + i * x_group);
-      for (int64_t o = 0; o < s.out; ++o)
-        copy_rows(of_y + o * plane, s, image, top, bottom, own_g + o * g_channel + i * g_group);
+        copy_rows(from + c * x.size(), x, image, first, last, own_x + (c - in_first) * x_channel + i * x_group);
+      for (int64_t o = 0; o < out; ++o)
+        copy_rows(gradient + o * y.size(), y, image, top, bottom, own_g + o * y_channel + i * y_group);
     }
     for (int64_t i = 0; i < 3; ++i) {
-      // Rows of the gradient that have one of the image `i - 1` rows below them.
-      const int64_t above = std::max(top, 1 - i), below = std::min(bottom, s.height + 1 - i);
-      for (int64_t o = 0; o < s.out; o += kOut)
+      // Rows of the result that read a row of the image by row i of the kernel.
+      const int64_t begin = std::max<int64_t>(top, above > i), end = std::min(bottom, over(x.height + above - i, S));
+      for (int64_t o = 0; o < out; o += kOut)
         for (int64_t c = in_first; c < in_last;) {
-          const Part of_x{own_x + (c - in_first) * x_channel + (above + i - 1 - first) * s.line(), x_channel,
-                          x_group};
-          const Part of_g{own_g + o * g_channel + (above - top) * s.line(), g_channel, g_group};
+          const Part of_x{own_x + (c - in_first) * x_channel + (S * begin + i - above - first) * x.line(), x_channel,
+                          x_group, x.line()};
+          const Part of_y{own_g + o * y_channel + (begin - top) * y.line(), y_channel, y_group, y.line()};
           const bool one = in_last - c < kIn;
-          float* const to = sums + chunk * size + (3 * i * s.in + c) * s.out + o;
-          (one ? gradients<1> : gradients<kIn>)(of_x, of_g, s, count, below - above, to);
+          const auto work = left ? (one ? gradients<S, 1, true> : gradients<S, kIn, true>)
+                                 : (one ? gradients<S, 1, false> : gradients<S, kIn, false>);
+          work(of_x, of_y, count, end - begin, in, out, sums + chunk * size + (3 * i * in + c) * out + o);
           c += one ? 1 : kIn;
         }
     }
@@ -311,8 +446,17 @@ ffi::Error KernelGradient(ffi::ThreadPool pool, ffi::Buffer<ffi::F32> x, ffi::Bu
     for (int64_t i = 0; i < size; ++i) {
       float sum = 0;
       for (int64_t chunk = 0; chunk < chunks; ++chunk) sum += sums[chunk * size + i];
-      of_kernel->typed_data()[i] = sum;
+      of_kernel[i] = sum;
     }
+}
+
+ffi::Error KernelGradient(ffi::ThreadPool pool, int64_t stride, ffi::Buffer<ffi::F32> x,
+                          ffi::Buffer<ffi::F32> gradient, ffi::ResultBuffer<ffi::F32> of_kernel) {
+  const Planes of_x(x.dimensions()), of_y(gradient.dimensions());
+  if (!fits(of_x, of_y, stride) || of_y.channels % kOut || stride > 2)
+    return ffi::Error::InvalidArgument("mcal_jax_kernel_gradient: batch, size or output channels do not fit");
+  (stride == 1 ? kernel_gradient<1> : kernel_gradient<2>)(pool, x.typed_data(), of_x, gradient.typed_data(), of_y,
+                                                          of_kernel->typed_data());
   return ffi::Error::Success();
 }
 
@@ -351,13 +495,23 @@ ffi::Error Sums(ffi::ThreadPool pool, ffi::Buffer<ffi::F32> a, ffi::Buffer<ffi::
 XLA_FFI_DEFINE_HANDLER_SYMBOL(mcal_jax_conv, Conv,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
+                                  .Attr<int64_t>("stride")
                                   .Attr<bool>("turned")
+                                  .Attr<bool>("relu")
+                                  .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Arg<ffi::Buffer<ffi::F32>>()
+                                  .Ret<ffi::Buffer<ffi::F32>>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(mcal_jax_spread, Spread,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
                                   .Arg<ffi::Buffer<ffi::F32>>()
                                   .Arg<ffi::Buffer<ffi::F32>>()
                                   .Ret<ffi::Buffer<ffi::F32>>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(mcal_jax_kernel_gradient, KernelGradient,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
+                                  .Attr<int64_t>("stride")
                                   .Arg<ffi::Buffer<ffi::F32>>()
                                   .Arg<ffi::Buffer<ffi::F32>>()
                                   .Ret<ffi::Buffer<ffi::F32>>());

@@ -11,17 +11,18 @@ import platform
 import shutil
 import subprocess
 import warnings
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import jaxlib
+import numpy as np
 
 SOURCE = Path(__file__).with_suffix(".cc")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-w")
-TARGETS = ("mcal_jax_conv", "mcal_jax_kernel_gradient", "mcal_jax_sums")
+TARGETS = ("mcal_jax_conv", "mcal_jax_spread", "mcal_jax_kernel_gradient", "mcal_jax_sums")
 LANES, OUT = 16, 4
 """The batch must be a multiple of the first, the output channels of the second."""
 
@@ -82,7 +83,7 @@ def processor() -> str:
 
 def fits(x: jax.Array, kernel: jax.Array, stride: int) -> bool:
     """Whether ``conv`` can do it: x [C, H, W, N], kernel [k, k, C, D]; the gradient swaps C and D."""
-    same = kernel.shape[:2] == (3, 3) and stride == 1 and x.dtype == jnp.float32
+    same = kernel.shape[:2] == (3, 3) and stride in (1, 2) and x.dtype == jnp.float32
     outputs = (kernel.shape[3],) if x.shape[0] < OUT else kernel.shape[2:]
     return same and x.shape[3] % LANES == 0 and all(d % OUT == 0 for d in outputs)
 
@@ -97,20 +98,32 @@ def call(target: str, shape: tuple[int, ...], *given: jax.Array, **settings: Any
     return jax.ffi.ffi_call(target, out, vmap_method="sequential")(*given, **settings)
 
 
-@jax.custom_vjp
-def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """ "SAME" convolution of stride 1: x [C, H, W, N], kernel [3, 3, C, D] -> [D, H, W, N], float32."""
-    return call("mcal_jax_conv", (kernel.shape[3], *x.shape[1:]), x, kernel, turned=False)
+def conv_bias(x: jax.Array, kernel: jax.Array, bias: jax.Array, stride: int, relu: bool = False) -> jax.Array:
+    """``conv`` plus bias [D], and relu if so asked; it has no gradient."""
+    _, height, width, batch = x.shape
+    shape = (kernel.shape[3], -(-height // stride), -(-width // stride), batch)
+    return call("mcal_jax_conv", shape, x, kernel, bias, stride=np.int64(stride), turned=False, relu=relu)
 
 
-def conv_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return conv(x, kernel), (x, kernel)
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
+    """ "SAME" convolution, stride 1 or 2: x [C, H, W, N], kernel [3, 3, C, D] -> [D, H', W', N], float32."""
+    return conv_bias(x, kernel, jnp.zeros(kernel.shape[3]), stride)
 
 
-def conv_backward(kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+def conv_forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return conv(x, kernel, stride), (x, kernel)
+
+
+def conv_backward(stride: int, kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, kernel = kept
-    of_x = call("mcal_jax_conv", x.shape, gradient, kernel, turned=True)
-    return of_x, call("mcal_jax_kernel_gradient", kernel.shape, x, gradient)
+    if stride == 1:
+        none = jnp.zeros(len(x))
+        of_x = call("mcal_jax_conv", x.shape, gradient, kernel, none, stride=np.int64(1), turned=True, relu=False)
+    else:
+        of_x = call("mcal_jax_spread", x.shape, gradient, kernel)
+    of_kernel = call("mcal_jax_kernel_gradient", kernel.shape, x, gradient, stride=np.int64(stride))
+    return of_x, of_kernel
 
 
 conv.defvjp(conv_forward, conv_backward)

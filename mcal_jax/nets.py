@@ -92,7 +92,7 @@ class Conv(nnx.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         kernel, small = self.kernel[...].astype(x.dtype), x.shape[1] * x.shape[2] <= SMALL
         if self.layout == "CHWN" and self.native and native.fits(x, kernel, self.stride):
-            return native.conv(x, kernel)
+            return native.conv(x, kernel, self.stride)
         if self.layout == "CHWN" and (train or small):
             return matmul_conv(x, kernel, self.stride)
         return xla_conv(x, kernel, self.stride, self.layout)
@@ -124,12 +124,26 @@ class BatchNorm(nnx.Module):
                 running[...] = self.momentum * running[...] + (1 - self.momentum) * lax.stop_gradient(batch)
         else:
             mean, var = self.mean[...], self.var[...]
-        scale = self.scale[...] * lax.rsqrt(var + 1e-5)
-        shift = self.bias[...] - mean * scale
+        scale, shift = self.folded(mean, var)
         if in_cc:
             return native.affine(full, scale, shift).astype(x.dtype)
         fold = partial(jnp.reshape, shape=[-1 if name == "C" else 1 for name in self.layout])
         return (full * fold(scale) + fold(shift)).astype(x.dtype)
+
+    def folded(self, mean: jax.Array, var: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Factor and summand of each channel."""
+        scale = self.scale[...] * lax.rsqrt(var + 1e-5)
+        return scale, self.bias[...] - mean * scale
+
+
+def normed(conv: Conv, norm: BatchNorm, x: jax.Array, train: bool, relu: bool) -> jax.Array:
+    """``norm(conv(x))``, and relu if so asked; one pass where images are scored by native.cc."""
+    kernel = conv.kernel[...]
+    if not train and conv.layout == "CHWN" and conv.native and native.fits(x, kernel, conv.stride):
+        scale, shift = norm.folded(norm.mean[...], norm.var[...])
+        return native.conv_bias(x, kernel * scale, shift, conv.stride, relu)
+    y = norm(conv(x, train), train)
+    return jax.nn.relu(y) if relu else y
 
 
 class Block(nnx.Module):
@@ -159,14 +173,14 @@ class Block(nnx.Module):
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         y = x
-        for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            y = norm(conv(jax.nn.relu(y) if i else y, train), train)
-        if self.skip:
-            if self.project:
-                conv, norm = self.project
-                x = norm(conv(x, train), train)
-            y = y + x
-        return jax.nn.relu(y)
+        for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True), 1):
+            y = normed(conv, norm, y, train, relu=i < len(self.convs) or not self.skip)
+        if not self.skip:
+            return y
+        if self.project:
+            conv, norm = self.project
+            x = normed(conv, norm, x, train, relu=False)
+        return jax.nn.relu(y + x)
 
 
 def basic(inputs: int, width: int, stride: int) -> list[tuple[int, int, int]]:
@@ -217,7 +231,7 @@ class ResNet(nnx.Module):
         ``train`` normalises by the batch and updates the running statistics.
         """
         x = images.transpose(["NHWC".index(axis) for axis in self.layout]).astype(self.dtype)
-        x = jax.nn.relu(self.norm(self.stem(x, train), train))
+        x = normed(self.stem, self.norm, x, train, relu=True)
         for block in self.blocks:
             x = block(x, train)
         pooled = x.astype(jnp.float32).mean((self.layout.index("H"), self.layout.index("W")))

@@ -10,7 +10,7 @@ from mcal_jax import backends, native
 
 
 def test_a_cpu_computes_in_float32():
-    cpu = backends.CPU._replace(native=native.available())
+    cpu = backends.NATIVE if native.available() else backends.CPU
     assert backends.default() == (cpu if jax.default_backend() == "cpu" else backends.ACCELERATOR)
     assert backends.CPU.dtype == "float32"
 
@@ -27,7 +27,7 @@ def test_a_cpu_computes_in_float32():
     ],
 )
 def test_images_scored_at_once_keep_the_largest_activation_in_the_cache(activation, images):
-    assert backends.CPU.score_batch(activation) == images
+    assert backends.NATIVE.score_batch(activation) == images
 
 
 def test_deterministic_adds_to_the_flags_of_xla_and_only_before_jax_starts():

@@ -29,16 +29,18 @@ needs_compiler = pytest.mark.skipif(not native.available(), reason="no C++ compi
         (64, 64, 2, 2, 48),
         (32, 64, 4, 4, 64),  # input channels in parts
         (8, 8, 1, 1, 16),
+        *((4, 4, size, size + 1, 16) for size in range(2, 11)),
     ],
 )
-def test_convolution_and_gradients_are_those_of_the_matrix_product(channels, features, height, width, batch):
+@pytest.mark.parametrize("stride", [1, 2])
+def test_convolution_and_gradients_are_those_of_the_matrix_product(channels, features, height, width, batch, stride):
     keys = jax.random.split(jax.random.key(0), 3)
     x = jax.random.normal(keys[0], (channels, height, width, batch))
     kernel = jax.random.normal(keys[1], (3, 3, channels, features))
-    cotangent = jax.random.normal(keys[2], (features, height, width, batch))
+    cotangent = jax.random.normal(keys[2], (features, -(-height // stride), -(-width // stride), batch))
 
     def results(conv):
-        y, pull = jax.vjp(conv, x, kernel)
+        y, pull = jax.vjp(lambda x, kernel: conv(x, kernel, stride), x, kernel)
         return y, *pull(cotangent)
 
     for ours, theirs in zip(results(native.conv), results(matmul_conv), strict=True):
@@ -66,7 +68,7 @@ def test_images_have_few_channels_and_need_no_gradient(channels):
         ((8, 4, 4, 24), (3, 3, 8, 8), 1),  # a batch of no multiple of 16
         ((8, 4, 4, 16), (3, 3, 8, 6), 1),
         ((6, 4, 4, 16), (3, 3, 6, 8), 1),  # the gradient of x would have six channels
-        ((8, 4, 4, 16), (3, 3, 8, 8), 2),
+        ((8, 4, 4, 16), (3, 3, 8, 8), 3),
         ((8, 4, 4, 16), (1, 1, 8, 8), 1),
     ],
 )
@@ -85,13 +87,15 @@ def test_the_library_itself_refuses_what_does_not_fit():
 
 
 @needs_compiler
-def test_a_net_gives_the_same_logits_with_and_without():
+@pytest.mark.parametrize("architecture", ["cnn18", "resnet18", "resnet50"])
+def test_a_net_gives_the_same_features_with_and_without_trained_and_scored(architecture):
     images = jax.random.normal(jax.random.key(0), (16, 9, 8, 3))
-    with_, without = (
-        build("resnet18", classes=5, channels=3, width=4, backend=backend, rng=np.random.default_rng(0))(images, True)
-        for backend in (backends.CPU._replace(native=True), backends.CPU)
-    )
-    np.testing.assert_allclose(with_[1], without[1], rtol=1e-3, atol=1e-4)
+    results = []
+    for backend in (backends.NATIVE, backends.CPU):
+        net = build(architecture, classes=5, channels=3, width=4, backend=backend, rng=np.random.default_rng(0))
+        results.append((net(images, train=True)[1], net(images)[1]))
+    for with_, without in zip(*results, strict=True):
+        np.testing.assert_allclose(with_, without, rtol=1e-3, atol=1e-4)
 
 
 @needs_compiler
@@ -101,7 +105,7 @@ def test_batch_norm_and_its_gradients_are_the_same_with_and_without(shape):
     x, cotangent = 3 + 2 * jax.random.normal(keys[0], shape), jax.random.normal(keys[1], shape)
 
     def results(in_cc):
-        norm = BatchNorm(shape[0], backend=backends.CPU._replace(native=in_cc))
+        norm = BatchNorm(shape[0], backend=backends.NATIVE if in_cc else backends.CPU)
         definition, params, stats = nnx.split(norm, nnx.Param, nnx.BatchStat)
 
         def forward(params, x):
