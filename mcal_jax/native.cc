@@ -252,12 +252,12 @@ const float* arranged(ffi::ThreadPool pool, int64_t in, int64_t out, const F& we
   return weights;
 }
 
-// For each row r of y: reads(r) gives the rows of x to take in, the first, how many and in which direction, and the
-// first row of weights.
+// Rows of x, at least one, that a row of the result takes in, one `step` after another, and the row of weights for the first.
 struct Rows {
   int64_t first, count, weight;
 };
 
+// All rows of y; reads(r) gives the rows of x that row r takes in.
 template <typename F>
 void convolve(ffi::ThreadPool pool, const float* from, const Planes& x, float* to, const Planes& y,
               const float* weights, const std::vector<Block>& blocks, const float* start, bool relu, int64_t step,
@@ -268,12 +268,11 @@ void convolve(ffi::ThreadPool pool, const float* from, const Planes& x, float* t
     int64_t first = x.height, last = 0;
     for (int64_t r = top; r < bottom; ++r) {
       const Rows rows = reads(r);
-      if (!rows.count) continue;
       const int64_t end = rows.first + step * (rows.count - 1);
       first = std::min({first, rows.first, end});
       last = std::max({last, rows.first + 1, end + 1});
     }
-    const Window w = window(from, x, image, std::min(first, last), last);
+    const Window w = window(from, x, image, first, last);
     for (int64_t r = top; r < bottom; ++r) {
       const Rows rows = reads(r);
       for (int64_t o = 0; o < y.channels; o += kOut)
@@ -291,9 +290,9 @@ template <int S>
 void conv(ffi::ThreadPool pool, bool turned, bool relu, const float* from, const Planes& x, const float* k,
           const float* bias, float* to, const Planes& y) {
   const int64_t in = x.channels, out = y.channels, above = before(x.height, S), left = before(x.width, S);
-  const float* const weights =
-      turned ? arranged(pool, in, out, [&](auto i, auto l, auto c, auto o) { return k[((8 - i * 3 - l) * out + o) * in + c]; })
-             : arranged(pool, in, out, [&](auto i, auto l, auto c, auto o) { return k[((i * 3 + l) * in + c) * out + o]; });
+  const auto plain = [&](auto i, auto l, auto c, auto o) { return k[((i * 3 + l) * in + c) * out + o]; };
+  const auto about = [&](auto i, auto l, auto c, auto o) { return k[((8 - i * 3 - l) * out + o) * in + c]; };
+  const float* const weights = turned ? arranged(pool, in, out, about) : arranged(pool, in, out, plain);
   std::vector<Block> blocks;
   for (int64_t b = 0, count = over(y.width, kPixels); b < count; ++b) {
     const int64_t first = y.width * b / count, last = y.width * (b + 1) / count;

@@ -1,18 +1,13 @@
 """The nets of the paper as Flax NNX modules: CNN18, ResNet18 and ResNet50, each with a ``width``.
 
-On a CPU activations are kept as [channels, height, width, batch]. 3x3 convolutions of stride 1 are those of
-native.cc if a C++ compiler is there: trainings of ResNet18, width 8, batch 64, on one busy core of two took 0.54,
-0.67 and 0.64 of the time of the matrix product at 16x16x3, 14x14x1 and 28x28x1, of ResNet50 0.93 at 16x16x3. The
-others, and all without a compiler, are nine large copies and one matrix product. It stays fast inside a compiled
-loop, where XLA's own is 17 to 100 times slower (jax issue 12868). ResNet18 of width 8, batch 64, two busy cores,
-training images/s at 14x14x1, 16x16x3, 28x28x1, medians of nine interleaved rounds: this form 3600, 2200, 600; the
-same with the batch first 2000, 1400, 380; nine products 2200, 1600, 420; bands of four pixels 1700, 1600, 340; a
-hand-written gradient 3000, 2200, 520; XLA's outside the loop, one call a step, 1700, 1300, 710: better at 28x28,
-but not one program. Scoring is no loop: without native.cc the matrix product there is faster for small images alone
-(ResNet18, width 8, batch 64, a process on each of two cores, images/s a core: 10700 against 4200 at 14x14x1, 9000
-against 4000 at 16x16x3, but 1700 against 2300 at 28x28x1), so each layer chooses by its size. Accelerators keep
-activations as [batch, height, width, channels], which cuDNN wants, and use XLA's convolution. The kernels are the
-same in both layouts.
+On a CPU activations are kept as [channels, height, width, batch]. 3x3 convolutions and the sums of batch norm are those
+of native.cc if a C++ compiler is there; where images are scored, batch norm and relu are folded into the convolution.
+1x1 convolutions are matrix products, for XLA's are as fast as those of native.cc were. Without a compiler a 3x3
+convolution is nine large copies and one matrix product, which stays fast inside a compiled loop, where XLA's own is 17
+to 100 times slower (jax issue 12868); scoring is no loop, and there each layer chooses by its size. How the two compare
+with each other, PyTorch and Keras: ``bench/throughput.py --against matmul torch keras``, results/bench/throughput.csv.
+Accelerators keep activations as [batch, height, width, channels], which cuDNN wants, and use XLA's convolution. The
+kernels are the same in both layouts.
 """
 
 from collections.abc import Callable
@@ -31,7 +26,7 @@ from mcal_jax.backends import Backend
 from mcal_jax.types import McalError
 
 SMALL = 256
-"""Pixels of an image up to which scoring in the layout of a CPU convolves by a matrix product."""
+"""Pixels of an image up to which a CPU without native.cc scores it by matrix products, 3x3 convolutions too."""
 
 
 def lookup(table: dict[str, Any], name: str, what: str) -> Any:
@@ -90,10 +85,11 @@ class Conv(nnx.Module):
         self.stride, self.layout, self.native = stride, backend.layout, backend.native
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        kernel, small = self.kernel[...].astype(x.dtype), x.shape[1] * x.shape[2] <= SMALL
+        kernel = self.kernel[...].astype(x.dtype)
+        few_copies = kernel.shape[0] == 1 or x.shape[1] * x.shape[2] <= SMALL
         if self.layout == "CHWN" and self.native and native.fits(x, kernel, self.stride):
             return native.conv(x, kernel, self.stride)
-        if self.layout == "CHWN" and (train or small):
+        if self.layout == "CHWN" and (train or few_copies):
             return matmul_conv(x, kernel, self.stride)
         return xla_conv(x, kernel, self.stride, self.layout)
 
