@@ -82,9 +82,12 @@ def processor() -> str:
 
 
 def fits(x: jax.Array, kernel: jax.Array, stride: int) -> bool:
-    """Whether ``conv`` can do it: x [C, H, W, N], kernel [k, k, C, D]; the gradient swaps C and D."""
+    """Whether ``conv`` can do it: x [C, H, W, N], kernel [k, k, C, D].
+
+    The gradient by x swaps C and D; images, which have few channels and meet stride 1, need none.
+    """
     same = kernel.shape[:2] == (3, 3) and stride in (1, 2) and x.dtype == jnp.float32
-    outputs = (kernel.shape[3],) if x.shape[0] < OUT else kernel.shape[2:]
+    outputs = (kernel.shape[3],) if x.shape[0] < OUT and stride == 1 else kernel.shape[2:]
     return same and x.shape[3] % LANES == 0 and all(d % OUT == 0 for d in outputs)
 
 

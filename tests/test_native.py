@@ -69,6 +69,7 @@ def test_images_have_few_channels_and_need_no_gradient(channels):
         ((8, 4, 4, 16), (3, 3, 8, 6), 1),
         ((6, 4, 4, 16), (3, 3, 6, 8), 1),  # the gradient of x would have six channels
         ((8, 4, 4, 16), (3, 3, 8, 8), 3),
+        ((2, 4, 4, 16), (3, 3, 2, 4), 2),  # a narrow net, not images
         ((8, 4, 4, 16), (1, 1, 8, 8), 1),
     ],
 )
