@@ -164,9 +164,10 @@ class Worker:
                 made = by_keras(task, images, "auto")
             case "keras_graph":
                 made = by_keras(task, images, False)
+            case "matmul":
+                os.environ["MCAL_JAX_NATIVE"] = "0"  # before JAX is first asked
+                made = ours(task, images)
             case _:
-                if framework == "matmul":
-                    os.environ["MCAL_JAX_NATIVE"] = "0"  # before JAX is first asked
                 made = ours(task, images)
         self.trainer, self.key, *told = made
         self.seed = 0

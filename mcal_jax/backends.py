@@ -32,9 +32,7 @@ class Backend(NamedTuple):
 
 CPU = Backend("CHWN", "float32", chunk=32, score_floats=2**17)
 NATIVE = CPU._replace(native=True, score_floats=2**20)
-"""What is scored stays in the cache. Images/s on two cores of batches of 64 and of 32 to 1,024 as chosen here, width 8
-(4): ResNet18 7600, 8000 at 28x28x1, 21500, 28000 at 16x16x3, 51000, 80300 at 14x14x1 (4); ResNet50 1700, 2100 at
-28x28x1, 8600, 10400 at 14x14x1. Matrix products want smaller ones: nine copies of the input must fit."""
+"""What is scored stays in the cache; matrix products want smaller batches, for nine copies of the input must fit."""
 ACCELERATOR = Backend("NHWC", "bfloat16", chunk=256, score_floats=2**28)
 
 

@@ -5,8 +5,7 @@ of native.cc if a C++ compiler is there; where images are scored, batch norm and
 1x1 convolutions are matrix products, for XLA's are as fast as those of native.cc were. Without a compiler a 3x3
 convolution is nine large copies and one matrix product, which stays fast inside a compiled loop, where XLA's own is 17
 to 100 times slower (jax issue 12868); scoring is no loop, and there each layer chooses by its size. How the two compare
-with each other: ``bench/throughput.py --against matmul`` (training ResNet18, width 8, batch 64, on two cores: 1.7 times
-as fast with native.cc at 14x14x1, 1.8 at 16x16x3, 2.3 at 28x28x1; ResNet50 1.3 at 16x16x3).
+with each other: ``bench/throughput.py --against matmul``.
 Accelerators keep activations as [batch, height, width, channels], which cuDNN wants, and use XLA's convolution. The
 kernels are the same in both layouts.
 """
@@ -83,12 +82,17 @@ class Conv(nnx.Module):
         bound = (6 / (kernel * kernel * inputs)) ** 0.5
         shape = (kernel, kernel, inputs, features)
         self.kernel = nnx.Param(jnp.asarray(bound * rng.uniform(-1, 1, shape), jnp.float32))
-        self.stride, self.layout, self.native = stride, backend.layout, backend.native
+        self.stride, self.layout = stride, backend.layout
+        self.native = backend.native and backend.layout == "CHWN"
+
+    def in_cc(self, x: jax.Array) -> bool:
+        """Whether native.cc convolves ``x``."""
+        return self.native and native.fits(x, self.kernel[...], self.stride)
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         kernel = self.kernel[...].astype(x.dtype)
         few_copies = kernel.shape[0] == 1 or x.shape[1] * x.shape[2] <= SMALL
-        if self.layout == "CHWN" and self.native and native.fits(x, kernel, self.stride):
+        if self.in_cc(x):
             return native.conv(x, kernel, self.stride)
         if self.layout == "CHWN" and (train or few_copies):
             return matmul_conv(x, kernel, self.stride)
@@ -104,7 +108,8 @@ class BatchNorm(nnx.Module):
     momentum = 0.9
 
     def __init__(self, features: int, *, backend: Backend):
-        self.layout, self.native = backend.layout, backend.native
+        self.layout = backend.layout
+        self.native = backend.native and backend.layout == "CHWN"
         self.scale = nnx.Param(jnp.ones(features))
         self.bias = nnx.Param(jnp.zeros(features))
         self.mean = nnx.BatchStat(jnp.zeros(features))
@@ -135,10 +140,9 @@ class BatchNorm(nnx.Module):
 
 def normed(conv: Conv, norm: BatchNorm, x: jax.Array, train: bool, relu: bool) -> jax.Array:
     """``norm(conv(x))``, and relu if so asked; one pass where images are scored by native.cc."""
-    kernel = conv.kernel[...]
-    if not train and conv.layout == "CHWN" and conv.native and native.fits(x, kernel, conv.stride):
+    if not train and conv.in_cc(x):
         scale, shift = norm.folded(norm.mean[...], norm.var[...])
-        return native.conv_bias(x, kernel * scale, shift, conv.stride, relu)
+        return native.conv_bias(x, conv.kernel[...] * scale, shift, conv.stride, relu)
     y = norm(conv(x, train), train)
     return jax.nn.relu(y) if relu else y
 
