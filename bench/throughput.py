@@ -11,7 +11,7 @@ random shift and mirror image, SGD with Nesterov momentum, label smoothing; scor
     torch_compile  the same net through torch.compile (--compile-mode)
     keras          Keras 3 on TensorFlow, jit_compile as Keras chooses (XLA)
     keras_graph    the same with jit_compile=False
-    matmul         ours without native.cc, as where there is no C++ compiler: convolutions as matrix products
+    matmul         ours without the C++ code, as where there is no C++ compiler: convolutions as matrix products
 
 Each framework has its own process, and only one works at a time. In every round all of them train for --seconds and
 score for --seconds, in an order that rotates; a ratio is the median over the rounds of (ours / theirs) in one round,

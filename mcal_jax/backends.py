@@ -23,7 +23,7 @@ class Backend(NamedTuple):
     score_floats: int
     """About how many numbers the largest activation holds when images are scored: so many images at once."""
     native: bool = False
-    """Whether 3x3 convolutions and batch norm in the layout CHWN are those of native.cc, where they fit."""
+    """Whether 3x3 convolutions and batch norm in the layout CHWN are those of native.py, where they fit."""
 
     def score_batch(self, activation: int) -> int:
         """Images scored at once, a power of two, of a net whose largest activation has so many numbers an image."""

@@ -1,4 +1,4 @@
-"""Convolutions and batch norm's sums for CPUs in C++ (native.cc), built once by the machine's own compiler, if any.
+"""Convolutions and batch norm's sums for CPUs in C++ (cc/), built once by the machine's own compiler, if any.
 
 XLA's convolution is slow inside a compiled loop, and a matrix product must copy its input nine times over. Without a
 compiler, or with MCAL_JAX_NATIVE=0 in the environment, nets use the matrix product.
@@ -11,8 +11,10 @@ import platform
 import shutil
 import subprocess
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import jax
@@ -20,8 +22,8 @@ import jax.numpy as jnp
 import jaxlib
 import numpy as np
 
-SOURCE = Path(__file__).with_suffix(".cc")
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-w")
+SOURCES = Path(__file__).with_name("cc")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-w")
 TARGETS = ("mcal_jax_conv", "mcal_jax_spread", "mcal_jax_kernel_gradient", "mcal_jax_sums")
 LANES, OUT = 16, 4
 """The batch must be a multiple of the first, the output channels of the second."""
@@ -47,7 +49,7 @@ def available() -> bool:
     except (OSError, AttributeError, subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         lines = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
         told = next((line for line in lines if "error" in line), str(error))
-        warnings.warn(f"{compiler} can't build {SOURCE.name}, so training is slower: {told}", stacklevel=2)
+        warnings.warn(f"{compiler} can't build {SOURCES}, so training is slower: {told}", stacklevel=2)
         return False
     return True
 
@@ -58,18 +60,26 @@ def build(compiler: str) -> Path:
     Raises OSError, CalledProcessError or TimeoutExpired.
     """
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    known = (SOURCE.read_text(), version, jaxlib.__version__, " ".join(FLAGS), processor())
+    sources = [path.read_text() for path in sorted(SOURCES.iterdir())]
+    known = (*sources, version, jaxlib.__version__, " ".join(FLAGS), processor())
     path = cache_folder() / f"native-{hashlib.sha256(repr(known).encode()).hexdigest()[:16]}.so"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}")
-        command = [compiler, *FLAGS, f"-I{jax.ffi.include_dir()}", str(SOURCE), "-o", str(temporary)]
-        try:
-            subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with TemporaryDirectory(prefix="build-", dir=path.parent) as folder:
+            objects = {source: Path(folder, source.with_suffix(".o").name) for source in SOURCES.glob("*.cc")}
+            with ThreadPoolExecutor() as pool:
+                compiled = [pool.submit(compile_, compiler, "-c", source, "-o", to) for source, to in objects.items()]
+            for one in compiled:
+                one.result()
+            library = Path(folder, path.name)
+            compile_(compiler, "-shared", *objects.values(), "-o", library)
+            os.replace(library, path)
     return path
+
+
+def compile_(compiler: str, *words: str | Path) -> None:
+    command = [compiler, *FLAGS, f"-I{jax.ffi.include_dir()}", *map(str, words)]
+    subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
 
 
 def processor() -> str:

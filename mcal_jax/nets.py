@@ -1,11 +1,10 @@
 """The nets of the paper as Flax NNX modules: CNN18, ResNet18 and ResNet50, each with a ``width``.
 
 On a CPU activations are kept as [channels, height, width, batch]. 3x3 convolutions and the sums of batch norm are those
-of native.cc if a C++ compiler is there; where images are scored, batch norm and relu are folded into the convolution.
-1x1 convolutions are matrix products, for XLA's are as fast as those of native.cc were. Without a compiler a 3x3
-convolution is nine large copies and one matrix product, which stays fast inside a compiled loop, where XLA's own is 17
-to 100 times slower (jax issue 12868); scoring is no loop, and there each layer chooses by its size. How the two compare
-with each other: ``bench/throughput.py --against matmul``.
+of native.py if a C++ compiler is there; where images are scored, batch norm and relu are folded into the convolution.
+1x1 convolutions are matrix products, for XLA's are as fast as C++ was. Without a compiler a 3x3 convolution is nine
+large copies and one matrix product, which stays fast inside a compiled loop, where XLA's own is 17 to 100 times slower
+(jax issue 12868); scoring is no loop, and there each layer chooses by its size. How the two compare with each other: ``bench/throughput.py --against matmul``.
 Accelerators keep activations as [batch, height, width, channels], which cuDNN wants, and use XLA's convolution. The
 kernels are the same in both layouts.
 """
@@ -26,7 +25,7 @@ from mcal_jax.backends import Backend
 from mcal_jax.types import McalError
 
 SMALL = 256
-"""Pixels of an image up to which a CPU without native.cc scores it by matrix products, 3x3 convolutions too."""
+"""Pixels of an image up to which a CPU without a compiler scores it by matrix products, 3x3 convolutions too."""
 
 
 def lookup(table: dict[str, Any], name: str, what: str) -> Any:
@@ -86,7 +85,7 @@ class Conv(nnx.Module):
         self.native = backend.native and backend.layout == "CHWN"
 
     def in_cc(self, x: jax.Array) -> bool:
-        """Whether native.cc convolves ``x``."""
+        """Whether native.py convolves ``x``."""
         return self.native and native.fits(x, self.kernel[...], self.stride)
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -139,7 +138,7 @@ class BatchNorm(nnx.Module):
 
 
 def normed(conv: Conv, norm: BatchNorm, x: jax.Array, train: bool, relu: bool) -> jax.Array:
-    """``norm(conv(x))``, and relu if so asked; one pass where images are scored by native.cc."""
+    """``norm(conv(x))``, and relu if so asked; one pass where images are scored by native.py."""
     if not train and conv.in_cc(x):
         scale, shift = norm.folded(norm.mean[...], norm.var[...])
         return native.conv_bias(x, conv.kernel[...] * scale, shift, conv.stride, relu)

@@ -23,7 +23,7 @@ def test_a_cpu_computes_in_float32():
         (14 * 14 * 4, 1024),
         (4 * 4 * 4, 2048),  # no more: a small pool would be padded
         (32 * 32 * 256, 16),
-        (10**9, 16),  # no fewer: native.cc works on sixteen images
+        (10**9, 16),  # no fewer: the C++ code works on sixteen images
     ],
 )
 def test_images_scored_at_once_keep_the_largest_activation_in_the_cache(activation, images):
