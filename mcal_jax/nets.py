@@ -4,7 +4,8 @@ On a CPU activations are kept as [channels, height, width, batch]. 3x3 convoluti
 of native.py if a C++ compiler is there; where images are scored, batch norm and relu are folded into the convolution.
 1x1 convolutions are matrix products, for XLA's are as fast as C++ was. Without a compiler a 3x3 convolution is nine
 large copies and one matrix product, which stays fast inside a compiled loop, where XLA's own is 17 to 100 times slower
-(jax issue 12868); scoring is no loop, and there each layer chooses by its size. How the two compare with each other: ``bench/throughput.py --against matmul``.
+(jax issue 12868); scoring is no loop, and there each layer chooses by its size. How the two compare with each other:
+``bench/throughput.py --against matmul``.
 Accelerators keep activations as [batch, height, width, channels], which cuDNN wants, and use XLA's convolution. The
 kernels are the same in both layouts.
 """
