@@ -212,7 +212,7 @@ class Config(Settings):
         description="dollars; if given, the least error within it is sought and epsilon is ignored; sure to be kept "
         "if training is priced per image and epoch, a number of them",
     )
-    certify: Fraction | None = Field(
+    certify: Annotated[float, Field(ge=0.5, le=0.999999)] | None = Field(
         None,
         description="confidence with which the error of the labels is below epsilon, by labels bought for that alone; "
         "in budget mode the bound is told",

@@ -24,6 +24,8 @@ def written(tmp_path, content):
         ({"config": {"epsilon": 1}}, "config.epsilon: Input should be less than 1, got 1"),
         ({"config": {"label_price": 0.1}}, "config.label_price: give it as service"),
         ({"config": {"budget": -1}}, "config.budget"),
+        ({"config": {"certify": 1e-300}}, "config.certify: Input should be greater than or equal to 0.5, got 1e-300"),
+        ({"config": {"certify": 0.9999999}}, "config.certify: Input should be less than or equal to 0.999999"),
         ({"service": -0.04}, "price of a label must be above 0 dollars, got -0.04"),
         ({"service": 1e308}, "price of a label must be at most 1,000,000 dollars, got 1e+308"),
         ({"service": "amazn"}, "unknown labelling service 'amazn'; did you mean 'amazon'"),
