@@ -25,11 +25,22 @@ class Backend(NamedTuple):
     native: bool = False
     """Whether 3x3 convolutions and batch norm in the layout CHWN are those of native.py, where they fit."""
 
+    def in_cc(self) -> bool:
+        """Whether the C++ code is wanted and there."""
+        return self.native and self.layout == "CHWN" and native.available()
+
     def score_batch(self, activation: int) -> int:
         """Images scored at once, a power of two, of a net whose largest activation has so many numbers an image."""
-        return min(max(2 ** int(math.log2(self.score_floats / activation)), 16), 2048)
+
+        def holding(floats: int) -> int:
+            return 2 ** max(int(math.log2(floats / activation)), 0)
+
+        # Wide nets want several vectors of images for each preparation of their many weights, memory allowing.
+        return min(max(holding(self.score_floats), min(holding(WIDE), 64), 16), 2048)
 
 
+WIDE = 2**25
+"""Numbers in an activation of a wide net, 128 MB, up to which 64 images are scored at once."""
 CPU = Backend("CHWN", "float32", chunk=32, score_floats=2**17)
 NATIVE = CPU._replace(native=True, score_floats=2**20)
 """What is scored stays in the cache; matrix products want smaller batches, for nine copies of the input must fit."""

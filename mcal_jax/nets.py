@@ -82,8 +82,7 @@ class Conv(nnx.Module):
         bound = (6 / (kernel * kernel * inputs)) ** 0.5
         shape = (kernel, kernel, inputs, features)
         self.kernel = nnx.Param(jnp.asarray(bound * rng.uniform(-1, 1, shape), jnp.float32))
-        self.stride, self.layout = stride, backend.layout
-        self.native = backend.native and backend.layout == "CHWN"
+        self.stride, self.layout, self.native = stride, backend.layout, backend.in_cc()
 
     def in_cc(self, x: jax.Array) -> bool:
         """Whether native.py convolves ``x``."""
@@ -108,8 +107,7 @@ class BatchNorm(nnx.Module):
     momentum = 0.9
 
     def __init__(self, features: int, *, backend: Backend):
-        self.layout = backend.layout
-        self.native = backend.native and backend.layout == "CHWN"
+        self.layout, self.native = backend.layout, backend.in_cc()
         self.scale = nnx.Param(jnp.ones(features))
         self.bias = nnx.Param(jnp.zeros(features))
         self.mean = nnx.BatchStat(jnp.zeros(features))
