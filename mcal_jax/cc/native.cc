@@ -14,6 +14,8 @@ namespace ffi = xla::ffi;
 namespace mcal {
 namespace {
 
+constexpr int64_t kLooks = 20000;  // some tens of microseconds, about what a task takes
+
 Planes planes(ffi::Span<const int64_t> d) { return {d[0], d[1], d[2], d[3]}; }
 
 // Whether y is as large as a convolution of x with this stride.
@@ -38,7 +40,9 @@ Parallel on(ffi::ThreadPool pool) {
     for (int64_t helper = 1; helper < std::min(pool.num_threads(), count); ++helper)
       pool.Schedule(decltype(work)(work));
     work();
-    while (progress->done < count) std::this_thread::yield();
+    // On a busy machine a core that is given away is away for milliseconds.
+    for (int64_t looked = 0; progress->done < count; ++looked)
+      if (looked > kLooks) std::this_thread::yield();
   };
 }
 
