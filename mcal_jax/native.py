@@ -60,7 +60,7 @@ def build(compiler: str) -> Path:
     Raises OSError, CalledProcessError or TimeoutExpired.
     """
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    sources = [path.read_text() for path in sorted(SOURCES.iterdir())]
+    sources = [path.read_text() for path in sorted(SOURCES.glob("*.[ch]*"))]
     known = (*sources, version, jaxlib.__version__, " ".join(FLAGS), processor())
     path = cache_folder() / f"native-{hashlib.sha256(repr(known).encode()).hexdigest()[:16]}.so"
     if not path.exists():

@@ -134,6 +134,9 @@ void tiles_of(const float* x, int64_t x_half, int64_t steps, const float* weight
     }
 }
 
+template <int kNumber>
+constexpr std::integral_constant<int, kNumber> number;
+
 // Sums over the lanes of kLanes vectors, in their order.
 template <size_t... kLane>
 inline Vec totals(Vec (&v)[kLanes], std::index_sequence<kLane...>) {
@@ -152,7 +155,7 @@ inline Vec totals(Vec (&v)[kLanes], std::index_sequence<kLane...>) {
   return v[0];
 }
 
-// Sums of one term for kIn input and four output channels over `count` neighbouring tiles. A vector each.
+// Sums of one term for kIn input by four output channels over `count` neighbouring tiles.
 inline void add_products(const float* x, int64_t x_channel, const float* g, int64_t g_channel, int64_t count,
                          Vec (&sum)[kLanes]) {
   for (; count; --count, x += kLanes, g += kLanes) {
@@ -279,20 +282,14 @@ void winograd_kernel_gradient(const Parallel& parallel, const float* from, const
       }
     };
     // The compiler leaves out what is not kept.
-    constexpr std::integral_constant<int, 0> t0;
-    constexpr std::integral_constant<int, 1> t1;
-    constexpr std::integral_constant<int, 2> t2;
-    constexpr std::integral_constant<int, 3> t3;
-    constexpr std::integral_constant<int, 4> t4;
-    constexpr std::integral_constant<int, 5> t5;
     if (shares == 1)
-      transform(t0, t5);
+      transform(number<0>, number<5>);
     else if (share == 0)
-      transform(t0, t1);
+      transform(number<0>, number<1>);
     else if (share == 1)
-      transform(t2, t3);
+      transform(number<2>, number<3>);
     else
-      transform(t4, t5);
+      transform(number<4>, number<5>);
     for (int64_t m = 0; m < terms; ++m)
       for (int64_t c = in_first; c < in_last; c += kIn)
         for (int64_t i = 0; i < 3; ++i) {
