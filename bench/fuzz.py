@@ -52,6 +52,7 @@ SENSIBLE: dict[str, Callable[[random.Random], Any]] = {
     "epsilon": lambda rng: 10 ** rng.uniform(-3, -0.3),
     "budget": lambda rng: 10 ** rng.uniform(0, 3),
     "certify": lambda rng: rng.choice([0.5, 0.9, 0.95, 0.999]),
+    "class_epsilon": lambda rng: rng.uniform(0.01, 0.5),
     "repeat": lambda rng: rng.choice([0.05, 0.5, 0.999]),
     "acquisition": lambda rng: rng.choice(sorted(ACQUISITIONS)),
     "test_fraction": lambda rng: rng.choice(["planned", rng.uniform(0.005, 0.6)]),
@@ -184,6 +185,7 @@ def logs(folder: Path) -> list[Path]:
     """Whole logs of small runs of every kind."""
     kinds: list[dict[str, Any]] = [
         {}, {"architectures": ("cnn18", "resnet18")}, {"config": Config(certify=0.9)}, {"config": Config(budget=30)},
+        {"config": Config(certify=0.9, class_epsilon=0.2)},
         {"algorithm": "trajectory", "delta": 0.1, "far": 0.4, "compare": ("random",)},
     ]  # fmt: skip
     paths = []

@@ -21,7 +21,7 @@ import yaml
 RUN = {
     "data": {"name": "fashion_mnist_10k", "first": 3000, "downsample": 2},
     "width": 4,
-    "recipe": "fast",
+    "recipe": "short",
     "seed": 5,
 }
 MOMENTS = ("random", "log grows", "torn line")

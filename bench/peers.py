@@ -107,7 +107,7 @@ def peak_flops(device: str) -> float | None:
 
 
 class Recipe(NamedTuple):
-    """The numbers of recipe ``fast`` (mcal_jax.train), for optimizers of other frameworks: SGD with Nesterov
+    """The numbers of recipe ``short`` (mcal_jax.train), for optimizers of other frameworks: SGD with Nesterov
     momentum, L2 on matrices and convolutions, linear warm-up over a fifth of the steps, then a cosine to zero."""
 
     epochs: float = 24

@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> None:
     cpu = jax.default_backend() == "cpu"
     told = dict(
         shape="x".join(map(str, dataset.images.shape[1:])),
-        device=f"cpu, {os.cpu_count()} cores" if cpu else jax.devices()[0].device_kind,
+        device=f"cpu, {len(os.sched_getaffinity(0))} cores" if cpu else jax.devices()[0].device_kind,
     )
     trainers = {
         name: Trainer(dataset.images, len(dataset.classes), architecture=args.net, width=args.width, recipe=name)

@@ -18,7 +18,7 @@ results/bench/world_runs.csv, made with ``--seed 2026 --append --runs results/be
 
 Families: ``drawn`` has Eqn 3 with and without floor and truncation, on which the defaults were chosen; ``logistic``
 has mistakes whose log-odds fall with log |B| and with confidence, and images that nothing learns; ``recorded`` has the
-curves of real trainings, from the trajectories under results/runs/laptop.
+curves of real trainings, from the trajectories under results/runs/laptop, below their first |B| as power laws.
 """
 
 import argparse

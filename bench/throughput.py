@@ -3,7 +3,7 @@
     python bench/throughput.py --cases smoke laptop --out results/bench/throughput.csv
     python bench/throughput.py --cases paper --batch 256 --nets resnet18 --against torch torch_compile   # accelerator
 
-needs: pip install -e '.[bench]'. Training is what the recipe ``fast`` does: uint8 pool in the memory of the device,
+needs: pip install -e '.[bench]'. Training is what the recipe ``short`` does: uint8 pool in the memory of the device,
 random shift and mirror image, SGD with Nesterov momentum, label smoothing; scoring is all that M(.) and L(.) read
 (label, margin, entropy, confidence). float32 on a CPU, bfloat16 on an accelerator, for all. Rivals:
 
@@ -104,7 +104,7 @@ def ours(task: Task, images: np.ndarray) -> tuple[Any, Callable[[int], Any], str
     from mcal_jax.nets import build
     from mcal_jax.train import RECIPES, Trainer
 
-    recipe = RECIPES["fast"]._replace(name="bench", epochs=1, power=0, batch=task.batch)
+    recipe = RECIPES["short"]._replace(name="bench", epochs=1, power=0, batch=task.batch)
     trainer = Trainer(images, CLASSES, architecture=task.net, width=task.width, recipe=recipe)
     rng = np.random.default_rng(0)
     net = build(task.net, classes=CLASSES, channels=task.shape[2], width=task.width, rng=rng)

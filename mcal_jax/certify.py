@@ -59,19 +59,53 @@ def certificate(n: int, pool: int, planned: int, seen: Verified, config: Config)
     ``pool`` is |U \\ V|. The error of all n labels is below epsilon with the confidence asked for, people making no
     mistakes; so few that all may be wrong are allowed in any case. In budget mode S is what was ``planned``.
     """
-    assert config.certify
-    risk, epsilon = 1 - config.certify, config.epsilon
+    risk = risk_of_all(config)
     if config.budget is not None:
         return bounded(n, pool, seen, min(planned, pool), risk)
-    sample, total = len(seen.ahead), pool + len(seen.ahead)
-    k = allowed_mistakes(total, sample, epsilon * n, risk)
-    wrong = np.sort(seen.ahead[seen.wrong])
-    machine = pool if len(wrong) <= k else int(wrong[k]) if k >= 0 else 0
-    trivial = min(pool, max(int(np.ceil(epsilon * n - 1e-9)) - 1, 0))
-    if trivial >= machine:
-        return bounded(n, pool, seen, trivial, risk)
-    # Where mistakes of V stand side by side at the end of S, fewer than k lie inside; the rule has looked at k.
-    return bounded(n, pool, seen, machine, risk, min(k, len(wrong)))
+    machine, at_least = furthest(pool, len(seen.ahead), seen.ahead[seen.wrong], config.epsilon * n, risk)
+    sure = bounded(n, pool, seen, machine, risk, at_least)
+    return within_classes(n, sure, seen, config) if config.class_epsilon else sure
+
+
+def risk_of_all(config: Config) -> float:
+    """The risk that the bound on all labels takes: half of it where every class is bounded too."""
+    assert config.certify
+    return (1 - config.certify) / (2 if config.class_epsilon else 1)
+
+
+def furthest(pool: int, sample: int, wrong: np.ndarray, most: float, risk: float) -> tuple[int, int]:
+    """How many of ``pool`` images, the surest first, make fewer than ``most`` mistakes, and how many mistakes of the
+    sample the rule has looked at; ``wrong`` are how many images stand ahead of each of these."""
+    k = allowed_mistakes(pool + sample, sample, most, risk)
+    machine = pool if len(wrong) <= k else int(np.sort(wrong)[k]) if k >= 0 else 0
+    trivial = min(pool, max(int(np.ceil(most - 1e-9)) - 1, 0))
+    # Where mistakes of V stand side by side at the end of S, fewer than k lie inside.
+    return (trivial, 0) if trivial >= machine else (machine, min(k, len(wrong)))
+
+
+def within_classes(n: int, sure: Certificate, seen: Verified, config: Config) -> Certificate:
+    """``sure`` with limits for each class, so that every class keeps ``class_epsilon`` and all labels epsilon, at once.
+
+    In a class the same walk: of those of U that the classifier calls c, V holds a random sample too. The classes share
+    half of the risk evenly (Bonferroni). What the classes may get wrong together bounds all labels too.
+    """
+    assert config.class_epsilon
+    risk, most = risk_of_all(config) / len(seen.called), config.class_epsilon
+    limits, mistaken, by_class = [], 0, []
+    inside = (seen.ahead < sure.machine) | (sure.machine >= seen.called.sum())
+    for c, pool in enumerate(seen.called.tolist()):
+        of = seen.label == c
+        sample, total = int(of.sum()), pool + int(of.sum())
+        limit, at_least = furthest(pool, sample, seen.ahead_in_class[of & seen.wrong], most * total, risk)
+        inside &= ~of | (seen.ahead_in_class < limit) | (limit == pool)
+        mistakes = int((inside & of & seen.wrong).sum())
+        worst = min(most_mistakes(total, sample, max(mistakes, at_least), risk), limit)
+        by_class.append(ClassBound(c, int((inside & of).sum()), mistakes, worst / max(total, 1)))
+        limits.append(limit)
+        mistaken += worst
+    trials, mistakes = int(inside.sum()), int((inside & seen.wrong).sum())
+    sure = sure._replace(trials=trials, mistakes=mistakes, by_class=tuple(by_class), limits=tuple(limits))
+    return sure._replace(confidence=1 - 2 * risk_of_all(config), bound=min(sure.bound, mistaken / n))
 
 
 def bounded(n: int, pool: int, seen: Verified, machine: int, risk: float, at_least: int = 0) -> Certificate:

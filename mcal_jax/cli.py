@@ -41,6 +41,7 @@ def run(
     epsilon: Annotated[float | None, Parameter(help="bound on the error of the labels delivered")] = None,
     budget: Annotated[float | None, Parameter(help="dollars: seek the least error within it instead")] = None,
     certify: Annotated[float | None, Parameter(help="confidence, such as 0.95, that the bound is kept")] = None,
+    class_epsilon: Annotated[float | None, Parameter(help="with --certify: bound on the error of every class")] = None,
     repeat: Annotated[float | None, Parameter(help="with --certify: share of T that people label twice")] = None,
     noise: Annotated[float | None, Parameter(help="simulated people: chance that a label is wrong")] = None,
     votes: Annotated[int | None, Parameter(help="simulated people asked for each label, all paid")] = None,
@@ -65,6 +66,7 @@ def run(
     - mcal run --architectures cnn18,resnet18,resnet50
     - mcal run --budget 60
     - mcal run --certify 0.95
+    - mcal run --certify 0.95 --class-epsilon 0.15
     - mcal run --certify 0.95 --noise 0.02 --repeat 0.5
     - mcal run my_run.yaml --log my_run.jsonl
     """
@@ -73,7 +75,7 @@ def run(
     changes: dict[str, Any] = dict(
         service=_price(service), architectures=architectures.split(",") if architectures else None, epsilon=epsilon,
         budget=budget, certify=certify, acquisition=acquisition, algorithm=algorithm, preset=preset, delta=delta,
-        seed=seed, repeat=repeat, noise=noise, votes=votes,
+        seed=seed, class_epsilon=class_epsilon, repeat=repeat, noise=noise, votes=votes,
     )  # fmt: skip
     described = settings.from_file(config, data, **changes) if config else settings.describe(
         data or "fashion_mnist_10k", profile=profile, **changes

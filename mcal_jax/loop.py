@@ -39,9 +39,9 @@ def mcal(n: int, config: Config, architecture: str = "resnet18") -> Algorithm:
         seen = yield Verify(V, U, fit.model, plan)
         sure = certify.certificate(n, len(U), machine, seen, config)
         machine = sure.machine
-    S = (yield Annotate(U, machine, fit.model, plan)).indices  #                                            26
+    S = (yield Annotate(U, machine, fit.model, plan, sure.limits if sure else None)).indices  #             26
     R = (yield Label(remove(U, S), len(U) - len(S), "all", "residual", fit.model, plan)).indices  #          27
     bill = costs.ledger(n, len(T), len(B), len(R), plan.spent, config, len(V), people.sample if people else 0)
-    theta = machine / max(len(U), 1) if sure else plan.theta_now
+    theta = len(S) / max(len(U), 1) if sure else plan.theta_now
     done = Outcome(n, T, B, S, R, theta, architecture, stop, bill, tuple(plans), tuple(history))
     return done._replace(V=V, certificate=sure, people=people)

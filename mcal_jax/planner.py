@@ -125,7 +125,7 @@ def search(n: int, history: Sequence[Fitted], architecture: str, previous: Plan 
     elif config.certify:
         doubt = np.minimum(powerlaw.log_sd(laws[-1], sizes), 1.0)
         checks = [
-            certify.best_check(n, int(r), thetas, thetas * row, config.epsilon, 1 - config.certify, float(sd))
+            certify.best_check(n, int(r), thetas, thetas * row, config.epsilon, certify.risk_of_all(config), float(sd))
             for r, row, sd in zip(rest, eps, doubt, strict=True)
         ]
         best, check = np.array([one.theta for one in checks]), checks[0].sample

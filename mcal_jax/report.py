@@ -16,6 +16,7 @@ from mcal_jax.types import (
     Fitted,
     Job,
     Label,
+    Labelled,
     McalError,
     Measure,
     Measured,
@@ -65,8 +66,9 @@ def line(request: Request, answer: Answer) -> str:
             return (
                 f"{architecture} trained on {size:,} in {took:.1f} s: error {len(wrong) / tests:.1%} on T ({tests:,})"
             )
-        case Annotate(n=n), _:
-            return f"the classifier labels {n:,} images (S)"
+        case Annotate(limits=limits), Labelled(indices=chosen):
+            within = "" if limits is None else ", as far as every class is sure"
+            return f"the classifier labels {len(chosen):,} images (S){within}"
         case Repeat(n=n), Repeated(differ=differ):
             return f"people label {n:,} images of T once more: {differ.mean():.1%} get another label"
         case Verify(), Verified(wrong=wrong):
@@ -124,12 +126,27 @@ def summary(finished: Finished, config: Config) -> str:
             f"certified: with {sure.confidence:.0%} confidence the machine mislabels at most {sure.bound:.2%} of X"
             f" ({sure.mistakes} mistakes among the {sure.trials:,} images of V where S lies; {sure.method})"
         )
+        rows.append(classes_line(sure, config))
     if people:
         rows.append(people_line(people, sure, config))
     for c in outcome.race:
         fate = "won" if c.won else "lost"
         rows.append(f"race: {c.architecture} {fate}, training until then ${c.spent:,.2f}, predicted C* ${c.cost:,.2f}")
     return "\n".join(rows)
+
+
+def classes_line(sure: Certificate, config: Config) -> str:
+    """What the certificate says of the classes, told of the worst."""
+    if not sure.by_class:
+        return "by class: V shows no image where S lies"
+    worst = max(sure.by_class, key=lambda one: one.bound)
+    counts = f"{worst.mistakes} of {worst.trials:,} in V"
+    if sure.limits is None:
+        return f"by class: the most may be wrong of what the machine calls {worst.label}, {worst.bound:.1%} ({counts})"
+    return (
+        f"by class: of what the classifier calls {worst.label} it mislabels at most {worst.bound:.2%} ({counts}), of "
+        f"every other no more, all with the same confidence (class_epsilon {config.class_epsilon:.1%})"
+    )
 
 
 def people_line(people: People, sure: Certificate | None, config: Config) -> str:
@@ -183,8 +200,8 @@ def _next(pending: Request | None, config: Config) -> str:
             return f"next: people label {n:,} images for {n * config.label_price:,.2f} dollars ({purpose}{how})"
         case Train(train=train, architecture=architecture):
             return f"next: {architecture} is trained on {len(train):,} labels"
-        case Annotate(n=n):
-            return f"next: the classifier labels {n:,} images"
+        case Annotate(n=n, limits=limits):
+            return f"next: the classifier labels {'' if limits is None else 'up to '}{n:,} images"
         case Verify(sample=sample):
             return f"next: the classifier is checked on {len(sample):,} images"
         case Measure(pool=pool):

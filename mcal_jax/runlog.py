@@ -158,16 +158,20 @@ def check_answer(request: Request, answer: Answer) -> None:
     if not isinstance(answer, wanted):
         raise McalError(f"{type(request).__name__} was answered by {type(answer).__name__}")
     if isinstance(answer, Verified) and isinstance(request, Verify):
-        sizes = {len(column) for column in answer}
+        sizes = {len(column) for column in answer[:3]} | ({len(answer.ahead_in_class)} if len(answer.called) else set())
         inside = not len(answer.ahead) or (answer.ahead.min() >= 0 and answer.ahead.max() <= len(request.pool))
         if sizes != {len(request.sample)} or not inside:
             raise McalError(f"asked about {len(request.sample)} images, got an answer that does not fit them")
     if not isinstance(answer, Labelled | Repeated) or isinstance(request, Train | Measure | Verify):
         return
     indices, said = answer
-    if len(indices) != request.n or len(said) != request.n:
+    limits = request.limits if isinstance(request, Annotate) else None
+    if limits is not None:
+        if len(indices) > request.n or (np.bincount(said, minlength=len(limits)) > np.asarray(limits)).any():
+            raise McalError("the classifier labels more images of a class than it may")
+    elif len(indices) != request.n or len(said) != request.n:
         raise McalError(f"asked for {request.n} labels, got {len(indices)} images and {len(said)} labels")
-    if len(np.unique(indices)) != request.n or not np.isin(indices, request.pool).all():
+    if len(np.unique(indices)) != len(said) or not np.isin(indices, request.pool).all():
         raise McalError("an answer labels images that were not asked for, or one image twice")
 
 
@@ -440,8 +444,9 @@ def _request_json(request: Request) -> dict[str, Any]:
         case Train(train, test, architecture):
             sets = {"train": _digest(train), "test": _digest(test)}
             return {"kind": "train", "architecture": architecture, "size": len(train), **sets}
-        case Annotate(pool, n, model):
-            return {"kind": "annotate", "n": n, "of": len(pool), "pool": _digest(pool), "model": model}
+        case Annotate(pool, n, model, _, limits):
+            of = {"of": len(pool), "pool": _digest(pool), "model": model}
+            return {"kind": "annotate", "n": n, **of, **({} if limits is None else {"limits": list(limits)})}
         case Verify(sample, pool, model):
             of = {"sample": _digest(sample), "of": len(pool), "pool": _digest(pool)}
             return {"kind": "verify", "n": len(sample), **of, "model": model}
@@ -472,8 +477,8 @@ def answer_from_json(data: dict[str, Any]) -> Answer:
         if "indices" in data:
             return Labelled(_unpack(data["indices"], np.int64), _unpack(data["labels"], np.int32))
         if "ahead" in data:
-            kinds = {"ahead": np.int64, "wrong": np.bool_, "label": np.int32}
-            return Verified(**{name: _unpack(data[name], kind) for name, kind in kinds.items()})
+            kinds = {"wrong": np.bool_, "label": np.int32}
+            return Verified(**{name: _unpack(data[name], kinds.get(name, np.int64)) for name in data})
         if "errors" in data:
             errors = {by: _unpack(counts, np.int64) for by, counts in data["errors"].items()}
             return Measured(data["n"], errors, {by: np.array(v) for by, v in data["margins"].items()})
@@ -498,7 +503,10 @@ def end_json(finished: Finished) -> dict[str, Any]:
         del dollars["certificate"]
     else:
         classes = [one._asdict() for one in sure.by_class]
-        certified = {"V": len(outcome.V), "certificate": {**sure._asdict(), "by_class": classes}}
+        told = {**sure._asdict(), "by_class": classes, "limits": sure.limits and list(sure.limits)}
+        if sure.limits is None:
+            del told["limits"]
+        certified = {"V": len(outcome.V), "certificate": told}
     if outcome.people is None:
         del dollars["repeat"]
     else:

@@ -48,7 +48,7 @@ class Run(Settings):
     algorithm: Literal["mcal", "naive_al", "without_active_learning", "humans_only", "trajectory"] = "mcal"
     architectures: Annotated[tuple[Literal["cnn18", "resnet18", "resnet50"], ...], Field(min_length=1)] = ("resnet18",)
     width: Annotated[int, Field(ge=1)] = Field(64, description="filters of the first stage; 64 is standard")
-    recipe: Literal["paper", "fast", "brief"] = "fast"
+    recipe: Literal["paper", "fast", "short", "brief"] = "fast"
     service: str | float = Field("amazon", description="amazon, satyam, or dollars a label")
     training_price: Literal["paper"] | Annotated[PerImageEpoch | PerHour, Field(discriminator="kind")] = "paper"
     preset: Literal["recommended", "certified", "paper", "authors_code"] = "recommended"

@@ -43,12 +43,16 @@ class Train(NamedTuple):
 
 
 class Annotate(NamedTuple):
-    """The classifier labels the ``n`` images of ``pool`` that it is most confident of, by L(.)."""
+    """The classifier labels the ``n`` images of ``pool`` that it is most confident of, by L(.).
+
+    Of those that it calls class c, no more than the ``limits[c]`` surest, if limits are given: then fewer than ``n``.
+    """
 
     pool: Indices
     n: int
     model: int
     plan: "Plan | None" = None
+    limits: tuple[int, ...] | None = None
 
 
 class Measure(NamedTuple):
@@ -139,11 +143,17 @@ MEASURES = 200
 
 class Verified(NamedTuple):
     """Answer to Verify, for each image of the sample: how many of the pool the classifier is more confident of
-    (``ahead``), whether it is ``wrong``, and its ``label``, int32; all [sample]."""
+    (``ahead``), whether it is ``wrong``, its ``label``, int32, and how many of the pool that it gives the same label
+    it is more confident of (``ahead_in_class``); all [sample]. ``called`` [classes] counts the pool by label.
+
+    The first logs lack the last two.
+    """
 
     ahead: np.ndarray
     wrong: np.ndarray
     label: np.ndarray
+    ahead_in_class: np.ndarray = np.empty(0, np.int64)
+    called: np.ndarray = np.empty(0, np.int64)
 
 
 class Repeated(NamedTuple):
@@ -217,6 +227,11 @@ class Config(Settings):
         description="confidence with which the error of the labels is below epsilon, by labels bought for that alone; "
         "in budget mode the bound is told",
     )
+    class_epsilon: Fraction | None = Field(
+        None,
+        description="with certify: of the images left that the classifier calls one class, fewer than this share get a "
+        "label that people would not give, for every class; what can't be vouched for is left to people",
+    )
     repeat: Fraction | None = Field(
         None,
         description="share of T that people label twice, to bound what they mislabel; epsilon and the certificate are "
@@ -273,6 +288,8 @@ class Config(Settings):
             raise ValueError("certify: it bounds the error of X by theta of U: constraint on_X, theta_of remaining")
         if self.test_fraction == "planned" and not self.certify:
             raise ValueError("test_fraction: planned is for certify, or T alone stands for the error")
+        if self.class_epsilon and (not self.certify or self.budget is not None):
+            raise ValueError("class_epsilon: it leaves images to people by a certificate: certify, and no budget")
         if self.repeat and not self.certify:
             raise ValueError("repeat: it bounds the mistakes of people for a certificate, so it needs certify")
         return self
@@ -379,7 +396,8 @@ class Plan(NamedTuple):
 
 
 class ClassBound(NamedTuple):
-    """Upper limit on the share of mistakes among the machine's labels of one class: ``mistakes`` of ``trials``."""
+    """Upper limit on the share of mistakes among the machine's labels of one class, which made ``mistakes`` of
+    ``trials``; with ``class_epsilon`` a share of all that it calls so, whether it or people label them."""
 
     label: int
     trials: int
@@ -390,8 +408,9 @@ class ClassBound(NamedTuple):
 class Certificate(NamedTuple):
     """What V vouches for: with ``confidence``, at most ``bound`` of X is labelled wrongly by the machine.
 
-    Of the ``sample`` images of V, ``trials`` lie where S does, and ``mistakes`` of those the classifier gets wrong;
-    ``machine`` is |S|.
+    Of the ``sample`` images of V, ``trials`` lie where S does, and ``mistakes`` of those the classifier gets wrong. S
+    are the ``machine`` surest images, of each class no more than ``limits``, if there are any. ``by_class`` holds for
+    all classes at once: with that confidence alone, or with ``class_epsilon`` together with ``bound``.
     """
 
     confidence: float
@@ -402,6 +421,7 @@ class Certificate(NamedTuple):
     machine: int
     bound: float
     by_class: tuple[ClassBound, ...] = ()
+    limits: tuple[int, ...] | None = None
 
 
 class People(NamedTuple):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import hypergeom
 
 from mcal_jax import certify
+from mcal_jax.acquisition import standing_ahead, within
 from mcal_jax.settings import Run, check
 from mcal_jax.types import Config, McalError, Verified
 
@@ -128,6 +129,106 @@ def test_limits_by_class_are_clopper_and_pearsons():
     assert zero.bound == pytest.approx(1 - 0.05**0.1)  # two classes share the risk of 0.1
     assert (one.trials, one.mistakes) == (10, 1)
     assert one.bound == pytest.approx(0.3942, abs=1e-4)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Every class
+
+
+BY_CLASS = Config(certify=0.9, class_epsilon=0.1)
+
+
+def draw_of_classes(rng, label, wrong, sample):
+    """V out of a pool with ``label``s, the most confident first -> (Verified, labels and mistakes of the rest)."""
+    chosen = np.zeros(len(wrong), bool)
+    chosen[rng.choice(len(wrong), sample, replace=False)] = True
+    order = np.arange(len(wrong))
+    ahead, in_class = (standing_ahead(order, ~chosen, of) for of in (np.zeros(len(wrong)), label))
+    called = np.bincount(label[~chosen], minlength=label.max() + 1)
+    seen = Verified(ahead[chosen], wrong[chosen], label[chosen], in_class[chosen], called)
+    return seen, label[~chosen], wrong[~chosen]
+
+
+def delivered(sure, label):
+    """Which of the rest, the most confident first, the machine labels."""
+    machine = np.zeros(len(label), bool)
+    machine[within(sure.limits, np.arange(sure.machine), label)] = True
+    return machine
+
+
+@pytest.mark.parametrize("shape", ["one bad class", "at the limit", "a rare class"])
+def test_every_class_and_all_labels_keep_their_promise_together(shape):
+    """Over draws of V alone: that any class reaches class_epsilon or all labels epsilon is as rare as promised, and so
+    is that a bound told is exceeded."""
+    pool, sample, draws = 3000, 900, 600
+    n = 20_000 if shape == "at the limit" else 5000  # there only the classes bind
+    rng = np.random.default_rng(7)
+    odds = [0.4, 0.3, 0.29, 0.01] if shape == "a rare class" else [0.4, 0.3, 0.3]
+    label = rng.choice(len(odds), pool, p=odds).astype(np.int32)
+    at = np.arange(pool) / pool
+    chance = {
+        "one bad class": np.where(label == 0, 0.4 * at, 0.05 * at),
+        "at the limit": np.full(pool, 0.2),
+        "a rare class": np.where(label == 3, 0.3, 0.05),
+    }[shape]
+    wrong = rng.random(pool) < chance
+    broke = over = 0
+    shares = []
+    for _ in range(draws):
+        seen, rest, mistaken = draw_of_classes(rng, label, wrong, sample)
+        sure = certify.certificate(n, len(rest), 0, seen, BY_CLASS)
+        machine = delivered(sure, rest)
+        total = np.bincount(label, minlength=len(odds))
+        mistakes = np.bincount(rest[machine & mistaken], minlength=len(odds))
+        broke += bool((mistakes >= 0.1 * total).any() or mistakes.sum() >= BY_CLASS.epsilon * n)
+        bounds = np.array([one.bound for one in sure.by_class])
+        over += bool((mistakes > np.round(bounds * total)).any() or mistakes.sum() > round(sure.bound * n))
+        assert (bounds < 0.1 + 1e-12).all()
+        shares.append([np.mean(machine[rest == c]) for c in range(len(odds))])
+    allowed = 0.1 + 3 * np.sqrt(0.1 * 0.9 / draws)
+    assert broke / draws <= allowed
+    assert over / draws <= allowed
+    if shape == "one bad class":  # it alone is left to people in part
+        bad, good, other = np.mean(shares, axis=0)
+        assert bad < 0.8 < 0.99 < min(good, other)
+    if shape == "at the limit":  # and the risk is used, not wasted
+        assert broke / draws > 0.01
+
+
+def test_a_class_without_a_sample_is_left_to_people_but_for_what_may_all_be_wrong():
+    """No image of V is called 1, so nothing vouches for it."""
+    label = np.zeros(200, np.int32)
+    seen = Verified(np.arange(200) * 5, np.zeros(200, bool), label, np.arange(200) * 4, np.array([800, 200]))
+    sure = certify.certificate(1200, 1000, 0, seen, BY_CLASS)
+    assert sure.limits == (800, 19)
+    assert (sure.trials, sure.mistakes) == (200, 0)
+    assert [one.label for one in sure.by_class] == [0, 1]
+    assert sure.by_class[1].bound == 19 / 200
+
+
+def test_the_bound_on_all_gets_half_of_the_risk_where_classes_are_bounded():
+    seen = Verified(
+        np.arange(400) * 10, np.zeros(400, bool), np.zeros(400, np.int32), np.arange(400) * 10, np.array([4000])
+    )
+    sure = certify.certificate(5000, 4000, 0, seen, BY_CLASS)
+    assert sure.bound == certify.most_mistakes(4400, 400, 0, 0.05) / 5000
+    assert sure.confidence == pytest.approx(0.9)
+    assert sure.by_class[0].bound == certify.most_mistakes(4400, 400, 0, 0.05) / 4400
+
+
+def test_a_run_with_a_bound_for_every_class_bills_what_it_leaves_to_people():
+    done = simulate(Config(certify=0.9, class_epsilon=0.05, epsilon=0.1), MIDDLING, 4000).outcome
+    assert_partition(done)
+    # A simulated classifier's label 1 is always wrong, so most of its class is left to people.
+    assert len(done.S) < done.certificate.machine
+    assert done.ledger.residual == pytest.approx(0.04 * len(done.R))
+    assert done.theta == pytest.approx(len(done.S) / (len(done.S) + len(done.R)))
+
+
+def test_a_bound_for_every_class_needs_a_certificate_and_no_budget():
+    for changes in ({}, {"certify": 0.95, "budget": 60}):
+        with pytest.raises(McalError, match="class_epsilon"):
+            check(Run, {"config": {"class_epsilon": 0.1, **changes}})
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -172,12 +172,18 @@ def test_rates_of_the_paper_at_its_epochs():
         np.testing.assert_allclose(rate, recipe.learning_rate * factor, rtol=1e-5)
 
 
-def test_steps_of_fast_grow_more_slowly_than_the_labelled_set():
+def test_fast_processes_a_fifth_of_the_images_of_paper():
+    for size in (600, 5600, 50_000):
+        fast, paper = (RECIPES[name].steps(size) * RECIPES[name].batch for name in ("fast", "paper"))
+        assert 4.5 < paper / fast < 6.1
+
+
+def test_steps_of_short_grow_more_slowly_than_the_labelled_set():
     sizes = [100, 700, 5600, 50_000]
-    steps = [RECIPES["fast"].steps(n) for n in sizes]
+    steps = [RECIPES["short"].steps(n) for n in sizes]
     assert steps == sorted(steps)
     assert all(b / a < n / m for a, b, m, n in zip(steps, steps[1:], sizes, sizes[1:], strict=False))
-    assert RECIPES["fast"].steps(5600) * RECIPES["fast"].batch * 10 <= RECIPES["paper"].steps(5600) * 256
+    assert RECIPES["short"].steps(5600) * RECIPES["short"].batch * 10 <= RECIPES["paper"].steps(5600) * 256
 
 
 def test_scores_of_known_logits():

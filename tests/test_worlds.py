@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from conftest import EASY, MIDDLING, assert_partition, by_people, curves, same, simulate
+from conftest import EASY, MIDDLING, assert_partition, by_people, curves, history_of, same, simulate
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,6 +56,18 @@ def recorded(folder: Path) -> Setting:
 def certified(folder: Path) -> Setting:
     job = Job(n=600, config=QUICK.model_copy(update={"certify": 0.9}))
     return Setting(job, SimulatedWorld(600, MIDDLING, seed=3))
+
+
+def by_class(folder: Path) -> Setting:
+    job, world, _ = certified(folder)
+    config = job.config.model_copy(update={"class_epsilon": 0.3})
+    return Setting(job.model_copy(update={"config": config}), world)
+
+
+def trained_by_class(folder: Path) -> Setting:
+    job, world, _ = trained_certified(folder)
+    config = job.config.model_copy(update={"class_epsilon": 0.4, "epsilon": 0.2})
+    return Setting(job.model_copy(update={"config": config}), world)
 
 
 def erring(folder: Path) -> Setting:
@@ -119,10 +131,12 @@ LIVE = {
     "simulated, lasting noise": simulated(1.0),
     "simulated from a recorded curve": recorded,
     "simulated, certified": certified,
+    "simulated, certified by class": by_class,
     "simulated race": race,
     "simulated trajectory": trajectory,
     "trained": trained,
     "trained, certified": trained_certified,
+    "trained, certified by class": trained_by_class,
     "simulated, people err": erring,
     "trained, people err": trained_erring,
     "trained trajectory": trained_trajectory,
@@ -190,11 +204,34 @@ def test_verifications_fit_their_requests(done):
         if isinstance(request, Label):
             known |= dict(zip(answer.indices, answer.labels, strict=True))
         if isinstance(request, Verify):
-            assert {len(column) for column in answer} == {len(request.sample)}
+            assert {len(column) for column in answer[:-1]} == {len(request.sample)}
             assert (answer.wrong.dtype, answer.label.dtype) == (np.bool_, np.int32)
             assert ((answer.ahead >= 0) & (answer.ahead <= len(request.pool))).all()
+            assert answer.called.sum() == len(request.pool)
+            assert ((answer.ahead_in_class >= 0) & (answer.ahead_in_class <= answer.called[answer.label])).all()
+            # The other classes hold no fewer of those ahead than none, and no more than all of theirs.
+            others = answer.ahead - answer.ahead_in_class
+            assert ((others >= 0) & (others <= len(request.pool) - answer.called[answer.label])).all()
             assert not np.isin(request.sample, request.pool).any()
             assert np.array_equal(answer.wrong, answer.label != [known[image] for image in request.sample])
+
+
+def test_of_a_class_the_surest_are_labelled_up_to_its_limit(done):
+    """The machine labels those of its surest images that no limit forbids, whatever else the limits leave out."""
+    config, setting = done.open().job.config, done.open()
+    for number, (request, answer) in enumerate(done.steps):
+        if isinstance(request, Annotate):
+            assert (request.limits is not None) == bool(config.class_epsilon)
+            if request.limits is None:
+                continue
+            for before, (asked, said) in enumerate(done.steps[:number]):
+                setting.world.restore(asked, before, said)
+            whole = setting.world.answer(request._replace(limits=None), number)
+            counts = np.bincount(whole.labels, minlength=len(request.limits))
+            expected = np.minimum(counts, request.limits)
+            assert np.array_equal(np.bincount(answer.labels, minlength=len(request.limits)), expected)
+            kept = np.isin(whole.indices, answer.indices)
+            assert np.array_equal(whole.labels[kept], answer.labels)
 
 
 def test_the_same_world_answers_the_same_requests_alike(done):
@@ -370,13 +407,26 @@ def test_a_recorded_curve_is_exact_where_it_was_recorded():
         assert curve.wrong_share(GRID, fit.size) == pytest.approx(fit.errors(GRID) / fit.n_test, abs=1e-12)
 
 
-def test_a_recorded_curve_is_linear_in_log_B_between_and_constant_outside():
+def test_a_recorded_curve_is_linear_in_log_B_between_and_constant_beyond():
     low, high = Fitted(0, 100, 10, np.array([1, 4, 8]), 0, 0.0), Fitted(1, 400, 10, np.array([8]), 0, 0.0)
     curve, at = Recorded((low, high)), np.array([0.5, 1.0])
     assert curve.wrong_share(at, 200) == pytest.approx([0.1, 0.2])
-    assert curve.wrong_share(at, 5) == pytest.approx([0.2, 0.3])
     assert curve.wrong_share(at, 9000) == pytest.approx([0.0, 0.1])
-    assert Recorded((low,)).wrong_share(at, 300) == pytest.approx([0.2, 0.3])
+    for size in (5, 300):
+        assert Recorded((low,)).wrong_share(at, size) == pytest.approx([0.2, 0.3])
+
+
+def test_a_recorded_curve_goes_on_below_as_the_power_law_of_its_trainings():
+    law = Analytic(alpha=3.0, gamma=0.4, quality=2.0)
+    curve = Recorded(tuple(history_of(law, (2000, 4000, 8000), 10**6)))
+    at = np.array([0.3, 0.6, 1.0])
+    for size in (1900, 1000, 500):
+        assert curve.wrong_share(at, size) == pytest.approx(law.wrong_share(at, size), rel=0.01)
+    # However small, no more can be wrong than there is, and more is wrong of more.
+    share = curve.wrong_share(GRID, 1)
+    assert (share <= GRID).all()
+    assert (np.diff(share) >= 0).all()
+    assert share[-1] > 0.9
 
 
 def test_a_curve_is_read_from_the_log_of_a_finished_run(tmp_path):

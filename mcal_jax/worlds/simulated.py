@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 from scipy.special import ndtr
 
-from mcal_jax import costs, planner
+from mcal_jax import acquisition, costs, planner
 from mcal_jax.types import (
     MEASURES,
     Annotate,
@@ -68,11 +68,22 @@ class Analytic(Settings):
 
 
 class Recorded:
-    """The learning curve of a real run: its mistakes on T, interpolated in log |B|, held constant outside."""
+    """The learning curve of a real run: its mistakes on T, interpolated in log |B|.
+
+    Beyond the largest |B| it is held constant. Below the smallest it goes on as a power law for each theta, fitted to
+    all trainings and weighted by their mistakes, for a net that has seen less knows less.
+    """
 
     def __init__(self, history: tuple[Fitted, ...]):
         self.log_size = np.log([f.size for f in history])
-        self.shares = np.stack([f.errors(GRID) / f.n_test for f in history])
+        wrong = np.stack([f.errors(GRID) for f in history])
+        self.shares = wrong / np.array([[f.n_test] for f in history])
+        # Half a mistake more, so that none has a logarithm.
+        weight = wrong + 0.5
+        size, log_share = self.log_size[:, None], np.log(self.shares + 0.5 / np.array([[f.n_test] for f in history]))
+        size, log_share = (v - np.average(v + 0 * weight, axis=0, weights=weight) for v in (size, log_share))
+        spread = np.maximum((weight * size**2).sum(axis=0), 1e-9)
+        self.gamma = np.clip(-(weight * size * log_share).sum(axis=0) / spread, 0, 1)
 
     @classmethod
     def from_log(cls, path: str | Path) -> "Recorded":
@@ -82,6 +93,9 @@ class Recorded:
         return cls(replay(path).outcome.history)
 
     def wrong_share(self, theta: np.ndarray, size: float) -> np.ndarray:
+        if np.log(size) < self.log_size[0]:
+            more = np.exp(self.gamma * (self.log_size[0] - np.log(size)))
+            return np.interp(theta, GRID, np.minimum(np.maximum.accumulate(self.shares[0] * more), GRID))
         at = np.interp(np.log(size), self.log_size, np.arange(len(self.log_size)))
         low = int(at)
         high = min(low + 1, len(self.log_size) - 1)
@@ -135,20 +149,25 @@ class SimulatedWorld:
             case Train(train, test):
                 self.trained[number] = request
                 return self._train(len(train), test, request.architecture, number, rng)
-            case Annotate(pool, n, model):
+            case Annotate(pool, n, model, _, limits):
                 job = self.trained[model]
                 chosen = np.sort(rng.choice(pool, n, replace=False))
-                p = chance(self._curve(job.architecture), rng.uniform(0, n / max(len(pool), 1), n), len(job.train))
-                return Labelled(chosen, (rng.random(n) < p).astype(np.int32))
+                u = rng.uniform(0, n / max(len(pool), 1), n)
+                p = chance(self._curve(job.architecture), u, len(job.train))
+                labels = (rng.random(n) < p).astype(np.int32)
+                kept = np.sort(acquisition.within(limits, np.argsort(u), labels))
+                return Labelled(chosen[kept], labels[kept])
             case Measure(pool, model, by):
                 return self._measure(len(pool), self.trained[model], by)
             case Verify(sample, pool, model):
                 job = self.trained[model]
-                u = rng.random(len(sample))
-                ahead = np.searchsorted(np.sort(rng.random(len(pool))), u)
-                p = chance(self._curve(job.architecture), u, len(job.train))
-                mistaken = rng.random(len(sample)) < p
-                return Verified(ahead, mistaken | self.slips[sample], mistaken.astype(np.int32))
+                u = np.concatenate([rng.random(len(sample)), rng.random(len(pool))])
+                label = (rng.random(len(u)) < chance(self._curve(job.architecture), u, len(job.train))).astype(np.int32)
+                order, counted, V = np.argsort(u), np.arange(len(u)) >= len(sample), slice(len(sample))
+                ahead = acquisition.standing_ahead(order, counted, np.zeros(len(u)))[V]
+                ahead_in_class = acquisition.standing_ahead(order, counted, label)[V]
+                wrong = (label[V] != 0) | self.slips[sample]
+                return Verified(ahead, wrong, label[V], ahead_in_class, np.bincount(label[counted], minlength=2))
 
     def restore(self, request: Request, number: int, answer: Answer) -> None:
         if isinstance(request, Train):

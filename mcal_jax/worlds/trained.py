@@ -73,11 +73,11 @@ class TrainedWorld:
                 order = acquisition.rank_confident(ranked)
                 wrong = np.flatnonzero(ranked.label[order] != self.known[test][order])
                 return Fitted(number, len(train), len(test), wrong, model.images, model.seconds)
-            case Annotate(pool, n, model):
+            case Annotate(pool, n, model, _, limits):
                 scores = self._score_pool(model, pool)
-                chosen = np.sort(acquisition.rank_confident(scores, n))
+                chosen = acquisition.rank_confident(scores, n)
+                chosen = np.sort(acquisition.within(limits, chosen, scores.label))
                 return Labelled(pool[chosen], scores.label[chosen])
-
             case Measure(pool, model, by):
                 return self._measure(pool, model, by, number)
             case Verify(sample, pool, model):
@@ -109,10 +109,11 @@ class TrainedWorld:
         scores = self._score_pool(model, every)
         order = acquisition.rank_confident(scores)
         chosen = np.isin(every, sample, assume_unique=True)
-        ahead = np.empty(len(every), np.int64)
-        ahead[order] = np.cumsum(~chosen[order])
+        ahead = acquisition.standing_ahead(order, ~chosen, np.zeros(len(every)))
+        ahead_in_class = acquisition.standing_ahead(order, ~chosen, scores.label)
         label = scores.label[chosen]
-        return Verified(ahead[chosen], label != self.known[sample], label)
+        called = np.bincount(scores.label[~chosen], minlength=len(self.dataset.classes))
+        return Verified(ahead[chosen], label != self.known[sample], label, ahead_in_class[chosen], called)
 
     def _select(self, request: Label, number: int) -> Indices:
         pool, n = request.pool, request.n
