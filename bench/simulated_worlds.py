@@ -16,15 +16,20 @@ results/bench/world_runs.csv, made with ``--seed 2026 --append --runs results/be
     --worlds 150 --families drawn --readings "T 0.5%" "T 1%" "T 2%" "T 5%"
     --worlds 150 --families drawn logistic recorded --readings power truncated pow3 pow4
 
+results/bench/step_runs.csv, how the next delta is chosen, with ``--seed 77 --worlds 150 --families drawn logistic
+recorded --readings "growth 2" "growth 3" "growth 5" "steps 1" "steps 2" "steps 8" "beta 0%" "beta 5%"``.
+
 Families: ``drawn`` has Eqn 3 with and without floor and truncation, on which the defaults were chosen; ``logistic``
 has mistakes whose log-odds fall with log |B| and with confidence, and images that nothing learns; ``recorded`` has the
-curves of real trainings, from the trajectories under results/runs/laptop, below their first |B| as power laws.
+curves of real trainings: the trajectories under results/runs/laptop, and below their first |B|, which is 3 to 20 % of
+X, as the trainings of the MCAL runs on the same images, scaled to meet them.
 """
 
 import argparse
 import csv
 import json
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
@@ -35,9 +40,9 @@ import numpy as np
 from scipy.special import logit
 
 from mcal_jax import promises, settings
-from mcal_jax.runlog import drive
-from mcal_jax.types import Config, Job, PerImageEpoch
-from mcal_jax.worlds.simulated import Analytic, Curve, Recorded, SimulatedWorld, clairvoyant
+from mcal_jax.runlog import RunLog, answer_from_json, drive
+from mcal_jax.types import Config, Fitted, Job, PerImageEpoch
+from mcal_jax.worlds.simulated import GRID, Analytic, Curve, Recorded, SimulatedWorld, clairvoyant
 
 READINGS: dict[str, Callable[..., Config]] = {
     "recommended": Config,
@@ -45,6 +50,9 @@ READINGS: dict[str, Callable[..., Config]] = {
     "paper": Config.paper,
     "authors_code": Config.authors_code,
     **{law: partial(Config, law=law) for law in ("power", "truncated", "pow3", "pow4")},
+    **{f"growth {by}": partial(Config.certified, growth=float(by)) for by in (2, 3, 5)},
+    **{f"steps {most}": partial(Config.certified, max_steps=most) for most in (1, 2, 8)},
+    **{f"beta {share}%": partial(Config.certified, beta=share / 100, max_steps=20) for share in (0, 5)},
     **{f"T {share:g}%": partial(Config, certify=0.95, test_fraction=share / 100) for share in (0.5, 1, 2, 5)},
 }
 
@@ -106,16 +114,44 @@ def size(rng: np.random.Generator) -> int:
     return round(np.exp(rng.uniform(np.log(1e4), np.log(1e6))))
 
 
+class Lengthened(NamedTuple):
+    """The curve of one run from its ``first`` |B| on, and before it that of ``others``, scaled to meet it."""
+
+    own: Recorded
+    first: float
+    others: Recorded
+
+    def wrong_share(self, theta: np.ndarray, size: float) -> np.ndarray:
+        share = self.own.wrong_share(GRID, max(size, self.first))
+        if size < self.first:
+            more = (self.others.wrong_share(GRID, at) + 1e-4 for at in (size, self.first))
+            share = np.minimum(np.maximum.accumulate(share * np.divide(*more)), GRID)
+        return np.interp(theta, GRID, share)
+
+
+def pooled(fits: Sequence[Fitted]) -> Fitted:
+    """Trainings on about as many labels as one, on all their test images together."""
+    tests = sum(fit.n_test for fit in fits)
+    places = np.sort(np.concatenate([(fit.wrong + 0.5) / fit.n_test for fit in fits]))
+    size = round(np.exp(np.mean(np.log([fit.size for fit in fits]))))
+    return Fitted(0, size, tests, (places * tests).astype(int), 0, 0.0)
+
+
 @cache
-def curves() -> list[tuple[int, Recorded]]:
+def curves() -> list[tuple[int, Lengthened]]:
     """|X| and the learning curve of every recorded trajectory."""
-    found = []
+    trajectories, trainings = [], defaultdict(lambda: defaultdict(list))
     for path in sorted((settings.results() / "runs/laptop").glob("*.jsonl")):
-        with path.open() as file:
-            job = json.loads(file.readline())["job"]
-        if job["algorithm"] == "trajectory":
-            found.append((job["n"], Recorded.from_log(path)))
-    return found
+        log = RunLog.read(path)
+        images, n = json.dumps(log.run["data"]), log.job.n
+        fits = [fit for entry in log.entries if isinstance(fit := answer_from_json(entry.answer), Fitted)]
+        if log.job.algorithm == "trajectory":
+            trajectories.append((images, n, tuple(fits)))
+        elif log.job.algorithm == "mcal":
+            for fit in fits:
+                trainings[images][round(4 * np.log2(fit.size / n))].append(fit)
+    others = {images: Recorded(tuple(pooled(at[key]) for key in sorted(at))) for images, at in trainings.items()}
+    return [(n, Lengthened(Recorded(own), own[0].size, others[images])) for images, n, own in trajectories]
 
 
 def recorded(rng: np.random.Generator) -> tuple[int, Curve]:
@@ -157,7 +193,7 @@ def measure(family: str, reading: str, seed: int, number: int) -> dict[str, Any]
 
 
 def write(path: Path, rows: Sequence[dict[str, Any]], append: bool) -> None:
-    lines = [[f"{v:.5g}" if isinstance(v, float) else v for v in row.values()] for row in rows]
+    lines = [[f"{v:.7g}" if isinstance(v, float) else v for v in row.values()] for row in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
     header = [] if append and path.exists() else [list(rows[0])]
     with path.open("a" if append else "w", newline="") as file:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from conftest import EASY, MIDDLING, assert_partition, by_people, curves, history_of, same, simulate
+from conftest import EASY, MIDDLING, assert_partition, by_people, curves, same, simulate
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -407,26 +407,13 @@ def test_a_recorded_curve_is_exact_where_it_was_recorded():
         assert curve.wrong_share(GRID, fit.size) == pytest.approx(fit.errors(GRID) / fit.n_test, abs=1e-12)
 
 
-def test_a_recorded_curve_is_linear_in_log_B_between_and_constant_beyond():
+def test_a_recorded_curve_is_linear_in_log_B_between_and_constant_outside():
     low, high = Fitted(0, 100, 10, np.array([1, 4, 8]), 0, 0.0), Fitted(1, 400, 10, np.array([8]), 0, 0.0)
     curve, at = Recorded((low, high)), np.array([0.5, 1.0])
     assert curve.wrong_share(at, 200) == pytest.approx([0.1, 0.2])
+    assert curve.wrong_share(at, 5) == pytest.approx([0.2, 0.3])
     assert curve.wrong_share(at, 9000) == pytest.approx([0.0, 0.1])
-    for size in (5, 300):
-        assert Recorded((low,)).wrong_share(at, size) == pytest.approx([0.2, 0.3])
-
-
-def test_a_recorded_curve_goes_on_below_as_the_power_law_of_its_trainings():
-    law = Analytic(alpha=3.0, gamma=0.4, quality=2.0)
-    curve = Recorded(tuple(history_of(law, (2000, 4000, 8000), 10**6)))
-    at = np.array([0.3, 0.6, 1.0])
-    for size in (1900, 1000, 500):
-        assert curve.wrong_share(at, size) == pytest.approx(law.wrong_share(at, size), rel=0.01)
-    # However small, no more can be wrong than there is, and more is wrong of more.
-    share = curve.wrong_share(GRID, 1)
-    assert (share <= GRID).all()
-    assert (np.diff(share) >= 0).all()
-    assert share[-1] > 0.9
+    assert Recorded((low,)).wrong_share(at, 300) == pytest.approx([0.2, 0.3])
 
 
 def test_a_curve_is_read_from_the_log_of_a_finished_run(tmp_path):

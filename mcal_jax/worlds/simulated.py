@@ -68,22 +68,11 @@ class Analytic(Settings):
 
 
 class Recorded:
-    """The learning curve of a real run: its mistakes on T, interpolated in log |B|.
-
-    Beyond the largest |B| it is held constant. Below the smallest it goes on as a power law for each theta, fitted to
-    all trainings and weighted by their mistakes, for a net that has seen less knows less.
-    """
+    """The learning curve of a real run: its mistakes on T, interpolated in log |B|, held constant outside."""
 
     def __init__(self, history: tuple[Fitted, ...]):
         self.log_size = np.log([f.size for f in history])
-        wrong = np.stack([f.errors(GRID) for f in history])
-        self.shares = wrong / np.array([[f.n_test] for f in history])
-        # Half a mistake more, so that none has a logarithm.
-        weight = wrong + 0.5
-        size, log_share = self.log_size[:, None], np.log(self.shares + 0.5 / np.array([[f.n_test] for f in history]))
-        size, log_share = (v - np.average(v + 0 * weight, axis=0, weights=weight) for v in (size, log_share))
-        spread = np.maximum((weight * size**2).sum(axis=0), 1e-9)
-        self.gamma = np.clip(-(weight * size * log_share).sum(axis=0) / spread, 0, 1)
+        self.shares = np.stack([f.errors(GRID) / f.n_test for f in history])
 
     @classmethod
     def from_log(cls, path: str | Path) -> "Recorded":
@@ -93,9 +82,6 @@ class Recorded:
         return cls(replay(path).outcome.history)
 
     def wrong_share(self, theta: np.ndarray, size: float) -> np.ndarray:
-        if np.log(size) < self.log_size[0]:
-            more = np.exp(self.gamma * (self.log_size[0] - np.log(size)))
-            return np.interp(theta, GRID, np.minimum(np.maximum.accumulate(self.shares[0] * more), GRID))
         at = np.interp(np.log(size), self.log_size, np.arange(len(self.log_size)))
         low = int(at)
         high = min(low + 1, len(self.log_size) - 1)
