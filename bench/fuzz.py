@@ -84,6 +84,8 @@ def described(rng: random.Random) -> dict[str, Any]:
     hour = {"kind": "per_hour", "dollars": rng.uniform(0, 20)}
     epoch = {"kind": "per_image_epoch", "dollars": rng.uniform(0, 1e-4)}
     keys = rng.sample(sorted(SENSIBLE), rng.randint(0, 6))
+    if {"class_epsilon", "repeat"} & set(keys) and rng.random() < 0.8:
+        keys = sorted({"certify", *keys} - {"budget", "constraint", "theta_of"})
     return {
         "data": {"name": "cifar10"},
         "algorithm": rng.choice(["mcal"] * 6 + ["naive_al", "without_active_learning", "humans_only", "trajectory"]),

@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from mcal_jax.nets import ARCHITECTURES, build
 from mcal_jax.settings import home
 from mcal_jax.train import RECIPES
-from mcal_jax.types import McalError
+from mcal_jax.types import Fitted, McalError
+from mcal_jax.worlds.simulated import GRID, Analytic, Recorded
 
 sys.path.insert(0, str(home() / "bench"))
 import mcal_run
 import peers
 import recipes
+import simulated_worlds
 import throughput
 
 NETS = tuple(ARCHITECTURES)
@@ -141,6 +143,37 @@ def test_time_belongs_to_the_innermost_part():
     found = mcal_run.shares(spans)
     wanted = {"compile": 2.0, "train": 3.0, "plan": 1.5, "laws": 0.5, "other": 3.0, "score": 0.0, "select": 0.0}
     assert found == pytest.approx(wanted)
+
+
+def test_trainings_on_as_many_labels_are_pooled_over_their_test_images():
+    one = Fitted(3, 100, 10, np.array([5, 9]), 1, 1.0)
+    two = Fitted(4, 400, 30, np.array([29]), 1, 1.0)
+    both = simulated_worlds.pooled([one, two])
+    assert (both.size, both.n_test) == (200, 40)
+    assert both.errors(np.array([0.5, 0.6, 0.9, 1.0])).tolist() == [0, 1, 1, 3]
+
+
+def test_a_run_that_began_late_learns_before_as_others_did_and_meets_itself():
+    own = Recorded((Fitted(0, 1000, 1000, np.arange(700, 1000, 2), 0, 0.0),))
+    law = Analytic(alpha=3.0, gamma=0.4, quality=2.0)
+    curve = simulated_worlds.Lengthened(own, 1000, law)
+    at = np.array([0.8, 0.9, 1.0])
+    assert curve.wrong_share(at, 5000) == pytest.approx(own.wrong_share(at, 1000))
+    assert curve.wrong_share(at, 1000) == pytest.approx(own.wrong_share(at, 1000))
+    more = law.wrong_share(at, 500) / law.wrong_share(at, 1000)
+    assert curve.wrong_share(at, 500) == pytest.approx(own.wrong_share(at, 1000) * more, rel=0.01)
+    share = curve.wrong_share(GRID, 2)
+    assert (share <= GRID).all()
+    assert (np.diff(share) >= 0).all()
+
+
+def test_recorded_worlds_have_the_curve_of_every_trajectory():
+    curves = simulated_worlds.curves()
+    assert len(curves) > 50
+    for n, curve in curves:
+        first, small = (curve.wrong_share(np.array([1.0]), size)[0] for size in (curve.first, 0.01 * n))
+        assert curve.first > 0.03 * n
+        assert first < small <= 1
 
 
 def test_validation_images_and_test_images_are_never_trained_on(tmp_path):
