@@ -6,7 +6,7 @@ from difflib import get_close_matches
 import numpy as np
 from scipy.optimize import nnls
 
-from mcal_jax.types import DEAREST, Config, Fitted, Ledger, McalError, PerHour, PerImageEpoch
+from mcal_jax.types import CHEAPEST, DEAREST, Config, Fitted, Ledger, McalError, PerHour, PerImageEpoch
 
 SERVICES = {"amazon": 0.04, "satyam": 0.003}
 """Dollars a label (section 5)."""
@@ -29,9 +29,8 @@ def label_price(service: str | float) -> float:
             hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(SERVICES)}, or give a price"
             raise McalError(f"unknown labelling service {service!r}{hint}")
         return SERVICES[service]
-    if not 0 < service <= DEAREST:
-        limit = "above 0 dollars" if not service > 0 else f"at most {DEAREST:,.0f} dollars"
-        raise McalError(f"the price of a label must be {limit}, got {service}")
+    if not CHEAPEST <= service <= DEAREST:
+        raise McalError(f"the price of a label must be {CHEAPEST:g} to {DEAREST:,.0f} dollars, got {service}")
     return float(service)
 
 

@@ -182,7 +182,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-DEAREST = 1e6  # dollars: no price is higher, so that no sum of them overflows
+CHEAPEST, DEAREST = 1e-9, 1e6  # dollars: no price of a label is lower or higher, so that no sum or ratio overflows
 Dollars = Annotated[float, Field(ge=0, le=DEAREST)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
@@ -213,11 +213,11 @@ class Config(Settings):
     """
 
     epsilon: Fraction = Field(0.05, description="bound on the error of the delivered labels (Eqn 2)")
-    label_price: Annotated[float, Field(gt=0, le=DEAREST)] = Field(
+    label_price: Annotated[float, Field(ge=CHEAPEST, le=DEAREST)] = Field(
         0.04, description="dollars that people charge for a label, C_h of Eqn 1"
     )
     training_price: PerImageEpoch | PerHour = Field(PerImageEpoch(), discriminator="kind")
-    budget: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+    budget: Annotated[float, Field(gt=0, le=1e9 * DEAREST)] | None = Field(
         None,
         description="dollars; if given, the least error within it is sought and epsilon is ignored; sure to be kept "
         "if training is priced per image and epoch, a number of them",
@@ -242,7 +242,7 @@ class Config(Settings):
         0.05, description="|T|; planned, for certified runs: what cost least in simulations, about a hundredth"
     )
     seed_fraction: Fraction = Field(0.01, description="|B_0|, and the first delta")
-    growth: Annotated[float, Field(gt=1)] | None = Field(
+    growth: Annotated[float, Field(gt=1, le=1e6)] | None = Field(
         2.0, description="until the plan is stable |B| grows by this factor; none: by the first delta"
     )
     theta_step: Annotated[float, Field(gt=0, le=0.5)] = Field(0.05, description="grid of theta")
@@ -262,7 +262,7 @@ class Config(Settings):
     pooled: bool = Field(True, description="the law of a theta leans on that of the next larger theta")
     stability: Fraction = Field(0.05, description="Delta of line 19: relative change of C* that is stable")
     min_points: Annotated[int, Field(ge=2)] = Field(3, description="trainings before a plan can be stable")
-    reach: Annotated[float, Field(gt=1)] | None = Field(
+    reach: Annotated[float, Field(gt=1, le=1e6)] | None = Field(
         3.0, description="most that |B| grows in one step of a stable plan: laws do not reach further"
     )
     beta: Annotated[float, Field(ge=0, le=1)] = Field(

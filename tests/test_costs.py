@@ -36,18 +36,9 @@ def test_an_unknown_service_is_named_with_a_hint(service, hint):
     assert repr(service) in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("price", "limit"),
-    [
-        (0, "above 0"),
-        (-0.04, "above 0"),
-        (float("nan"), "above 0"),
-        (float("inf"), "at most 1,000,000"),
-        (2e6, "at most"),
-    ],
-)
-def test_a_senseless_price_is_refused(price, limit):
-    with pytest.raises(McalError, match=rf"{limit}.* dollars, got {price}"):
+@pytest.mark.parametrize("price", [0, -0.04, 1e-300, float("nan"), float("inf"), 2e6])
+def test_a_senseless_price_is_refused(price):
+    with pytest.raises(McalError, match=rf"must be 1e-09 to 1,000,000 dollars, got {price}"):
         costs.label_price(price)
 
 
