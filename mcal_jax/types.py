@@ -268,7 +268,7 @@ class Config(Settings):
     beta: Annotated[float, Field(ge=0, le=1)] = Field(
         0.01, description="line 20: how much more than C* smaller steps may cost"
     )
-    max_steps: Annotated[int, Field(ge=1)] = Field(4, description="line 20: most steps N towards B_opt")
+    max_steps: Annotated[int, Field(ge=1, le=1000)] = Field(4, description="line 20: most steps N towards B_opt")
     exploration_tax: Annotated[float, Field(ge=0, le=1)] = Field(
         0.1, description="footnote 5: fraction of the cost of humans only that training may take in vain"
     )

@@ -81,6 +81,7 @@ def test_a_ledger_adds_up_and_compares_with_humans_only():
         ("safety", -1),
         ("beta", -0.1),
         ("max_steps", 0),
+        ("max_steps", 10**30),
         ("exploration_tax", 1.1),
         ("training_price", {"kind": "per_moon"}),
         ("training_price", {"kind": "per_hour", "dollars": -1}),
