@@ -245,7 +245,7 @@ class Config(Settings):
     growth: Annotated[float, Field(gt=1, le=1e6)] | None = Field(
         2.0, description="until the plan is stable |B| grows by this factor; none: by the first delta"
     )
-    theta_step: Annotated[float, Field(gt=0, le=0.5)] = Field(0.05, description="grid of theta")
+    theta_step: Annotated[float, Field(ge=0.001, le=0.5)] = Field(0.05, description="grid of theta")
     fine_theta: bool = Field(True, description="theta between the points of the grid, for the plan and for S")
     theta_of: Literal["remaining", "all"] = Field("remaining", description="theta is a fraction of U, or of X")
     constraint: Literal["on_X", "on_S"] = Field("on_X", description="Eqn 2, or eps(S) < epsilon alone")

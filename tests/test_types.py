@@ -74,6 +74,7 @@ def test_a_ledger_adds_up_and_compares_with_humans_only():
         ("reach", 1),
         ("reach", float("inf")),
         ("theta_step", 0),
+        ("theta_step", 1e-300),
         ("theta_step", 0.6),
         ("theta_of", "most"),
         ("constraint", "on_B"),
