@@ -16,8 +16,8 @@ results/bench/world_runs.csv, made with ``--seed 2026 --append --runs results/be
     --worlds 150 --families drawn --readings "T 0.5%" "T 1%" "T 2%" "T 5%"
     --worlds 150 --families drawn logistic recorded --readings power truncated pow3 pow4
 
-results/bench/step_runs.csv, how the next delta is chosen, with ``--seed 77 --worlds 150 --families drawn logistic
-recorded --readings "growth 2" "growth 3" "growth 5" "steps 1" "steps 2" "steps 8" "beta 0%" "beta 5%"``.
+How the next delta is chosen, and how little it matters: ``--seed 77 --worlds 150 --families drawn logistic recorded
+--readings "growth 2" "growth 3" "growth 5" "steps 1" "steps 2" "steps 8" "beta 0%" "beta 5%"``.
 
 Families: ``drawn`` has Eqn 3 with and without floor and truncation, on which the defaults were chosen; ``logistic``
 has mistakes whose log-odds fall with log |B| and with confidence, and images that nothing learns; ``recorded`` has the

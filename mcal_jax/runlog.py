@@ -503,9 +503,9 @@ def end_json(finished: Finished) -> dict[str, Any]:
         del dollars["certificate"]
     else:
         classes = [one._asdict() for one in sure.by_class]
-        told = {**sure._asdict(), "by_class": classes, "limits": sure.limits and list(sure.limits)}
-        if sure.limits is None:
-            del told["limits"]
+        told = {**sure._asdict(), "by_class": classes}
+        if (limits := told.pop("limits")) is not None:
+            told["limits"] = list(limits)
         certified = {"V": len(outcome.V), "certificate": told}
     if outcome.people is None:
         del dollars["repeat"]
