@@ -1,14 +1,15 @@
 """Images per second of the training core beside PyTorch and Keras: the same net, batch, precision and device.
 
     python bench/throughput.py --cases smoke laptop --out results/bench/throughput.csv
-    python bench/throughput.py --cases paper --batch 256 --nets resnet18 --against torch torch_compile   # accelerator
+    python bench/throughput.py --cases cifar --batch 256 --nets resnet18 --against torch torch_compile torch_graphs
 
 needs: pip install -e '.[bench]'. Training is what the recipe ``short`` does: uint8 pool in the memory of the device,
 random shift and mirror image, SGD with Nesterov momentum, label smoothing; scoring is all that M(.) and L(.) read
 (label, margin, entropy, confidence). float32 on a CPU, bfloat16 on an accelerator, for all. Rivals:
 
     torch          PyTorch, eager, channels last; on a CPU one thread or one a core, whichever trains faster
-    torch_compile  the same net through torch.compile (--compile-mode)
+    torch_compile  the same net through torch.compile
+    torch_graphs   and with its mode reduce-overhead, which records CUDA graphs
     keras          Keras 3 on TensorFlow, jit_compile as Keras chooses (XLA)
     keras_graph    the same with jit_compile=False
     matmul         ours without the C++ code, as where there is no C++ compiler: convolutions as matrix products
@@ -44,12 +45,14 @@ CASES = {
     "smoke": [((14, 14, 1), 4), ((7, 7, 1), 4), ((4, 4, 1), 4)],
     "laptop": [((14, 14, 1), 8), ((16, 16, 3), 8)],
     "shipped": [((28, 28, 1), 8)],
+    "cifar": [((32, 32, 3), 64)],
     "paper": [((28, 28, 1), 16), ((32, 32, 3), 16), ((28, 28, 1), 64), ((32, 32, 3), 64)],
 }
 """Shapes of images and widths of nets: those of the profiles, and the paper's."""
 RIVALS = {
     "torch": ["torch"],
     "torch_compile": ["torch"],
+    "torch_graphs": ["torch"],
     "keras": ["keras", "tensorflow"],
     "keras_graph": ["keras", "tensorflow"],
     "matmul": [],
@@ -76,7 +79,6 @@ class Task(NamedTuple):
     shape: peers.Shape
     width: int
     batch: int
-    compile_mode: str
 
     def __str__(self) -> str:
         return f"{self.case} {self.net} {'x'.join(map(str, self.shape))} w{self.width}"
@@ -159,7 +161,9 @@ class Worker:
             case "torch":
                 made = by_torch(task, images, None)
             case "torch_compile":
-                made = by_torch(task, images, task.compile_mode)
+                made = by_torch(task, images, "default")
+            case "torch_graphs":
+                made = by_torch(task, images, "reduce-overhead")
             case "keras":
                 made = by_keras(task, images, "auto")
             case "keras_graph":
@@ -244,8 +248,17 @@ class Framework:
 
     def ask(self, what: str, argument: Any) -> Any:
         """Raises McalError with what the worker says of its failure."""
+        self.tell(what, argument)
+        return self.answer()
+
+    def tell(self, what: str, argument: Any) -> None:
         try:
             self.pipe.send((what, argument))
+        except OSError:
+            raise McalError(f"{self.name} died; see what it wrote above") from None
+
+    def answer(self) -> Any:
+        try:
             done, answer = self.pipe.recv()
         except (EOFError, OSError):
             raise McalError(f"{self.name} died; see what it wrote above") from None
@@ -258,15 +271,19 @@ class Framework:
         self.process.join(10)
 
 
-def measure(task: Task, frameworks: list[Framework], rounds: int, seconds: float) -> list[dict[str, Any]]:
+def measure(task: Task, frameworks: list[Framework], args: argparse.Namespace) -> list[dict[str, Any]]:
     """One row a framework. A rival that fails or runs on another device is left out, and that is told."""
     layers = peers.net(task.net, task.shape[2], task.width)
     wanted = peers.parameters(layers, CLASSES)
     ready: dict[Framework, Ready] = {}
+    for framework in frameworks if args.together else ():
+        framework.tell("prepare", task)
     for framework in frameworks:
         tell(f"{task}: {framework.name} compiles")
         try:
-            answer: Ready = framework.ask("prepare", task)
+            if not args.together:
+                framework.tell("prepare", task)
+            answer: Ready = framework.answer()
         except McalError as error:
             if framework.name == OURS:
                 raise
@@ -281,13 +298,13 @@ def measure(task: Task, frameworks: list[Framework], rounds: int, seconds: float
         ready[framework] = answer
     speeds: dict[str, dict[str, list[float]]] = {f.name: {"train": [], "score": []} for f in ready}
     order = list(ready)
-    for number in range(rounds):
+    for number in range(args.rounds):
         for what in ("train", "score"):
             for framework in order[number % len(order) :] + order[: number % len(order)]:
-                tell(f"{task}: round {number + 1} of {rounds}, {framework.name}, {what}")
-                speeds[framework.name][what].append(framework.ask(what, seconds))
+                tell(f"{task}: round {number + 1} of {args.rounds}, {framework.name}, {what}")
+                speeds[framework.name][what].append(framework.ask(what, args.seconds))
     tell("")
-    return [row(task, layers, framework.name, answer, rounds, speeds) for framework, answer in ready.items()]
+    return [row(task, layers, framework.name, answer, args.rounds, speeds) for framework, answer in ready.items()]
 
 
 def row(
@@ -367,7 +384,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of training, and of scoring, in each round")
     parser.add_argument("--batch", type=int, default=peers.Recipe().batch, help="mini-batch of the training")
-    parser.add_argument("--compile-mode", default="default", help="mode of torch.compile, as reduce-overhead")
+    parser.add_argument("--together", action="store_true", help="compile all at once: sooner, but compile_seconds rise")
     parser.add_argument("--out", type=Path, help="table, CSV")
     return parser
 
@@ -385,8 +402,8 @@ def main() -> None:
             for case in args.cases:
                 for net in args.nets:
                     for shape, width in CASES[case]:
-                        task = Task(case, net, shape, width, args.batch, args.compile_mode)
-                        rows = measure(task, frameworks, args.rounds, args.seconds)
+                        task = Task(case, net, shape, width, args.batch)
+                        rows = measure(task, frameworks, args)
                         rows = [{**found, "load_before": f"{load:.1f}"} for found in rows]
                         show(task, rows)
                         if args.out:

@@ -102,7 +102,7 @@ def fits(x: jax.Array, kernel: jax.Array, stride: int) -> bool:
 
 
 def fits_sums(x: jax.Array) -> bool:
-    """Whether ``means`` and ``affine`` can do it: x [C, H, W, N]."""
+    """Whether ``sums`` can do it: x [C, H, W, N]."""
     return x.shape[3] % LANES == 0
 
 
@@ -142,34 +142,7 @@ def conv_backward(stride: int, kept: tuple[jax.Array, jax.Array], gradient: jax.
 conv.defvjp(conv_forward, conv_backward)
 
 
-def fold(of_channel: jax.Array) -> jax.Array:
-    return of_channel[:, None, None, None]
-
-
-@jax.custom_vjp
-def means(x: jax.Array) -> jax.Array:
-    """Means of x [C, H, W, N] and of its squares over all but C: [2, C]."""
-    return call("mcal_jax_sums", (2, len(x)), x, x) * (len(x) / x.size)
-
-
-def means_backward(x: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
-    plain, square = gradient * (len(x) / x.size)
-    return (fold(plain) + fold(2 * square) * x,)
-
-
-means.defvjp(lambda x: (means(x), x), means_backward)
-
-
-@jax.custom_vjp
-def affine(x: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
-    """``x * scale + shift`` with scale and shift [C] of each channel: x [C, H, W, N]."""
-    return x * fold(scale) + fold(shift)
-
-
-def affine_backward(kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, ...]:
-    x, scale = kept
-    of_shift, of_scale = call("mcal_jax_sums", (2, len(x)), gradient, x)
-    return gradient * fold(scale), of_scale, of_shift
-
-
-affine.defvjp(lambda x, scale, shift: (affine(x, scale, shift), (x, scale)), affine_backward)
+def sums(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Sums of a and of a * b, both [C, H, W, N], over all axes but the first, each [C]; they have no gradient."""
+    plain, product = call("mcal_jax_sums", (2, len(a)), a, b)
+    return plain, product

@@ -21,7 +21,7 @@ import numpy as np
 from flax import nnx
 from jax import lax
 
-from mcal_jax import backends, native
+from mcal_jax import backends, batchnorm, native
 from mcal_jax.backends import Backend
 from mcal_jax.types import McalError
 
@@ -113,36 +113,26 @@ class BatchNorm(nnx.Module):
         self.mean = nnx.BatchStat(jnp.zeros(features))
         self.var = nnx.BatchStat(jnp.ones(features))
 
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        full = x.astype(jnp.float32)
-        in_cc = self.native and train and native.fits_sums(full)
-        if train:
-            others = tuple(axis for axis, name in enumerate(self.layout) if name != "C")
-            mean, square = native.means(full) if in_cc else (full.mean(others), (full * full).mean(others))
-            var = jnp.maximum(square - mean * mean, 0)
-            for running, batch in ((self.mean, mean), (self.var, var)):
-                running[...] = self.momentum * running[...] + (1 - self.momentum) * lax.stop_gradient(batch)
-        else:
-            mean, var = self.mean[...], self.var[...]
-        scale, shift = self.folded(mean, var)
-        if in_cc:
-            return native.affine(full, scale, shift).astype(x.dtype)
-        fold = partial(jnp.reshape, shape=[-1 if name == "C" else 1 for name in self.layout])
-        return (full * fold(scale) + fold(shift)).astype(x.dtype)
+    def __call__(self, x: jax.Array, train: bool, relu: bool = False) -> jax.Array:
+        how = batchnorm.How(self.layout, self.native and train and native.fits_sums(x), relu)
+        if not train:
+            return batchnorm.affine(x, *self.folded(), how)
+        y, mean, var = batchnorm.normalise(x, self.scale[...], self.bias[...], how)
+        for running, batch in ((self.mean, mean), (self.var, var)):
+            running[...] = self.momentum * running[...] + (1 - self.momentum) * lax.stop_gradient(batch)
+        return y
 
-    def folded(self, mean: jax.Array, var: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Factor and summand of each channel."""
-        scale = self.scale[...] * lax.rsqrt(var + 1e-5)
-        return scale, self.bias[...] - mean * scale
+    def folded(self) -> tuple[jax.Array, jax.Array]:
+        """Factor and summand of each channel where images are scored."""
+        return batchnorm.folded(self.scale[...], self.bias[...], self.mean[...], self.var[...])
 
 
 def normed(conv: Conv, norm: BatchNorm, x: jax.Array, train: bool, relu: bool) -> jax.Array:
     """``norm(conv(x))``, and relu if so asked; one pass where images are scored by native.py."""
     if not train and conv.in_cc(x):
-        scale, shift = norm.folded(norm.mean[...], norm.var[...])
+        scale, shift = norm.folded()
         return native.conv_bias(x, conv.kernel[...] * scale, shift, conv.stride, relu)
-    y = norm(conv(x, train), train)
-    return jax.nn.relu(y) if relu else y
+    return norm(conv(x, train), train, relu)
 
 
 class Block(nnx.Module):
@@ -179,7 +169,7 @@ class Block(nnx.Module):
         if self.project:
             conv, norm = self.project
             x = normed(conv, norm, x, train, relu=False)
-        return jax.nn.relu(y + x)
+        return batchnorm.relu(y + x)
 
 
 def basic(inputs: int, width: int, stride: int) -> list[tuple[int, int, int]]:

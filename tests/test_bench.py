@@ -114,7 +114,7 @@ def test_command_lines_parse(module, line, capsys):
 
 
 def test_ratios_are_medians_over_rounds_of_ours_over_theirs():
-    task = throughput.Task("smoke", "resnet18", (4, 4, 1), 4, 64, "default")
+    task = throughput.Task("smoke", "resnet18", (4, 4, 1), 4, 64)
     speeds = {
         "mcal_jax": {"train": [200.0, 300.0, 100.0], "score": [10.0, 10.0, 10.0]},
         "torch": {"train": [100.0, 100.0, 100.0], "score": [20.0, 40.0, 5.0]},
