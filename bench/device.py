@@ -1,7 +1,6 @@
 """What one accelerator does: a fast training, a whole MCAL run, several seeds side by side.
 
     python bench/device.py cifar10                     # 50,000 images to 94 % test accuracy: seconds, over seeds
-    python bench/device.py cifar10 --architecture speed      # the same with a net made for it (speed_net.py)
     python bench/device.py run                         # MCAL on all 60,000 images at full size: seconds by part
     python bench/device.py vmap --width 16             # images/s of 1, 2, 4 and 8 nets trained as one program
 
@@ -24,10 +23,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import speed_net
 from flax import nnx
-from speed_net import SpeedTrainer
 
 from mcal_jax import backends, runs
 from mcal_jax.annotators.ground_truth import GroundTruth
@@ -35,7 +32,7 @@ from mcal_jax.data import Dataset, load
 from mcal_jax.report import Reporter, write_atomically
 from mcal_jax.runlog import RunLog, drive
 from mcal_jax.settings import DataSettings, Run, results
-from mcal_jax.train import RECIPES, Graph, Model, Pool, Recipe, Trainer, decay, look_up
+from mcal_jax.train import RECIPES, Graph, Model, Pool, Trainer, look_up
 from mcal_jax.types import Answer, Fitted, Job, Request
 from mcal_jax.worlds.trained import TrainedWorld
 
@@ -45,7 +42,7 @@ class Record:
 
     def __init__(self, args: argparse.Namespace):
         self.path = args.out or results() / "bench" / f"device_{args.name}.json"
-        settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
+        settings = {key: value for key, value in vars(args).items() if key != "out"}
         self.content = {"device": runs.device(), **runs.provenance(), "settings": settings, "rows": []}
         print(f"{self.content['device']}, JAX {jax.__version__}, {self.path}", flush=True)
 
@@ -71,34 +68,17 @@ def right(net: Graph, model: Model, pool: Pool, labels: jax.Array, index: jax.Ar
     return jnp.stack([(logits.argmax(1) == labels[index]).sum() for logits in (one, one + mirrored)])
 
 
-RESNET = Recipe(
-    name="speed",
-    optimizer=optax.chain(decay(5e-4), optax.trace(0.9, nesterov=True)),
-    learning_rate=0.4,
-    # Up from a fifth in the first quarter, then down to nothing.
-    schedule=optax.piecewise_interpolate_schedule("linear", 0.2, {50: 5.0, 200: 0.0}),
-    epochs=16,
-    power=0,
-    batch=512,
-    label_smoothing=0.1,
-    shift=4 / 32,
-    flip=True,
-)
-
-
 def cifar10(args: argparse.Namespace) -> None:
-    """Trains on the first five sixths, CIFAR-10's 50,000; the rest serves only to report the accuracy.
+    """Trains speed_net.py on the first five sixths, CIFAR-10's 50,000; the rest serves only to report the accuracy.
 
-    With --validate on nine tenths of those, and the accuracy is that on the other tenth.
+    With --validate it trains on nine tenths of those, and the accuracy is that on the other tenth.
     """
     record, data = Record(args), images_of(args)
     assert data.labels is not None
-    kind, recipe = (SpeedTrainer, speed_net.RECIPE) if args.architecture == "speed" else (Trainer, RESNET)
     cut = 5 * len(data.images) // 6
     learnt, end = (9 * cut // 10, cut) if args.validate else (cut, len(data.images))
-    recipe = recipe._replace(batch=args.batch or recipe.batch)
-    settings = dict(architecture=args.architecture, width=args.width)
-    trainer = kind(data.images[:cut], len(data.classes), recipe=recipe, **settings)
+    recipe = speed_net.RECIPE._replace(batch=args.batch or speed_net.RECIPE.batch)
+    trainer = speed_net.SpeedTrainer(data.images[:cut], len(data.classes), width=args.width, recipe=recipe)
     test = trainer.pool._replace(images=jnp.asarray(data.images[learnt:end]))
     labels, n = jnp.asarray(data.labels[learnt:end]), end - learnt
     size = math.gcd(n, 2000)
@@ -115,13 +95,22 @@ def cifar10(args: argparse.Namespace) -> None:
                 seed=seed, epochs=epochs, accuracy=flipped, accuracy_without_flip=alone, seconds=model.seconds,
                 images_per_second=model.images / model.seconds, compilation_and_start=rest,
             )  # fmt: skip
-    accuracies, seconds = (np.array([row[key] for row in record.content["rows"]]) for key in ("accuracy", "seconds"))
-    summary = dict(
-        mean_accuracy=float(accuracies.mean()), worst_accuracy=float(accuracies.min()),
-        reached_94=int((accuracies >= 0.94).sum()), of=len(accuracies), median_seconds=float(np.median(seconds)),
-    )  # fmt: skip
-    print(summary)
+    summary = summarised(record.content["rows"])
+    print(*summary, sep="\n")
     record.write(summary=summary)
+
+
+def summarised(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Trainings of one length together."""
+    found = []
+    for epochs in sorted({row["epochs"] for row in rows}):
+        accuracies, seconds = zip(*((r["accuracy"], r["seconds"]) for r in rows if r["epochs"] == epochs), strict=True)
+        reached = sum(accuracy >= 0.94 for accuracy in accuracies)
+        found.append(
+            dict(epochs=epochs, mean_accuracy=float(np.mean(accuracies)), worst_accuracy=min(accuracies),
+                 reached_94=reached, of=len(accuracies), median_seconds=float(np.median(seconds)))
+        )  # fmt: skip
+    return found
 
 
 class Stopwatch:
@@ -259,10 +248,11 @@ def main() -> None:
         command.add_argument("--data", default="cifar10")
         command.add_argument("--first", type=int, help="images to keep; default: all")
         command.add_argument("--downsample", type=int)
-        command.add_argument("--architecture", default="resnet18")
         command.add_argument("--width", type=int, default=64)
         command.add_argument("--deterministic", action="store_true", help="the same weights each time, on a GPU too")
         command.add_argument("--out", type=Path)
+    for command in (whole, vmap):
+        command.add_argument("--architecture", default="resnet18")
     speed.add_argument("--seeds", type=int, default=3)
     speed.add_argument("--epochs", type=float, nargs="+", help="default: the recipe's")
     speed.add_argument("--batch", type=int, help="default: the recipe's")

@@ -15,7 +15,7 @@ from jax import lax
 
 from mcal_jax import backends
 from mcal_jax.backends import Backend
-from mcal_jax.nets import ARCHITECTURES, BatchNorm, Conv
+from mcal_jax.nets import BatchNorm, Conv
 from mcal_jax.train import Recipe, Trainer, decay
 
 PATCH = 2
@@ -82,9 +82,6 @@ class SpeedNet(nnx.Module):
         return (height - 1) * (width - 1) * self.groups[0].norms[0].bias.shape[0]
 
 
-ARCHITECTURES["speed"] = SpeedNet
-
-
 def whitening(images: np.ndarray) -> np.ndarray:
     """Kernels [PATCH, PATCH, c, 2 PATCH^2 c] of variance one on ``images`` [n, h, w, c], and their negatives."""
     patches = np.lib.stride_tricks.sliding_window_view(images, (PATCH, PATCH), axis=(1, 2))
@@ -99,7 +96,7 @@ class SpeedTrainer(Trainer):
 
     def __init__(self, images: np.ndarray, classes: int, **settings: Any):
         backend = backends.default()._replace(layout="NHWC", native=False)
-        super().__init__(images, classes, backend=backend, **settings)
+        super().__init__(images, classes, architecture=SpeedNet, backend=backend, **settings)
         kernels = whitening(np.asarray((self.pool.images[:5000] - self.pool.mean) / self.pool.std))
         plain = self.build
 
@@ -127,7 +124,7 @@ RECIPE = Recipe(
     ),
     learning_rate=1.5,
     schedule=optax.piecewise_interpolate_schedule("linear", 0.2, {46: 5.0, 200: 0.07}),
-    epochs=16,
+    epochs=20,
     power=0,
     batch=1024,
     label_smoothing=0.2,

@@ -252,9 +252,9 @@ def minibatches(size: int, batch: int, rng: np.random.Generator) -> Iterator[np.
 class Trainer:
     """Trains nets of one architecture on parts of one pool of images.
 
-    ``images`` uint8 [n, h, w, c]; ``width``: filters of the first stage; ``backend`` (default: by the device):
-    precision, layout, and how much at once. Raises McalError for images of another type or shape, and for an
-    unknown architecture or recipe.
+    ``images`` uint8 [n, h, w, c]; ``architecture``: a name, or what makes a net like those of nets.py; ``width``:
+    filters of the first stage; ``backend`` (default: by the device): precision, layout, and how much at once.
+    Raises McalError for images of another type or shape, and for an unknown architecture or recipe.
     """
 
     def __init__(
@@ -262,7 +262,7 @@ class Trainer:
         images: np.ndarray,
         classes: int,
         *,
-        architecture: str = "resnet18",
+        architecture: str | Callable[..., Any] = "resnet18",
         width: int = 64,
         recipe: str | Recipe = "fast",
         backend: Backend | None = None,
@@ -271,9 +271,8 @@ class Trainer:
             raise McalError(f"images must be uint8 [n, h, w, c], not {images.dtype} {list(images.shape)}")
         self.recipe: Recipe = lookup(RECIPES, recipe, "recipe") if isinstance(recipe, str) else recipe
         self.classes, self.backend = classes, backend or backends.default()
-        self.build = partial(
-            build, architecture, classes=classes, channels=images.shape[3], width=width, backend=self.backend
-        )
+        make = partial(build, architecture) if isinstance(architecture, str) else architecture
+        self.build = partial(make, classes=classes, channels=images.shape[3], width=width, backend=self.backend)
         net = self.build(rng=np.random.default_rng(0))
         self.net = Graph(nnx.split(net, nnx.Param, nnx.BatchStat)[0])
         self.score_batch = self.backend.score_batch(net.largest_activation(*images.shape[1:3]))

@@ -18,10 +18,12 @@ from mcal_jax.types import Fitted, McalError
 from mcal_jax.worlds.simulated import GRID, Analytic, Recorded
 
 sys.path.insert(0, str(home() / "bench"))
+import device
 import mcal_run
 import peers
 import recipes
 import simulated_worlds
+import speed_net
 import throughput
 
 NETS = tuple(ARCHITECTURES)
@@ -250,3 +252,39 @@ def test_pytorch_trains_our_nets_and_follows_a_recorded_run(tmp_path):
     command = [sys.executable, "-c", PYTORCH, *folders, str(tmp_path / "run.jsonl")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_whitened_patches_are_uncorrelated_and_their_negatives_follow():
+    rng = np.random.default_rng(0)
+    rough = rng.standard_normal((200, 9, 9, 3)) @ np.array([[1, 0.9, 0.8], [0, 0.3, 0.2], [0, 0, 0.1]])
+    images = rough + rough.mean((1, 2), keepdims=True)
+    kernels = speed_net.whitening(images)
+    assert kernels.shape == (2, 2, 3, 24)
+    np.testing.assert_array_equal(kernels[..., 12:], -kernels[..., :12])
+    numbers = ("NHWC", "HWIO", "NHWC")
+    seen = jax.lax.conv_general_dilated(images, kernels[..., :12], (1, 1), "VALID", dimension_numbers=numbers)
+    flat = np.asarray(seen).reshape(-1, 12)
+    np.testing.assert_allclose(flat.T @ flat / len(flat), np.eye(12), atol=0.2)
+
+
+def test_the_speed_net_learns_and_leaves_alone_what_is_frozen():
+    rng = np.random.default_rng(0)
+    labels = np.arange(128) % 2
+    images = (rng.integers(0, 128, (128, 14, 14, 1)) + 120 * labels[:, None, None, None]).astype(np.uint8)
+    recipe = speed_net.RECIPE._replace(epochs=6, batch=32, learning_rate=0.05)
+    trainer = speed_net.SpeedTrainer(images, 2, width=4, recipe=recipe)
+    model = trainer.fit(np.arange(128), labels, jax.random.key(0))
+    assert (trainer.score(model, np.arange(128)).label == labels).mean() > 0.95
+    fresh = trainer.build(rng=np.random.default_rng(5))
+    np.testing.assert_array_equal(model.params["whiten"][...], fresh.whiten[...])
+    first = model.params["groups"][0]["norms"][0]
+    np.testing.assert_array_equal(first["scale"][...], 1)
+    assert np.abs(first["bias"][...]).max() > 0
+
+
+def test_trainings_of_one_length_are_summarised_together():
+    rows = [dict(epochs=e, accuracy=a, seconds=s) for e, a, s in ((16, 0.93, 2.0), (20, 0.941, 3.0), (20, 0.939, 4.0))]
+    short, long = device.summarised(rows)
+    assert (short["epochs"], short["reached_94"], short["of"]) == (16, 0, 1)
+    assert (long["worst_accuracy"], long["reached_94"], long["median_seconds"]) == (0.939, 1, 3.5)
+    assert long["mean_accuracy"] == pytest.approx(0.94)
