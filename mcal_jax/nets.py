@@ -119,7 +119,7 @@ class BatchNorm(nnx.Module):
             return batchnorm.affine(x, *self.folded(), how)
         y, mean, var = batchnorm.normalise(x, self.scale[...], self.bias[...], how)
         for running, batch in ((self.mean, mean), (self.var, var)):
-            running[...] = self.momentum * running[...] + (1 - self.momentum) * lax.stop_gradient(batch)
+            running[...] = self.momentum * running[...] + (1 - self.momentum) * batch
         return y
 
     def folded(self) -> tuple[jax.Array, jax.Array]:

@@ -344,6 +344,7 @@ class Trainer:
         never waits: a chunk's loss is looked at while the next one runs.
         """
         recipe, chunk, steps = self.recipe, self.backend.chunk, self.recipe.steps(len(indices))
+        made = recipe._replace(name="", epochs=0, power=0)  # programs do not depend on how long they run
         many = jax.random.key_data(key).shape[:-1]  # () for one net
         chosen = np.zeros((chunk, *many, recipe.batch), np.int64)
 
@@ -351,7 +352,7 @@ class Trainer:
             for row in range(stop - start):
                 chosen[row] = next(order)
             picks, targets = (jnp.asarray(a[chosen], jnp.int32) for a in (indices, labels))
-            return program(self.net, recipe, state, self.pool, picks, targets, start, stop, steps, key)
+            return program(self.net, made, state, self.pool, picks, targets, start, stop, steps, key)
 
         def look(stop: int, loss: jax.Array) -> None:
             if not np.isfinite(loss).all():

@@ -267,3 +267,13 @@ def test_compilation_cache_goes_where_the_user_caches(tmp_path, monkeypatch):
         assert enable_compilation_cache(tmp_path / "own") == tmp_path / "own"
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_a_training_of_another_length_compiles_nothing():
+    images = np.random.default_rng(0).integers(0, 256, (40, 6, 6, 1), np.uint8)
+    trainer = Trainer(images, 2, width=2, recipe=RECIPES["short"]._replace(name="one", epochs=1, power=0, batch=16))
+    trainer.fit(np.arange(40), np.arange(40) % 2, jax.random.key(0))
+    before = compilations()
+    trainer.recipe = trainer.recipe._replace(name="two", epochs=2)
+    trainer.fit(np.arange(40), np.arange(40) % 2, jax.random.key(0))
+    assert compilations() == before
