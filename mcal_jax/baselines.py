@@ -7,6 +7,7 @@ import numpy as np
 
 from mcal_jax import costs, planner
 from mcal_jax.loop import mcal
+from mcal_jax.planner import StopRule
 from mcal_jax.types import (
     Algorithm,
     Annotate,
@@ -113,9 +114,9 @@ def may_label_all(n: int, rest: int, fit: Fitted, config: Config) -> bool:
     return bool(planner.constrained_error(n, rest, one, eps, fit.n_test, config)[0] < config.epsilon)
 
 
-def without_active_learning(n: int, config: Config, architecture: str) -> Algorithm:
+def without_active_learning(n: int, config: Config, architecture: str, stops: StopRule = planner.stop) -> Algorithm:
     """MCAL with images for B drawn at random: what active learning itself is worth (section 5.2)."""
-    return mcal(n, config.model_copy(update={"acquisition": "random"}), architecture)
+    return mcal(n, config.model_copy(update={"acquisition": "random"}), architecture, stops)
 
 
 def oracle_al(run: Callable[[float], Outcome], deltas: Iterable[float]) -> tuple[float, dict[float, Outcome]]:

@@ -1,10 +1,12 @@
 """The ``mcal`` command line."""
 
+import contextlib
+import io
 import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -32,11 +34,18 @@ def run(
     config: Annotated[Path | None, Parameter(help="YAML file of a run; the options below go on top of it")] = None,
     *,
     data: Annotated[str | None, Parameter(help="data set: a TFDS name, a .npz file, or fashion_mnist_10k")] = None,
-    profile: Annotated[str, Parameter(help="scale of images and nets: smoke, laptop or paper")] = "smoke",
+    profile: Annotated[
+        str | None,
+        Parameter(
+            help="scale of images and nets: smoke, laptop or paper; default: smoke, and for a file what suits it"
+        ),
+    ] = None,
     algorithm: Annotated[
         str | None, Parameter(help="mcal, naive_al (needs --delta), without_active_learning or humans_only")
     ] = None,
     architectures: Annotated[str | None, Parameter(help="cnn18,resnet18,resnet50: several race")] = None,
+    width: Annotated[int | None, Parameter(help="filters of the first stage; 64 is the paper's")] = None,
+    recipe: Annotated[str | None, Parameter(help="of training: paper (200 epochs), fast, short or brief")] = None,
     service: Annotated[str | None, Parameter(help="amazon ($0.04), satyam ($0.003), or dollars a label")] = None,
     epsilon: Annotated[float | None, Parameter(help="bound on the error of the labels delivered")] = None,
     budget: Annotated[float | None, Parameter(help="dollars: seek the least error within it instead")] = None,
@@ -75,16 +84,18 @@ def run(
     changes: dict[str, Any] = dict(
         service=_price(service), architectures=architectures.split(",") if architectures else None, epsilon=epsilon,
         budget=budget, certify=certify, acquisition=acquisition, algorithm=algorithm, preset=preset, delta=delta,
-        seed=seed, class_epsilon=class_epsilon, repeat=repeat, noise=noise, votes=votes,
+        seed=seed, class_epsilon=class_epsilon, repeat=repeat, noise=noise, votes=votes, width=width, recipe=recipe,
     )  # fmt: skip
-    described = settings.from_file(config, data, **changes) if config else settings.describe(
-        data or "fashion_mnist_10k", profile=profile, **changes
+    if config:
+        described = settings.from_file(config, data, **changes)
+    else:
+        described = settings.describe(data or "fashion_mnist_10k", profile=profile or "smoke", **changes)
+        if profile is None and runs.is_file(described.data.name):
+            described = runs.suited(described, given=changes, tell=_tell)
+    result = runs.execute(
+        described, log, profile=profile or "smoke", data_dir=data_dir, labels=labels,
+        inputs={"CONFIG": config} if config else None, deterministic=deterministic, tell=_tell,
     )  # fmt: skip
-    if deterministic:
-        from mcal_jax import backends
-
-        backends.deterministic()
-    result = runs.execute(described, log, profile=profile, data_dir=data_dir, tell=_tell)
     _show(result, labels)
 
 
@@ -98,7 +109,7 @@ def resume(
     """Go on with an interrupted run from its log; no label is bought and no net is priced twice."""
     from mcal_jax import runs
 
-    _show(runs.resume(log, data_dir=data_dir, tell=_tell), labels)
+    _show(runs.resume(log, data_dir=data_dir, labels=labels, tell=_tell), labels)
 
 
 @app.command
@@ -110,6 +121,22 @@ def plan(log: Path) -> None:
     from mcal_jax import report
 
     _tell(report.plan_report(log))
+
+
+@app.command
+def check(*logs: Path) -> None:
+    """Check run logs: whether each is whole, and whether today's decision rules decide as they did.
+
+    A log of other decisions is still read, drawn, priced and resumed: what it says stands. Exit code 1 if one differs
+    or is damaged.
+    """
+    from mcal_jax import report
+
+    states = [report.check_line(log) for log in logs]
+    for state, _ in states:
+        _tell(state)
+    if not all(agrees for _, agrees in states):
+        raise SystemExit(1)
 
 
 @data_app.command(name="list")
@@ -135,6 +162,7 @@ def sweep(
     profile: Annotated[str, Parameter(help="smoke, laptop or paper")] = "smoke",
     jobs: Annotated[int | None, Parameter(help="runs at once; default: one a core, one on an accelerator")] = None,
     dry: Annotated[bool, Parameter(help="only say which runs are there and which are not")] = False,
+    data_dir: Annotated[Path | None, Parameter(help="TFDS's folder")] = None,
 ) -> None:
     """Make the runs of experiments/runs/*.yaml, all of them or those of the sweeps named, several at once.
 
@@ -151,7 +179,7 @@ def sweep(
     if dry:
         for one in found.values():
             _tell(f"{'there' if sweeps.finished(one.run, profile) else 'to make':8} {sweeps.described(one.run)}")
-    elif failed := _make(sorted(found.values(), key=lambda one: one.run.seed), profile, jobs):
+    elif failed := _make(sorted(found.values(), key=lambda one: one.run.seed), profile, jobs, data_dir):
         raise SystemExit(f"mcal: {failed} runs failed")
 
 
@@ -163,6 +191,7 @@ def reproduce(
     again: Annotated[bool, Parameter(help="make also what is up to date")] = False,
     recorded: Annotated[bool, Parameter(help="train nothing: only what recorded runs show")] = False,
     rerun: Annotated[bool, Parameter(help="forget the recorded runs that are needed, and train them again")] = False,
+    data_dir: Annotated[Path | None, Parameter(help="TFDS's folder")] = None,
 ) -> None:
     """Redraw figures and tables: execute the notebooks with the parameters of experiments/*.yaml, all or some.
 
@@ -182,7 +211,7 @@ def reproduce(
     if rerun:
         sweeps.forget([one.run for one in needed], profile)
     if not recorded:
-        _make(needed, profile, jobs)
+        _make(needed, profile, jobs, data_dir)
     done: list[experiments.Made] = []
     for made in experiments.reproduce(chosen, profile, again=again or rerun, jobs=jobs):
         _tell(f"{made.name:24} {made.state:10} {made.seconds:6.0f} s  {made.message or made.folder}")
@@ -197,12 +226,12 @@ def reproduce(
         raise SystemExit(1)
 
 
-def _make(needed, profile: str, jobs: int | None) -> int:
+def _make(needed, profile: str, jobs: int | None, data_dir: Path | None) -> int:
     """Make the runs that are not there, telling how it goes; how many failed."""
     from mcal_jax import sweeps
 
     failed = 0
-    for p in sweeps.make([one.run for one in needed], profile, jobs=jobs):
+    for p in sweeps.make([one.run for one in needed], profile, jobs=jobs, data_dir=data_dir):
         failed += bool(p.error)
         rest = f"about {p.left / 60:.0f} min left" if p.done < p.of else "the last one"
         state = f"failed: {p.error}" if p.error else f"{p.seconds:.0f} s, {rest}"
@@ -237,16 +266,49 @@ def report(
 
 
 def main() -> None:
-    """Entry point: a user's mistake ends in one line and exit code 2, Ctrl-C in 130, being terminated in 143."""
+    """Entry point: a user's mistake ends in one line and exit code 2, anything unforeseen in one line and 1, Ctrl-C in
+    130, being terminated in 143, a closed pipe in 141 without a word. With --debug errors show their traceback."""
+    words = sys.argv[1:]
+    debug = "--debug" in words
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # file names need not be text, and the locale need not be UTF-8
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        app(print_error=False, exit_on_error=False)
-    except (McalError, CycloptsError) as error:
-        print(f"mcal: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        app([word for word in words if word != "--debug"], print_error=False, exit_on_error=False)
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        print("mcal: interrupted; the same command goes on from here", file=sys.stderr)
-        raise SystemExit(130) from None
+        _end(130, "interrupted; the same command goes on from here")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its end
+        raise SystemExit(141) from None
+    except Exception as error:
+        if debug:
+            raise
+        _end(*told(error))
+
+
+def told(error: Exception) -> tuple[int, str]:
+    """Exit code and one line for an error, ours or a library's."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    match error:
+        case McalError() | CycloptsError():
+            return 2, text
+        case UnicodeError():
+            return 2, f"text that is not UTF-8: {text}"
+        case OSError() if error.filename is not None:
+            return 2, f"{os.fsdecode(error.filename)}: {error.strerror or text}"
+        case MemoryError():
+            return 2, f"not enough memory: {text}"
+        case ModuleNotFoundError():
+            return 2, f"the package {error.name} is missing: pip install 'mcal-jax[notebooks]' brings all that is used"
+    return 1, f"unforeseen {type(error).__name__}: {text[:300]}; the same command with --debug shows where"
+
+
+def _end(code: int, text: str) -> NoReturn:
+    with contextlib.suppress(BrokenPipeError):
+        print(f"mcal: {text}", file=sys.stderr)
+    raise SystemExit(code) from None
 
 
 def _terminated(number: int, frame: object) -> None:

@@ -7,10 +7,11 @@ X \\ T \\ B, the images nobody has labelled yet.
 import numpy as np
 
 from mcal_jax import certify, costs, planner
+from mcal_jax.planner import StopRule
 from mcal_jax.types import Algorithm, Annotate, Config, Label, Outcome, Repeat, Train, Verify, remove
 
 
-def mcal(n: int, config: Config, architecture: str = "resnet18") -> Algorithm:
+def mcal(n: int, config: Config, architecture: str = "resnet18", stops: StopRule = planner.stop) -> Algorithm:
     """Label the images 0 ... n-1 at least cost. Yields requests, returns the Outcome. Raises McalError."""
     planner.check(n, architecture, config)
     X = np.arange(n)
@@ -24,7 +25,7 @@ def mcal(n: int, config: Config, architecture: str = "resnet18") -> Algorithm:
     fit = yield Train(B, T, architecture)  #                                                                  3
     history = [fit]  #                                                                                      4-7
     plans = [planner.search(n, history, architecture, None, config)]  #                                       8
-    while not (stop := planner.stop(n, plans, config)):  #                                                    9
+    while not (stop := stops(n, plans, config)):  #                                                    9
         plan = plans[-1]
         b = (yield Label(U, plan.delta, config.acquisition, "train", fit.model, plan)).indices  #            10
         B, U = np.union1d(B, b), remove(U, b)  #                                                             11

@@ -219,7 +219,9 @@ def _between(grid: np.ndarray, eps: np.ndarray, thetas: np.ndarray) -> np.ndarra
 # ---------------------------------------------------------------------------------------------------------
 # When to stop. Each rule is a predicate of (|X|, plans so far, configuration).
 
-StopRule = Callable[[int, Sequence[Plan], Config], bool]
+StopPredicate = Callable[[int, Sequence[Plan], Config], bool]
+StopRule = Callable[[int, Sequence[Plan], Config], str | None]
+"""The name of the reason to train no more, or None."""
 
 
 def reached_optimum(n: int, plans: Sequence[Plan], config: Config) -> bool:
@@ -268,7 +270,7 @@ def _tax_left(n: int, plan: Plan, config: Config) -> bool:
     return plan.spent + float(following) <= config.exploration_tax * n * config.label_price
 
 
-STOP_RULES: tuple[StopRule, ...] = (pool_exhausted, budget_spent, exploration_tax, reached_optimum, cost_rose)
+STOP_RULES: tuple[StopPredicate, ...] = (pool_exhausted, budget_spent, exploration_tax, reached_optimum, cost_rose)
 
 
 def stop(n: int, plans: Sequence[Plan], config: Config) -> str | None:

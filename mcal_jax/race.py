@@ -7,18 +7,19 @@ plan wins; what the others' training cost is the tax of the race.
 
 from collections.abc import Sequence
 
-from mcal_jax import costs
+from mcal_jax import costs, planner
 from mcal_jax.loop import mcal
+from mcal_jax.planner import StopRule
 from mcal_jax.types import Algorithm, Annotate, Config, Contestant, Label, McalError, Plan, Repeat, Request, Train
 
 
-def race(n: int, config: Config, architectures: Sequence[str]) -> Algorithm:
+def race(n: int, config: Config, architectures: Sequence[str], stops: StopRule = planner.stop) -> Algorithm:
     """MCAL with the best of ``architectures``. Raises McalError for none or for a repeated one."""
     if not architectures or len(set(architectures)) < len(architectures):
         raise McalError(f"architectures: a race needs different ones, got {', '.join(architectures) or 'none'}")
     if config.budget is not None and len(architectures) > 1:
         raise McalError("budget: give one architecture; a race can't know beforehand what its losers will cost")
-    runs = {name: mcal(n, config, name) for name in architectures}
+    runs = {name: mcal(n, config, name, stops) for name in architectures}
     pending: dict[str, Request] = {name: next(run) for name, run in runs.items()}
     trainings, spent = dict.fromkeys(runs, 0), dict.fromkeys(runs, 0.0)
     while len(runs) > 1 and not _decided(pending):

@@ -1,13 +1,17 @@
 """What is told in words: decisions as they are made, the end of a run, and what a log knows."""
 
-import os
+import csv
+import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from mcal_jax.runlog import Finished, replay
+from mcal_jax import costs
+from mcal_jax.files import write_atomically
+from mcal_jax.recorded import PLANNED, RecordedRun
+from mcal_jax.runlog import RULES, Finished, replay
 from mcal_jax.types import (
     Annotate,
     Answer,
@@ -95,6 +99,7 @@ STOPS = {
     "constraint_met": "the classifier may label all the rest within epsilon",
     "humans_only": "people label everything",
     "far_enough": "|B| has reached the end of the trajectory",
+    "as_recorded": "training ended here when the run was made, though today's rules would go on",
 }
 
 
@@ -113,13 +118,14 @@ def summary(finished: Finished, config: Config) -> str:
         verdict += f"; true error {finished.true_error:.2%}"
     if config.budget is None:
         verdict += f" (epsilon {config.epsilon:.1%})"
+    why = STOPS.get(outcome.stop, "a rule of another version")
     rows = [
         " ".join(f"{name:>9}" for name in sizes),
         " ".join(f"{size:>9,}" for size in sizes.values()),
         f"labels of T ${bill.test:,.2f} + B ${bill.train:,.2f} + R ${bill.residual:,.2f}"
         f"{certified} + training ${bill.training:,.2f} + race ${bill.race:,.2f} = ${bill.total:,.2f}",
         verdict,
-        f"{outcome.architecture}, {len(outcome.history)} trainings; stopped by {outcome.stop}: {STOPS[outcome.stop]}",
+        f"{outcome.architecture}, {len(outcome.history)} trainings; stopped by {outcome.stop}: {why}",
     ]
     if sure:
         rows.append(
@@ -161,36 +167,97 @@ def people_line(people: People, sure: Certificate | None, config: Config) -> str
 
 
 def plan_report(path: str | Path) -> str:
-    """What a run log knows: the laws, the least cost at each |B|, and what comes next.
+    """What a run log knows: the laws, the least cost at each |B|, and what comes next; or, of a run that makes no
+    plans, its trainings. Raises McalError if the log can't be read."""
+    run = RecordedRun(path)
+    log, config = run.log, run.job.config
+    rows = [
+        f"{log.run.get('data', {}).get('name', 'images')}: {run.job.n:,} images, {run.job.algorithm}, {_state(run)}"
+    ]
+    if run.plans:
+        if log.rules != RULES:
+            rows.append(
+                f"decisions as recorded, of rules {log.rules}; laws and cost surface as of today's rules, {RULES}"
+            )
+        rows += [plan_line(run.plans[-1], config), "", *_laws(run.plans[-1], config), "", *_surface(run), ""]
+    else:
+        rows += [_no_plan(run), "", *_trainings(run), ""]
+    return "\n".join([*rows, _next_of(run)])
 
-    Raises McalError if the log has no plan yet.
-    """
-    replayed = replay(path)
-    if not replayed.plans:
-        raise McalError(f"{path}: no plan yet, for no classifier has been trained")
-    plan, config = replayed.plans[-1], replayed.log.job.config
-    rows = [plan_line(plan, config), "", "laws of the error among the top theta, floor + alpha |B|^-gamma e^(-|B|/k):"]
+
+def check_line(path: str | Path) -> tuple[str, bool]:
+    """Whether a log is whole and whether today's rules decide as it did, in a line, and whether both are so."""
+    try:
+        run = RecordedRun(path)
+        if run.is_finished:
+            assert run.finished
+    except McalError as error:
+        return f"{error}", False
+    state = (
+        f"{path}: whole, {'finished' if run.is_finished else f'{len(run.steps)} steps'}, decision rules {run.log.rules}"
+    )
+    try:
+        replay(path)
+    except McalError as error:
+        return f"{state}; rules {RULES} decide otherwise: {str(error).removeprefix(f'{path}: ')}", False
+    return f"{state}; rules {RULES} decide the same", True
+
+
+def _state(run: RecordedRun) -> str:
+    if run.is_finished:
+        return f"finished, {run.end['savings']:.1%} saved"
+    return f"not finished, {len(run.steps)} steps so far"
+
+
+def _no_plan(run: RecordedRun) -> str:
+    """Why there is no plan."""
+    if run.job.algorithm not in PLANNED:
+        return f"no plan: {run.job.algorithm} makes none"
+    return "no plan yet: no classifier has been trained"
+
+
+def _trainings(run: RecordedRun) -> list[str]:
+    fits = [(name, fit) for name, own in run.fits.items() for fit in own]
+    if not fits:
+        return ["no trainings"]
+    rows = [f"  {'trained':>10} {'|B|':>9} {'error on T':>11} {'cost':>12}"]
+    for name, fit in fits:
+        cost = costs.training_dollars(fit, name, run.job.config)
+        rows.append(f"  {name:>10} {fit.size:>9,} {len(fit.wrong) / fit.n_test:>11.1%} {f'${cost:,.2f}':>12}")
+    return rows
+
+
+def _laws(plan: Plan, config: Config) -> list[str]:
+    rows = ["laws of the error among the top theta, floor + alpha |B|^-gamma e^(-|B|/k):"]
     for theta, law in list(zip(config.thetas, plan.laws, strict=True))[3::4]:
         alpha = np.exp(law.a) * law.B0**law.gamma
         k = f"k = {law.B0 / law.kappa:,.0f}" if law.kappa > 1e-9 else "no truncation"
         k += f", floor = {law.floor:.2%}" if law.floor > 1e-9 else ""
         rows.append(f"  theta {theta:4.0%}: alpha = {alpha:.3g}, gamma = {law.gamma:.2f}, {k}")
-    rows += [
-        "",
-        "cost surface, the best theta at each |B|:",
-        f"  {'|B|':>9} {'theta':>7} {'|S|/|X|':>8} {'dollars':>12}",
-    ]
-    n, surface = replayed.log.job.n, plan.surface
-    tests = replayed.steps[0][0].n if isinstance(replayed.steps[0][0], Label) else 0
+    return rows
+
+
+def _surface(run: RecordedRun) -> list[str]:
+    n, plan, tests = run.job.n, run.plans[-1], len(run.sets["T"])
+    surface = plan.surface
+    rows = ["cost surface, the best theta at each |B|:", f"  {'|B|':>9} {'theta':>7} {'|S|/|X|':>8} {'dollars':>12}"]
     even = np.linspace(0, len(surface.sizes) - 1, 14).astype(int)
-    shown = np.unique([*even, int(np.argmin(surface.cost))])
-    for i in shown:
+    for i in np.unique([*even, int(np.argmin(surface.cost))]):
         size, theta, cost = surface.sizes[i], surface.best[i], surface.cost[i]
         mark = "  <- B_opt" if size == plan.B_opt else ""
         machine = theta * (n - tests - size) / n
         rows.append(f"  {size:>9,} {theta:>7.1%} {machine:>8.1%} {cost:>12,.2f}{mark}")
-    rows += ["", _next(replayed.pending, config)]
-    return "\n".join(rows)
+    return rows
+
+
+def _next_of(run: RecordedRun) -> str:
+    """What is asked next, by today's rules."""
+    if run.is_finished:
+        return "next: nothing, the run is finished"
+    try:
+        return _next(replay(run.path, strict=False).pending, run.job.config)
+    except McalError as error:
+        return f"next: can't say: {error}"
 
 
 def _next(pending: Request | None, config: Config) -> str:
@@ -206,25 +273,21 @@ def _next(pending: Request | None, config: Config) -> str:
             return f"next: the classifier is checked on {len(sample):,} images"
         case Measure(pool=pool):
             return f"next: the classifier is measured on {len(pool):,} images"
-    return "next: nothing, the run is finished"
+        case Repeat(n=n):
+            return f"next: people label {n:,} images of T once more for {n * config.label_price:,.2f} dollars"
+    return "next: its last line, which mcal resume writes"
 
 
-def write_labels(finished: Finished, classes: tuple[str, ...], path: Path) -> None:
+LABELS = ("index", "label", "class", "by")
+"""Columns of the labels delivered."""
+LABELS_BEGIN = ",".join(LABELS)
+
+
+def write_labels(finished: Finished, classes: Sequence[str], path: Path) -> None:
     """The labels delivered, as CSV: index, label, class, and whether people or the machine gave it."""
-    rows = ["index,label,class,by"]
-    for i, (label, machine) in enumerate(zip(finished.labels, finished.by_machine, strict=True)):
-        name = '"' + classes[label].replace('"', '""') + '"'
-        rows.append(f"{i},{label},{name},{'machine' if machine else 'people'}")
-    write_atomically(path, "\n".join(rows) + "\n")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file whole or not at all. Raises McalError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise McalError(f"can't write {path}: {error.strerror}") from None
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(LABELS)
+    for i, (label, machine) in enumerate(zip(finished.labels.tolist(), finished.by_machine.tolist(), strict=True)):
+        writer.writerow([i, label, classes[label], "machine" if machine else "people"])
+    write_atomically(path, text.getvalue())

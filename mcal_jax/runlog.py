@@ -1,30 +1,41 @@
-"""Driving an algorithm through a world, with a log that is record, checkpoint and input of replay at once.
+"""Driving an algorithm through a world, with a log that is record and checkpoint at once.
 
 One JSON line a request and its answer, appended and flushed to disk. Resuming feeds the log back and goes on
 live; a torn last line, the trace of a kill while writing, is dropped. Every line carries a checksum of itself and
-of all before it, so no damage goes unnoticed.
+of all before it, so no damage goes unnoticed. What a log says of a run is read by ``recorded.py``, without running
+anything; ``replay`` checks that a log and today's decision rules agree.
 """
 
-import base64
 import contextlib
 import fcntl
 import hashlib
 import json
 import os
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from pydantic import ValidationError
 
-from mcal_jax import baselines
+from mcal_jax import baselines, planner
+from mcal_jax.codec import (
+    answer_from_json,
+    answer_json,
+    differences,
+    first_line,
+    outcome_json,
+    plan_json,
+    request_json,
+)
 from mcal_jax.loop import mcal
+from mcal_jax.planner import StopRule
 from mcal_jax.race import race
 from mcal_jax.types import (
     Algorithm,
     Annotate,
     Answer,
+    Config,
     Fitted,
     Job,
     Label,
@@ -43,6 +54,11 @@ from mcal_jax.types import (
 )
 
 FORMAT = 3
+"""Of the file. This version reads no other."""
+
+RULES = 1
+"""Version of the decision rules, written into the head of each log: raised by every change that may have the same
+answers lead to other requests. Logs of older rules are read, drawn, priced and resumed all the same."""
 
 
 class World(Protocol):
@@ -74,18 +90,21 @@ class Finished(NamedTuple):
 Observer = Callable[[int, Request, Answer], None]
 
 
-def algorithm(job: Job) -> Algorithm:
-    """The generator that a job describes. Raises McalError for an unknown name or a missing setting."""
+def algorithm(job: Job, stop: StopRule = planner.stop) -> Algorithm:
+    """The generator that a job describes; ``stop`` says when MCAL trains no more.
+
+    Raises McalError for an unknown name or a missing setting.
+    """
     first = job.architectures[0]
     match job.algorithm:
         case "mcal" if len(job.architectures) > 1:
-            return race(job.n, job.config, job.architectures)
+            return race(job.n, job.config, job.architectures, stop)
         case "mcal":
-            return mcal(job.n, job.config, first)
+            return mcal(job.n, job.config, first, stop)
         case "humans_only":
             return baselines.humans_only(job.n, job.config)
         case "without_active_learning":
-            return baselines.without_active_learning(job.n, job.config, first)
+            return baselines.without_active_learning(job.n, job.config, first, stop)
         case "naive_al":
             if job.delta is None:
                 raise McalError("delta: naive_al needs its batch, a fraction of |X|")
@@ -98,21 +117,30 @@ def algorithm(job: Job) -> Algorithm:
     raise McalError(f"unknown algorithm {job.algorithm!r}; known: {known}")
 
 
-def drive(job: Job, world: World, log: "RunLog | None" = None, observe: Observer | None = None) -> Finished:
+def drive(
+    job: Job,
+    world: World,
+    log: "RunLog | None" = None,
+    observe: Observer | None = None,
+    *,
+    strict: bool = False,
+) -> Finished:
     """Run a job to its end in a world; what ``log`` holds already is not done again.
 
+    The decisions in the log stand: how many images were labelled and when training ended, even where today's rules,
+    or the rounding of another machine, would decide otherwise. ``strict``: that is an error.
     Raises McalError if the log does not belong to the job, or if an answer does not fit its request.
     """
     if log and log.job != job:
-        raise McalError(f"{log.path}: the log is of another job: {_differences(log.job, job)}")
-    run = algorithm(job)
+        raise McalError(f"{log.path}: the log is of another job: {_job_differences(log.job, job)}")
     past = log.entries if log else []
+    run = algorithm(job, planner.stop if strict else _stop_as_recorded(past))
     labels, by_machine = np.full(job.n, -1, np.int32), np.zeros(job.n, bool)
     request, number = next(run), 0
     while True:
         if log and number < len(past):
-            answer = past[number].recall(request, log.path)
-            check_answer(request, answer)
+            request = request if strict else past[number].decided(request)
+            answer = past[number].recall(request, log)
             world.restore(request, number, answer)
         else:
             answer = world.answer(request, number)
@@ -136,7 +164,20 @@ def drive(job: Job, world: World, log: "RunLog | None" = None, observe: Observer
     return finished
 
 
-def _differences(recorded: Job, wanted: Job) -> str:
+def _stop_as_recorded(past: "list[Entry]") -> StopRule:
+    """``planner.stop``, but training goes on for as long as the log shows that it did, and no longer where it ended."""
+    batches = sum(entry.is_label("train") for entry in past)
+    ended = any(entry.request.get("kind") == "annotate" or entry.is_label("certify", "residual") for entry in past)
+
+    def stop(n: int, plans: Sequence[Plan], config: Config) -> str | None:
+        if len(plans) < batches:
+            return None
+        return planner.stop(n, plans, config) or ("as_recorded" if ended and len(plans) == batches else None)
+
+    return stop
+
+
+def _job_differences(recorded: Job, wanted: Job) -> str:
     """Every setting in which two jobs differ, as "config.epsilon = 0.05, now 0.1"."""
     old, new = (flat(job.model_dump(mode="json")) for job in (recorded, wanted))
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
@@ -180,55 +221,79 @@ def check_answer(request: Request, answer: Answer) -> None:
 
 
 class Entry(NamedTuple):
+    """A line of a log: a request, its answer, and the figures of the plan behind the request, if there was one."""
+
     request: dict[str, Any]
     answer: dict[str, Any]
+    plan: dict[str, Any] | None = None
 
-    def recall(self, request: Request, path: Path) -> Answer:
+    def is_label(self, *purposes: str) -> bool:
+        return self.request.get("kind") == "label" and self.request.get("purpose") in purposes
+
+    def decided(self, request: Request) -> Request:
+        """``request`` for as many labels as were bought, if they were bought for the same purpose."""
+        if isinstance(request, Label) and request.purpose in ("train", "certify") and self.is_label(request.purpose):
+            n = self.request.get("n")
+            return request._replace(n=n) if isinstance(n, int) else request
+        return request
+
+    def recall(self, request: Request, log: "RunLog") -> Answer:
         """The answer, if it was given to just this request. Raises McalError otherwise."""
-        wanted = _request_json(request)
+        wanted = request_json(request)
         for key in wanted.keys() | self.request.keys():
             if wanted.get(key) != self.request.get(key):
                 raise McalError(
-                    f"{path}: the log is of another run: {self.request.get('kind')} has {key} = "
-                    f"{self.request.get(key)}, now {wanted.get(key)} is asked for"
+                    f"{log.path}: the log is of another run, or of other decision rules ({log.rules}, here {RULES}): "
+                    f"{wanted['kind']} has {key} = {self.request.get(key)}, now {wanted.get(key)} is asked for"
                 )
-        return answer_from_json(self.answer)
+        try:
+            answer = answer_from_json(self.answer)
+            check_answer(request, answer)
+        except McalError as error:
+            raise McalError(f"{log.path}: {error}") from None
+        return answer
 
 
 class RunLog:
-    """A run log on disk. ``run`` is whatever describes the world (data set, seed, ...) as JSON, ``made`` where and
-    with which versions it was begun.
+    """A run log on disk. ``run`` is whatever describes the world (data set, seed, ...) as JSON, ``content`` what the
+    images are, as far as that is known, ``made`` where and with which versions it was begun, ``rules`` the version
+    of the decision rules.
 
     Raises McalError if the file can't be read or written, is damaged before its last line, or is of another
     format version.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        job: Job,
-        run: dict[str, Any],
-        entries: list[Entry],
-        end: dict | None,
-        made: dict[str, Any],
-        checksum: str,
-    ):
-        self.path, self.job, self.run, self.entries, self.end = Path(path), job, run, entries, end
-        self.made, self.checksum = made, checksum
+    def __init__(self, path: str | Path, head: dict[str, Any], job: Job, checksum: str):
+        self.path, self.job, self.checksum = Path(path), job, checksum
+        self.run: dict[str, Any] = head.get("run", {})
+        self.content: dict[str, Any] = head.get("content", {})
+        self.made: dict[str, Any] = head.get("made", {})
+        self.rules: int = head.get("rules", 1)
+        self.entries: list[Entry] = []
+        self.end: dict[str, Any] | None = None
         self._file: Any = None
 
     @classmethod
-    def create(cls, path: str | Path, job: Job, run: dict[str, Any], made: dict[str, Any] | None = None) -> "RunLog":
+    def create(
+        cls,
+        path: str | Path,
+        job: Job,
+        run: dict[str, Any],
+        made: dict[str, Any] | None = None,
+        content: dict[str, Any] | None = None,
+    ) -> "RunLog":
         """A new, empty log; an existing file is an error."""
         path = Path(path)
         head: dict[str, Any] = {
             "mcal_jax_log": FORMAT,
+            "rules": RULES,
             "job": job.model_dump(mode="json"),
             "run": run,
+            "content": content or {},
             "made": made or {},
         }
         sealed, checksum = seal(head, "")
-        log = cls(path, job, run, [], None, head["made"], checksum)
+        log = cls(path, head, job, checksum)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             if path.exists():
@@ -258,12 +323,15 @@ class RunLog:
                 given = body.pop("checksum")
                 if given != (checksum := seal(body, checksum)[1]):
                     raise ValueError(f"line {number} is not as it was written")
-            job, bodies = Job.model_validate(head["job"]), bodies[1:]
-            entries = [Entry(b["request"], b["answer"]) for b in bodies if "end" not in b]
-            end = next((b["end"] for b in bodies if "end" in b), None)
+            log = cls(path, head, _job(path, head), checksum)
+            for body in bodies[1:]:
+                if "end" in body:
+                    log.end = log.end or body["end"]
+                else:
+                    log.entries.append(Entry(body["request"], body["answer"], body.get("plan")))
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-            raise McalError(f"{path}: not a run log, or damaged ({_first_line(error)})") from None
-        return cls(path, job, head.get("run", {}), entries, end, head.get("made", {}), checksum)
+            raise McalError(f"{path}: not a run log, or damaged ({first_line(error)})") from None
+        return log
 
     @classmethod
     def resume(cls, path: str | Path) -> "RunLog":
@@ -279,22 +347,24 @@ class RunLog:
         return log
 
     def append(self, number: int, request: Request, answer: Answer) -> None:
-        line = {"number": number, "request": _request_json(request), "answer": _answer_json(answer)}
+        line = {"number": number, "request": request_json(request), "answer": answer_json(answer)}
         if request.plan:
-            line["plan"] = _plan_json(request.plan)
+            line["plan"] = plan_json(request.plan)
         self._write(line)
 
     def finish(self, finished: Finished) -> None:
-        """Write the outcome, or check it against the one written before."""
+        """Write the outcome, or check it against the one written before, dollars to the cent."""
         end = end_json(finished)
         if self.end is None:
             self._write({"end": end})
             self.end = end
         if finished.true_error is None:  # a replay does not know the truth
             end["true_error"] = self.end["true_error"]
-        if self.end != end:
-            keys = ", ".join(k for k in end if end[k] != self.end.get(k))
-            raise McalError(f"{self.path}: the outcome differs from the one recorded in {keys}")
+        if found := differences(self.end, end):
+            raise McalError(
+                f"{self.path}: the outcome differs from the one recorded, of decision rules {self.rules}, in "
+                f"{', '.join(found[:3])}"
+            )
 
     def close(self) -> None:
         if self._file:
@@ -319,6 +389,24 @@ def seal(line: dict[str, Any], before: str) -> tuple[bytes, str]:
     return json.dumps({**line, "checksum": checksum}).encode() + b"\n", checksum
 
 
+def end_json(finished: Finished) -> dict[str, Any]:
+    """The end of a run as the last line of its log has it."""
+    return outcome_json(finished.outcome, finished.labels, finished.true_error)
+
+
+def _job(path: Path, head: dict[str, Any]) -> Job:
+    """The job of a log's head. Raises McalError for a setting that only a later version can know."""
+    try:
+        return Job.model_validate(head["job"])
+    except ValidationError as error:
+        unknown = [e["loc"] for e in error.errors() if e["type"] == "extra_forbidden"]
+        if not unknown:
+            raise
+        made = head.get("made", {}).get("versions", {}).get("mcal-jax", "another version")
+        setting = ".".join(map(str, unknown[0]))
+        raise McalError(f"{path}: this version has no setting {setting}; the log was made by mcal-jax {made}") from None
+
+
 class Replayed(NamedTuple):
     """A log fed back: what was asked and answered, and the end, or else the request that comes next."""
 
@@ -341,16 +429,20 @@ class Replayed(NamedTuple):
         return [plan for i, plan in enumerate(plans) if i == 0 or plan is not plans[i - 1]]
 
 
-def replay(path: str | Path) -> Replayed:
-    """Feed a log back to its algorithm: the same decisions without data, people or JAX.
+def replay(path: str | Path, *, strict: bool = True) -> Replayed:
+    """Feed a log back to its algorithm: whether today's rules decide the same, without data, humans or JAX.
 
-    Raises McalError if the algorithm now asks for something else than was recorded.
+    Raises McalError if the algorithm now asks for something else than was recorded, or ends otherwise. Not
+    ``strict``, the decisions in the log stand as they do where a run is resumed.
     """
     log = RunLog.read(path)
-    world = _Past(log)
     steps: list[tuple[Request, Answer]] = []
+
+    def keep(number: int, request: Request, answer: Answer) -> None:
+        steps.append((request, answer))
+
     try:
-        finished = drive(log.job, world, log, lambda number, request, answer: steps.append((request, answer)))
+        finished = drive(log.job, _Past(), log, keep, strict=strict)
     except _EndOfLog as end:
         return Replayed(log, steps, None, end.request)
     return Replayed(log, steps, finished._replace(true_error=log.end["true_error"] if log.end else None), None)
@@ -364,8 +456,7 @@ class _EndOfLog(Exception):
 class _Past:
     """The world of replay: it knows what is in the log, and stops where that ends."""
 
-    def __init__(self, log: RunLog):
-        self.truth: np.ndarray | None = None
+    truth: np.ndarray | None = None
 
     def answer(self, request: Request, number: int) -> Answer:
         raise _EndOfLog(request)
@@ -399,128 +490,3 @@ def _complete_lines(path: Path) -> tuple[list[bytes], int]:
         raise McalError(f"can't read {path}: {error.strerror}") from None
     length = data.rfind(b"\n") + 1
     return data[:length].splitlines(), length
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-# ---------------------------------------------------------------------------------------------------------
-# JSON. Sorted indices are stored as differences, and all arrays compressed: 55,000 machine labels take 30 kB.
-
-_STANDARD = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_VOWELLESS = b"0123456789BCDFGHJKLMNPQRSTVWXZbcdfghjklmnpqrstvwxz-_,;:!#$%&()*+"  # can't spell words by chance
-_ENCODE = bytes.maketrans(_STANDARD, _VOWELLESS)
-_DECODE = bytes.maketrans(_VOWELLESS, _STANDARD)
-
-
-def _pack(array: np.ndarray, differences: bool = False) -> dict[str, Any]:
-    values = np.diff(array, prepend=0) if differences else array
-    lowest, highest = (int(values.min()), int(values.max())) if len(values) else (0, 0)
-    kind = next(k for k in ("i1", "i2", "i4", "i8") if np.iinfo(k).min <= lowest and highest <= np.iinfo(k).max)
-    packed = base64.b64encode(zlib.compress(values.astype(f"<{kind}").tobytes(), 9)).translate(_ENCODE)
-    return {"n": len(array), "differences": differences, "type": kind, "zlib": packed.decode()}
-
-
-def _unpack(packed: dict[str, Any], dtype: type) -> np.ndarray:
-    compressed = base64.b64decode(packed["zlib"].encode().translate(_DECODE), validate=True)
-    if packed["type"] not in ("i1", "i2", "i4", "i8"):
-        raise ValueError(f"array of type {packed['type']!r}")
-    values = np.frombuffer(zlib.decompress(compressed), f"<{packed['type']}").astype(np.int64)
-    if len(values) != packed["n"]:
-        raise ValueError("array of the wrong length")
-    return (values.cumsum() if packed["differences"] else values).astype(dtype)
-
-
-def _digest(array: np.ndarray) -> str:
-    return hashlib.blake2b(array.astype("<i8").tobytes(), digest_size=8).hexdigest()
-
-
-def _request_json(request: Request) -> dict[str, Any]:
-    match request:
-        case Label(pool, n, by, purpose, model):
-            of = {"of": len(pool), "pool": _digest(pool)}
-            return {"kind": "label", "purpose": purpose, "n": n, "by": by, **of, "model": model}
-        case Train(train, test, architecture):
-            sets = {"train": _digest(train), "test": _digest(test)}
-            return {"kind": "train", "architecture": architecture, "size": len(train), **sets}
-        case Annotate(pool, n, model, _, limits):
-            of = {"of": len(pool), "pool": _digest(pool), "model": model}
-            return {"kind": "annotate", "n": n, **of, **({} if limits is None else {"limits": list(limits)})}
-        case Verify(sample, pool, model):
-            of = {"sample": _digest(sample), "of": len(pool), "pool": _digest(pool)}
-            return {"kind": "verify", "n": len(sample), **of, "model": model}
-        case Repeat(pool, n):
-            return {"kind": "repeat", "n": n, "of": len(pool), "pool": _digest(pool)}
-        case Measure(pool, model, by):
-            return {"kind": "measure", "of": len(pool), "pool": _digest(pool), "model": model, "by": list(by)}
-
-
-def _answer_json(answer: Answer) -> dict[str, Any]:
-    if isinstance(answer, Labelled):
-        return {"indices": _pack(answer.indices, differences=True), "labels": _pack(answer.labels)}
-    if isinstance(answer, Repeated):
-        return {"indices": _pack(answer.indices, differences=True), "differ": _pack(answer.differ)}
-    if isinstance(answer, Verified):
-        return {name: _pack(column) for name, column in answer._asdict().items()}
-    if isinstance(answer, Measured):
-        errors = {by: _pack(counts, differences=True) for by, counts in answer.errors.items()}
-        margins = {by: np.round(values, 4).tolist() for by, values in answer.margins.items()}
-        return {"n": answer.n, "errors": errors, "margins": margins}
-    return {**answer._asdict(), "wrong": _pack(answer.wrong, differences=True)}
-
-
-def answer_from_json(data: dict[str, Any]) -> Answer:
-    try:
-        if "differ" in data:
-            return Repeated(_unpack(data["indices"], np.int64), _unpack(data["differ"], np.bool_))
-        if "indices" in data:
-            return Labelled(_unpack(data["indices"], np.int64), _unpack(data["labels"], np.int32))
-        if "ahead" in data:
-            kinds = {"wrong": np.bool_, "label": np.int32}
-            return Verified(**{name: _unpack(data[name], kinds.get(name, np.int64)) for name in data})
-        if "errors" in data:
-            errors = {by: _unpack(counts, np.int64) for by, counts in data["errors"].items()}
-            return Measured(data["n"], errors, {by: np.array(v) for by, v in data["margins"].items()})
-        return Fitted(**{**data, "wrong": _unpack(data["wrong"], np.int64)})
-    except (ValueError, KeyError, TypeError, zlib.error) as error:
-        raise McalError(f"damaged answer in the run log ({_first_line(error)})") from None
-
-
-def _plan_json(plan: Plan) -> dict[str, Any]:
-    keys = ("size", "spent", "B_opt", "theta", "cost", "cost_now", "error", "delta", "stable", "form")
-    return {key: getattr(plan, key) for key in keys}
-
-
-def end_json(finished: Finished) -> dict[str, Any]:
-    """The outcome in figures: sizes, dollars by part, and a digest of the labels delivered."""
-    outcome = finished.outcome
-    bill = outcome.ledger
-    dollars = {**bill._asdict(), "total": bill.total}
-    sure = outcome.certificate
-    certified: dict[str, Any] = {}
-    if sure is None:
-        del dollars["certificate"]
-    else:
-        classes = [one._asdict() for one in sure.by_class]
-        told = {**sure._asdict(), "by_class": classes}
-        if (limits := told.pop("limits")) is not None:
-            told["limits"] = list(limits)
-        certified = {"V": len(outcome.V), "certificate": told}
-    if outcome.people is None:
-        del dollars["repeat"]
-    else:
-        certified["people"] = outcome.people._asdict()
-    return {
-        **{name: len(getattr(outcome, name)) for name in "TBSR"},
-        **certified,
-        "X": outcome.n,
-        "theta": outcome.theta,
-        "architecture": outcome.architecture,
-        "stop": outcome.stop,
-        "dollars": dollars,
-        "savings": bill.savings,
-        "race": [contestant._asdict() for contestant in outcome.race],
-        "true_error": finished.true_error,
-        "labels": _digest(finished.labels),
-    }

@@ -1,46 +1,62 @@
-"""One run: found by the hash of its description, resumed from its log, or made; never made twice."""
+"""One run: found by what it is about, resumed from its log, or made; never made twice.
+
+What a run is about are its settings and the content of its images. A named data set stands for its content; a file of
+one's own is known by the digests of what it holds, never by its path.
+"""
 
 import os
-import platform
-import subprocess
 import sys
 from functools import cached_property, lru_cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mcal_jax import data
-from mcal_jax.report import Reporter, Tell, summary, write_labels
-from mcal_jax.runlog import Finished, Replayed, RunLog, algorithm, drive, flat, replay
-from mcal_jax.settings import DataSettings, Run, check, home, results
+from mcal_jax.data import Dataset
+from mcal_jax.files import absolute, check_distinct, check_writable
+from mcal_jax.provenance import device, provenance
+from mcal_jax.recorded import RecordedRun
+from mcal_jax.report import LABELS_BEGIN, Reporter, Tell, summary, write_labels
+from mcal_jax.runlog import Finished, RunLog, algorithm, drive, flat
+from mcal_jax.settings import DataSettings, Run, check, digest, results
 from mcal_jax.types import Job, McalError, Outcome
 
 
 class Result:
     """A run and its log. ``finished`` and ``outcome`` raise McalError while the run is not finished."""
 
-    def __init__(self, run: Run, path: Path, replayed: Replayed):
-        self.run, self.path, self.replayed = run, path, replayed
+    def __init__(self, run: Run, record: RecordedRun, data_dir: str | Path | None = None):
+        self.run, self.record, self.data_dir = run, record, data_dir
+
+    @property
+    def path(self) -> Path:
+        return self.record.path
 
     @property
     def job(self) -> Job:
-        return self.replayed.log.job
+        return self.record.job
 
     @property
     def outcome(self) -> Outcome:
-        return self.replayed.outcome
+        return self.record.outcome
 
     @property
     def finished(self) -> Finished:
-        assert self.outcome
-        assert self.replayed.finished
-        return self.replayed.finished
+        return self.record.finished
 
     @cached_property
-    def dataset(self) -> data.Dataset:
-        return load_data(self.run)
+    def dataset(self) -> Dataset:
+        """The images. Raises McalError if they are no longer those that the log is about."""
+        dataset = load_data(self.run, self.data_dir)
+        check_content(self.record.log, dataset)
+        return dataset
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, from the log if it has them."""
+        names = self.record.log.content.get("class_names")
+        return tuple(names) if names is not None else self.dataset.classes
 
     def summary(self) -> str:
         """The end of the run as a table."""
@@ -48,68 +64,73 @@ class Result:
 
     def write_labels(self, path: Path) -> None:
         """The labels delivered, as CSV. Raises McalError."""
-        write_labels(self.finished, self.dataset.classes, path)
+        write_labels(self.finished, self.classes, path)
 
 
-def load_data(run: Run, data_dir: str | Path | None = None) -> data.Dataset:
-    return _load(run.data, data_dir)
+# ---------------------------------------------------------------------------------------------------------
+# What a run is about
+
+
+def is_file(name: str) -> bool:
+    """Whether a data set is a file of one's own."""
+    return name.lower().endswith(".npz")
+
+
+def load_data(run: Run, data_dir: str | Path | None = None) -> Dataset:
+    """The images of a run, kept in memory while their file stays as it is."""
+    stamp = None
+    if is_file(run.data.name):
+        try:
+            found = os.stat(absolute(run.data.name))
+            stamp = found.st_ino, found.st_size, found.st_mtime_ns
+        except (OSError, ValueError):
+            pass  # load says what is wrong
+    return _load(run.data, data_dir, stamp)
 
 
 @lru_cache(2)  # a sweep asks for the same images again and again, and decoding them takes seconds
-def _load(d: DataSettings, data_dir: str | Path | None) -> data.Dataset:
-    return data.load(d.name, data_dir=data_dir, first=d.first, per_class=d.per_class, downsample=d.downsample)
+def _load(d: DataSettings, data_dir: str | Path | None, stamp: Any) -> Dataset:
+    name = str(absolute(d.name)) if is_file(d.name) else d.name
+    return data.load(name, data_dir=data_dir, first=d.first, per_class=d.per_class, downsample=d.downsample)
+
+
+def content(dataset: Dataset) -> dict[str, Any]:
+    """What a log says of the images it is about."""
+    return {**data.fingerprint(dataset), "class_names": list(dataset.classes)}
+
+
+def check_content(log: RunLog, dataset: Dataset) -> None:
+    """Raises McalError if a log is about other images, labels or classes than those of ``dataset``, as far as it says.
+
+    Early logs say only how many images they are about.
+    """
+    if log.job.n != len(dataset.images):
+        raise McalError(
+            f"{log.path} is the log of other images: {log.job.n:,} of them, and {dataset.name} holds "
+            f"{len(dataset.images):,}; give another log"
+        )
+    here = content(dataset)
+    for key, there in log.content.items():
+        if key in here and here[key] != there:
+            what = {"shape": "shape", "images": "pixels", "labels": "labels"}.get(key, "classes")
+            told = f" ({there}, here {here[key]})" if key == "shape" else ""
+            raise McalError(
+                f"{log.path} is the log of other images: their {what} differ from those of {dataset.name}{told}; "
+                "give another log"
+            )
+
+
+def identity(run: Run) -> dict[str, Any]:
+    """What a run is about, as plain values: its settings and, for a file of one's own, the content of the images."""
+    plain = run.canonical()
+    if is_file(run.data.name):
+        plain["data"] = data.fingerprint(load_data(run))
+    return plain
 
 
 def log_path(run: Run, profile: str) -> Path:
-    """Where a run of this description is kept: results/runs/<profile>/<data set>-<id>.jsonl."""
-    return results() / "runs" / profile / f"{Path(run.data.name).stem}-{run.id}.jsonl"
-
-
-def execute(
-    run: Run,
-    path: str | Path | None = None,
-    *,
-    profile: str = "smoke",
-    data_dir: str | Path | None = None,
-    tell: Tell = print,
-) -> Result:
-    """The finished run: found by its hash, resumed, or made, with one line told for each decision.
-
-    ``path``: its log, by default ``log_path``. Raises McalError, above all if ``path`` is of another run.
-    """
-    path = Path(path) if path else log_path(run, profile)
-    if path.exists():
-        log = RunLog.read(path)
-        _same_run(run, log)
-        if log.end is not None:
-            return Result(run, path, replay(path))
-    dataset = load_data(run, data_dir)
-    job = Job(
-        algorithm=run.algorithm,
-        n=len(dataset.images),
-        architectures=run.architectures,
-        config=run.resolve(dataset.images.shape[3]),
-        delta=run.delta,
-        far=run.far,
-        compare=run.compare,
-    )
-    algorithm(job).send(None)  # complains of an impossible job before anything is written
-    world = _world(run, dataset)
-    if path.exists():
-        log = RunLog.resume(path)
-    else:
-        log = RunLog.create(path, job, run.model_dump(mode="json"), {**provenance(), "device": device()})
-    try:
-        drive(job, world, log, Reporter(tell, job))
-    finally:
-        log.close()
-    return Result(run, path, replay(path))
-
-
-def resume(path: str | Path, *, data_dir: str | Path | None = None, tell: Tell = print) -> Result:
-    """Go on with the run of a log. Raises McalError if the log does not say which run it is."""
-    run = _described(RunLog.read(path))
-    return execute(run, path, data_dir=data_dir, tell=tell)
+    """Where a run is kept: results/runs/<profile>/<data set>-<12 digits of its identity>.jsonl."""
+    return results() / "runs" / profile / f"{Path(run.data.name).stem}-{digest(identity(run))[:12]}.jsonl"
 
 
 def _described(log: RunLog) -> Run:
@@ -120,16 +141,168 @@ def _described(log: RunLog) -> Run:
         raise McalError(f"{log.path}: {error}") from None
 
 
-def _same_run(run: Run, log: RunLog) -> None:
-    there, here = flat(_described(log).canonical()), flat(run.canonical())
+def _check_settings(run: Run, log: RunLog) -> None:
+    """Raises McalError if the log is of other settings; the path of a file of one's own is none."""
+    recorded = _described(log)
+    there, here = flat(recorded.canonical()), flat(run.canonical())
+    both_files = is_file(run.data.name) and is_file(recorded.data.name)
     for key in {**here, **there}:
-        if here.get(key) != there.get(key):
+        if here.get(key) != there.get(key) and not (both_files and key == "data.name"):
             raise McalError(
                 f"{log.path} is the log of another run: {key} is {there.get(key)!r} there, {here.get(key)!r} here"
             )
 
 
-def _world(run: Run, dataset: data.Dataset):
+# ---------------------------------------------------------------------------------------------------------
+# A scale for a file of one's own
+
+WIDTHS = (8, 16, 32, 64)
+PATIENCE = 60.0
+"""Seconds of training on a fifth of the images that a CPU may take, by a rough estimate, before nets get narrower."""
+
+
+def suited(run: Run, given: dict[str, Any], tell: Tell) -> Run:
+    """``run`` on a file with the recipe ``fast`` and a width that suits the images and this machine, unless ``given``:
+    the full width on an accelerator, and on a CPU the widest net that trains within ``PATIENCE``."""
+    chosen: dict[str, Any] = {}
+    if given.get("recipe") is None:
+        chosen["recipe"] = "fast"
+    if given.get("width") is None:
+        chosen["width"] = _suitable_width(load_data(run))
+    if chosen:
+        run = run.model_copy(update=chosen)
+        tell(f"nets of width {run.width}, trained by recipe {run.recipe}; --width and --recipe choose others")
+    return run
+
+
+def _suitable_width(dataset: Dataset) -> int:
+    from mcal_jax import backends
+    from mcal_jax.train import RECIPES
+
+    if backends.default().layout == "NHWC":
+        return WIDTHS[-1]
+    n, height, columns, _ = dataset.images.shape
+    processed = RECIPES["fast"].steps(max(n // 5, 1)) * RECIPES["fast"].batch
+    # ResNet18 of width 8 trains on about 3,700 images of 28x28 pixels a second on two cores.
+    seconds = [processed * height * columns / 3e6 * (width / WIDTHS[0]) ** 1.8 for width in WIDTHS]
+    return max((w for w, s in zip(WIDTHS, seconds, strict=True) if s <= PATIENCE), default=WIDTHS[0])
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Making it
+
+
+def execute(
+    run: Run,
+    path: str | Path | None = None,
+    *,
+    profile: str = "smoke",
+    data_dir: str | Path | None = None,
+    labels: str | Path | None = None,
+    inputs: dict[str, str | Path] | None = None,
+    deterministic: bool = False,
+    tell: Tell = print,
+) -> Result:
+    """The finished run: found, resumed, or made, with one line told for each decision.
+
+    ``path``: its log, by default ``log_path``. ``labels``: where the labels will go, by default beside the log; only
+    looked at, as are ``inputs``, files by what they are for: none of them may be another one. ``data_dir`` (TFDS's
+    folder) and ``deterministic`` are kept in the log for ``resume``.
+
+    Whatever can be known to fail fails before anything is bought. Raises McalError, above all if ``path`` is of
+    another run.
+    """
+    data_dir = absolute(data_dir) if data_dir is not None else None
+    path = Path(path) if path else log_path(run, profile)
+    files: dict[str, str | Path | None] = {f"--{name}": given for name, given in (inputs or {}).items()}
+    files |= {"--data": run.data.name} if is_file(run.data.name) else {}
+    check_distinct({**files, "--log": path, "--labels": labels or path.with_suffix(".csv")})
+    check_writable(labels or path.with_suffix(".csv"), "--labels", LABELS_BEGIN)
+    log = RunLog.read(path) if path.exists() else None
+    if log:
+        _check_settings(run, log)
+        if log.end is not None:
+            if is_file(run.data.name):
+                check_content(log, load_data(run, data_dir))
+            return Result(run, RecordedRun(path), data_dir or log.made.get("data_dir"))
+    return _make(run, path, log, data_dir, deterministic, tell)
+
+
+def resume(
+    path: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    labels: str | Path | None = None,
+    tell: Tell = print,
+) -> Result:
+    """Go on with the run of a log, to its end. Raises McalError if the log does not say which run it is.
+
+    A finished run is shown from its log alone.
+    """
+    log = RunLog.read(path)
+    run = _described(log)
+    data_dir = absolute(data_dir) if data_dir is not None else log.made.get("data_dir")
+    check_distinct({"LOG": path, "--labels": labels or log.path.with_suffix(".csv"), **_input(run)})
+    check_writable(labels or log.path.with_suffix(".csv"), "--labels", LABELS_BEGIN)
+    if log.end is not None:
+        return Result(run, RecordedRun(path), data_dir)
+    return _make(run, log.path, log, data_dir, bool(log.made.get("deterministic")), tell)
+
+
+def _input(run: Run) -> dict[str, str | Path | None]:
+    return {"the data": run.data.name} if is_file(run.data.name) else {}
+
+
+def _make(
+    run: Run, path: Path, log: RunLog | None, data_dir: str | Path | None, deterministic: bool, tell: Tell
+) -> Result:
+    """Make a run, or go on with what its ``log`` holds."""
+    if deterministic:
+        from mcal_jax import backends
+
+        backends.deterministic()
+    dataset = load_data(run, data_dir)
+    if log:
+        check_content(log, dataset)
+    for note in dataset.notes:
+        tell(f"{dataset.name}: {note}")
+    job = log.job if log else _job(run, dataset)
+    algorithm(job).send(None)  # complains of an impossible job before anything is written
+    world = _world(run, job, dataset)
+    if log:
+        log = RunLog.resume(path)
+    else:
+        where = {"data_dir": str(data_dir) if data_dir else None, "deterministic": deterministic}
+        made = {**provenance(), "device": device(), **{key: value for key, value in where.items() if value}}
+        log = RunLog.create(path, job, _portable(run).model_dump(mode="json"), made, content(dataset))
+    try:
+        drive(job, world, log, Reporter(tell, job))
+    finally:
+        log.close()
+    return Result(run, RecordedRun(path), data_dir)
+
+
+def _job(run: Run, dataset: Dataset) -> Job:
+    return Job(
+        algorithm=run.algorithm,
+        n=len(dataset.images),
+        architectures=run.architectures,
+        config=run.resolve(dataset.images.shape[3]),
+        delta=run.delta,
+        far=run.far,
+        compare=run.compare,
+    )
+
+
+def _portable(run: Run) -> Run:
+    """The run as its log describes it: a file by its path from the root, so that it resumes from any folder."""
+    if not is_file(run.data.name):
+        return run
+    here = run.data.model_copy(update={"name": str(absolute(run.data.name))})
+    return run.model_copy(update={"data": here})
+
+
+def _world(run: Run, job: Job, dataset: Dataset):
     from mcal_jax.annotators import Annotator
     from mcal_jax.annotators.ground_truth import GroundTruth
     from mcal_jax.annotators.noisy import Noisy, uniform
@@ -145,7 +318,10 @@ def _world(run: Run, dataset: data.Dataset):
 
     enable_compilation_cache()
     bar = _TrainingBar() if sys.stderr.isatty() else None
-    return TrainedWorld(dataset, annotator, width=run.width, recipe=run.recipe, seed=run.seed, on_progress=bar)
+    world = TrainedWorld(dataset, annotator, width=run.width, recipe=run.recipe, seed=run.seed, on_progress=bar)
+    if job.algorithm != "humans_only":
+        world.prepare(job.architectures)
+    return world
 
 
 class _TrainingBar:
@@ -163,23 +339,3 @@ class _TrainingBar:
         if done >= steps:
             self.bar.close()
             self.bar = None
-
-
-def device() -> str:
-    """What JAX trains on here."""
-    import jax
-
-    return f"{jax.default_backend()}: {jax.devices()[0].device_kind}"
-
-
-def provenance() -> dict[str, Any]:
-    """Where and with which versions something is made."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=home(), capture_output=True, text=True, check=False
-    )
-    packages = ("mcal-jax", "jax", "flax", "optax", "numpy", "lmfit")
-    return {
-        "commit": commit.stdout.strip(),
-        "versions": {"python": platform.python_version()} | {p: metadata.version(p) for p in packages},
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-    }

@@ -152,10 +152,13 @@ def _changed(given: dict[str, Any], data_set: str | None, **changes: Any) -> dic
 def load_settings(path: Path, kind: type[S]) -> S:
     """A YAML file as settings. Raises McalError naming the file and the key."""
     try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise McalError(f"can't read {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
+        content = yaml.safe_load(path.expanduser().read_text(encoding="utf-8-sig"))
+    except (OSError, RuntimeError) as error:
+        raise McalError(f"can't read {path}: {getattr(error, 'strerror', None) or error}") from None
+    except UnicodeDecodeError:
+        hint = f"; for images: --data {path}" if path.suffix.lower() == ".npz" else "; save it as UTF-8"
+        raise McalError(f"{path} is not a text file in UTF-8{hint}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise McalError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise McalError(f"{path}: expected keys and values, found {type(content).__name__}")

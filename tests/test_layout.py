@@ -12,16 +12,17 @@ import mcal_jax
 
 PACKAGE = Path(mcal_jax.__file__).parent
 DECISION_SIDE = (
-    "types", "powerlaw", "costs", "certify", "planner", "acquisition", "loop", "baselines", "race", "runlog",
-    "worlds.simulated",
+    "types", "powerlaw", "costs", "certify", "planner", "acquisition", "loop", "baselines", "race", "codec", "runlog",
+    "recorded", "worlds.simulated",
 )  # fmt: skip
 JAX_SIDE = ("jax", "jaxlib", "flax", "optax", "tensorflow", "tensorflow_datasets", "matplotlib")
 LAYERS = (
     ("types",),
+    ("codec", "files"),
     ("powerlaw", "costs", "acquisition", "certify"),
     ("planner",),
     ("loop", "baselines", "race"),
-    ("runlog", "worlds.simulated", "worlds.trained", "worlds.human"),
+    ("runlog", "recorded", "worlds.simulated", "worlds.trained", "worlds.human"),
     ("report",),
     ("runs",),
     ("sweeps",),

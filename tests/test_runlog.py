@@ -13,7 +13,7 @@ from conftest import MIDDLING, same
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcal_jax import runlog
+from mcal_jax import codec, planner, runlog
 from mcal_jax.runlog import RunLog, check_answer, drive, end_json, replay
 from mcal_jax.types import Annotate, Config, Fitted, Job, Label, Labelled, McalError, PerHour, PerImageEpoch, Train
 from mcal_jax.worlds.simulated import SimulatedWorld
@@ -163,11 +163,97 @@ def test_replay_of_an_unfinished_run_stops_at_the_request_that_comes_next(log):
         half = replay(path)
         assert len(half.steps) == kept - 1
         assert half.finished is None
-        assert runlog._request_json(half.pending) == json.loads(lines[kept])["request"]
+        assert codec.request_json(half.pending) == json.loads(lines[kept])["request"]
         with pytest.raises(McalError, match="not finished"):
             _ = half.outcome
     path.write_bytes(b"".join(lines[:-1]))  # killed before the outcome was written
     assert same(replay(path).outcome, whole.outcome)
+
+
+def test_what_the_log_says_was_bought_stands_where_todays_rules_would_buy_another_number(log):
+    """As after a change of rules, or where another machine rounds otherwise: no label is asked for twice."""
+    path, whole = log
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    bought = [i for i, line in enumerate(lines) if line.get("request", {}).get("purpose") == "train"]
+    assert len(bought) > 2
+    cut = bought[-1]
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[: cut + 1]))
+    label = Labelled(
+        codec.answer_from_json(lines[cut]["answer"]).indices[:-1], np.zeros(lines[cut]["request"]["n"] - 1)
+    )
+
+    def one_less(line):
+        line["request"]["n"] -= 1
+        line["answer"] = codec.answer_json(label._replace(labels=label.labels.astype(np.int32)))
+
+    rewrite(path, cut, one_less)
+    message = error_of(replay, path)
+    assert "decision rules (1, here" in message
+    assert f"label has n = {len(label.indices)}, now {len(label.indices) + 1} is asked for" in message
+    assert len(replay(path, strict=False).steps) == cut
+    asked = []
+
+    class Watched(SimulatedWorld):
+        def answer(self, request, number):
+            asked.append(request)
+            return super().answer(request, number)
+
+    resumed = RunLog.resume(path)
+    finished = drive(JOB, Watched(400, curves(JOB)), resumed)
+    resumed.close()
+    assert isinstance(asked[0], Train)
+    assert len(asked[0].train) == len(whole.outcome.B) - 1
+    assert finished.outcome.ledger.train <= whole.outcome.ledger.train
+    assert set(label.indices) <= set(finished.outcome.B)
+
+
+def test_training_goes_on_and_ends_where_the_log_shows_that_it_did(log, monkeypatch):
+    path, whole = log
+    lines = path.read_bytes().splitlines(keepends=True)
+    trainings = len(whole.outcome.history)
+    assert trainings > 2
+    monkeypatch.setattr(planner, "stop", lambda n, plans, config: "reached_optimum" if len(plans) > 1 else None)
+    path.write_bytes(b"".join(lines[:-2]))  # today's rules would have stopped earlier
+    error_of(replay, path)
+    finished = go_on(path)
+    assert len(finished.outcome.history) == trainings
+    assert same(finished.outcome.B, whole.outcome.B)
+    assert np.array_equal(finished.labels, whole.labels)
+
+    monkeypatch.setattr(planner, "stop", lambda n, plans, config: None)
+    path.write_bytes(b"".join(lines[:-2]))  # today's rules would train on
+    finished = go_on(path)
+    assert finished.outcome.stop == "as_recorded"
+    assert same(finished.outcome.B, whole.outcome.B)
+
+
+def test_an_outcome_is_compared_to_the_cent(log):
+    path, whole = log
+    for change, ok in ((1e-9, True), (0.004, True), (0.02, False)):
+        rewrite(
+            path,
+            -1,
+            lambda line, change=change: line["end"]["dollars"].update(train=whole.outcome.ledger.train + change),
+        )
+        if ok:
+            replay(path)
+        else:
+            assert "dollars.train" in error_of(replay, path)
+
+
+def test_the_head_names_the_decision_rules_and_early_logs_are_of_rules_1(log):
+    path, _ = log
+    assert RunLog.read(path).rules == runlog.RULES
+    rewrite(path, 0, lambda head: head.pop("rules"))
+    assert RunLog.read(path).rules == 1
+
+
+def test_a_setting_of_a_later_version_is_told_with_that_version(log):
+    path, _ = log
+    rewrite(path, 0, lambda head: head["job"]["config"].update(telepathy=0.5))
+    rewrite(path, 0, lambda head: head["made"].update(versions={"mcal-jax": "9.1.0"}))
+    message = error_of(RunLog.read, path)
+    assert "no setting config.telepathy; the log was made by mcal-jax 9.1.0" in message
 
 
 def test_replay_writes_nothing(log):
@@ -268,8 +354,8 @@ def test_a_damaged_middle_line_is_refused(log, damage):
         lambda answer: answer["labels"].update(zlib="no packed array"),
         lambda answer: answer["labels"].update(n=1),
         lambda answer: answer.pop("labels"),
-        lambda answer: answer.update(runlog._answer_json(Labelled(np.arange(3), np.zeros(3, np.int32)))),
-        lambda answer: answer.update(runlog._answer_json(Labelled(np.arange(390, 410), np.zeros(20, np.int32)))),
+        lambda answer: answer.update(codec.answer_json(Labelled(np.arange(3), np.zeros(3, np.int32)))),
+        lambda answer: answer.update(codec.answer_json(Labelled(np.arange(390, 410), np.zeros(20, np.int32)))),
     ],
     ids=["not compressed", "not base 64", "another length", "no labels", "too few", "out of X"],
 )
@@ -415,8 +501,8 @@ def test_a_bad_answer_is_not_written_to_the_log(tmp_path):
 def test_packed_arrays_come_back_as_they_were(indices, labels):
     indices, labels = np.array(sorted(indices), np.int64), np.array(labels, np.int32)
     for array, differences in ((indices, True), (labels, False)):
-        packed = json.loads(json.dumps(runlog._pack(array, differences)))
-        assert same(runlog._unpack(packed, array.dtype), array)
+        packed = json.loads(json.dumps(codec.pack(array, differences)))
+        assert same(codec.unpack(packed, array.dtype), array)
 
 
 @given(
@@ -430,8 +516,8 @@ def test_answers_come_back_from_json_as_they_were(size, wrong, seconds, images):
         Fitted(3, size, 10000, np.array(sorted(wrong), np.int64), images, seconds),
         Labelled(np.array(sorted(wrong), np.int64), np.zeros(len(wrong), np.int32)),
     ):
-        data = json.loads(json.dumps(runlog._answer_json(answer)))
-        assert same(runlog.answer_from_json(data), answer)
+        data = json.loads(json.dumps(codec.answer_json(answer)))
+        assert same(codec.answer_from_json(data), answer)
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -112,7 +112,7 @@ def replay(folder: Path) -> Setting:
         drive(JOB, SimulatedWorld(600, MIDDLING, seed=3), log)
         log.close()
     log = RunLog.read(path)
-    return Setting(JOB, runlog._Past(log), log)
+    return Setting(JOB, runlog._Past(), log)
 
 
 def trained(folder: Path) -> Setting:

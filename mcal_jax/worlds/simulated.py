@@ -77,9 +77,10 @@ class Recorded:
     @classmethod
     def from_log(cls, path: str | Path) -> "Recorded":
         """The curve of a finished run's log. Raises McalError if it can't be read."""
-        from mcal_jax.runlog import replay
+        from mcal_jax.recorded import RecordedRun
 
-        return cls(replay(path).outcome.history)
+        run = RecordedRun(path)
+        return cls(tuple(run.fits[run.end["architecture"]]))
 
     def wrong_share(self, theta: np.ndarray, size: float) -> np.ndarray:
         at = np.interp(np.log(size), self.log_size, np.arange(len(self.log_size)))

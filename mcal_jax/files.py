@@ -1,0 +1,78 @@
+"""Files that are written: whole or not at all, and never over an input or a record."""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from mcal_jax.types import McalError
+
+
+def absolute(path: str | os.PathLike) -> Path:
+    """``path`` from the root, "~" expanded where it names a home folder; links are left as they are.
+
+    Raises McalError for a name that no file can have.
+    """
+    if "\0" in os.fsdecode(path):
+        raise McalError(f"no file can have the name {os.fsdecode(path)!r}")
+    return Path(os.path.abspath(os.path.expanduser(path)))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a UTF-8 file whole or not at all. Raises McalError."""
+    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise McalError(f"can't write {path}: {error.strerror}") from None
+
+
+def check_distinct(paths: Mapping[str, str | os.PathLike | None]) -> None:
+    """Raises McalError where two of the files are one and the same, through links too; names say what each is for."""
+    given = {what: absolute(path) for what, path in paths.items() if path is not None}
+    names = list(given)
+    for i, one in enumerate(names):
+        for other in names[:i]:
+            if is_same_file(given[one], given[other]):
+                raise McalError(f"{one} and {other} are the same file, {given[one]}: give each a file of its own")
+
+
+def is_same_file(a: Path, b: Path) -> bool:
+    """Whether two paths lead to one file, which need not exist yet."""
+    with contextlib.suppress(OSError):
+        if os.path.samefile(a, b):
+            return True
+    return os.path.realpath(a) == os.path.realpath(b)
+
+
+def check_writable(path: str | os.PathLike, what: str, begins: str = "") -> None:
+    """Raises McalError if the file can't be written, or is there and does not begin as what we write here does.
+
+    An empty file may be written over. Nothing is changed.
+    """
+    target = absolute(path)
+    try:
+        if target.is_dir():
+            raise McalError(f"{what}: {path} is a folder; give the name of a file")
+        if target.exists() and not target.is_file():
+            return  # a device such as /dev/null
+        if target.exists():
+            with target.open("rb") as file:
+                head = file.read(len(begins.encode()))
+            if head and head != begins.encode():
+                raise McalError(f"{what}: {path} holds something else and would be lost; give another name")
+        folder = target.parent
+        while not folder.exists():
+            folder = folder.parent
+    except OSError as error:
+        raise McalError(f"{what}: can't write {path}: {error.strerror}") from None
+    if not folder.is_dir():
+        raise McalError(f"{what}: can't write {path}: {folder} is not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise McalError(f"{what}: can't write {path}: no permission to write in {folder}, or it is read-only")
+    if len(os.fsencode(target.name)) > 255:
+        raise McalError(f"{what}: can't write {path}: the name is too long")

@@ -1,0 +1,199 @@
+"""A run as its log tells it: what was asked, answered, decided and paid, at its word, whatever today's rules are.
+
+Nothing is decided again. The images that each request was about follow from the answers before it, and their digests
+are compared with the recorded ones. A log keeps the decisions of a plan in figures; its laws and its cost surface are
+computed from the same counts and prices, and the recorded figures stand where today's rules would say otherwise.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mcal_jax import certify, planner
+from mcal_jax.codec import PLAN_KEYS, answer_from_json, differences, digest, outcome_from_json, plan_json, request_json
+from mcal_jax.runlog import Entry, Finished, RunLog, check_answer
+from mcal_jax.types import (
+    Annotate,
+    Answer,
+    Config,
+    Fitted,
+    Indices,
+    Job,
+    Label,
+    Labelled,
+    McalError,
+    Measure,
+    Outcome,
+    Plan,
+    Repeat,
+    Repeated,
+    Request,
+    Train,
+    Verify,
+    remove,
+)
+
+PLANNED = ("mcal", "without_active_learning")
+"""Algorithms that make plans."""
+
+
+class RecordedRun:
+    """A run log, read. Raises McalError if the log is damaged; ``outcome`` and ``finished`` do so too while the run is
+    not finished."""
+
+    def __init__(self, path: str | Path):
+        self.log = RunLog.read(path)
+        self.steps: list[tuple[Request, Answer]] = []
+        self.sets: dict[str, Indices] = {name: np.empty(0, np.int64) for name in "TBSRV"}
+        left = np.arange(self.job.n)
+        for number, entry in enumerate(self.log.entries, 2):
+            try:
+                request = rebuilt(entry, left, self.sets)
+                answer = answer_from_json(entry.answer)
+                check_answer(request, answer)
+            except McalError as error:
+                raise McalError(f"{self.path}: line {number}: {error}") from None
+            self.steps.append((request, answer))
+            if isinstance(answer, Labelled):
+                name = set_of(request)
+                self.sets[name] = np.union1d(self.sets[name], answer.indices)
+                left = remove(left, answer.indices)
+
+    @property
+    def path(self) -> Path:
+        return self.log.path
+
+    @property
+    def job(self) -> Job:
+        return self.log.job
+
+    @property
+    def is_finished(self) -> bool:
+        return self.log.end is not None
+
+    @property
+    def end(self) -> dict[str, Any]:
+        """The outcome in figures."""
+        if self.log.end is None:
+            raise McalError(f"{self.path}: the run is not finished; resume it first")
+        return self.log.end
+
+    @property
+    def fits(self) -> dict[str, list[Fitted]]:
+        """The trainings of each architecture, in order."""
+        found: dict[str, list[Fitted]] = {name: [] for name in self.job.architectures}
+        for request, answer in self.steps:
+            if isinstance(request, Train) and isinstance(answer, Fitted):
+                found.setdefault(request.architecture, []).append(answer)
+        return found
+
+    @property
+    def leader(self) -> str:
+        """The architecture whose classifier was last asked to choose or to label images."""
+        trained = {answer.model: name for name, fits in self.fits.items() for answer in fits}
+        models = [getattr(request, "model", None) for request, _ in reversed(self.steps)]
+        return next((trained[model] for model in models if model in trained), self.job.architectures[0])
+
+    @cached_property
+    def plans(self) -> list[Plan]:
+        """Every plan made for the architecture that leads, in order; none by an algorithm that makes none."""
+        return self._plans_of(self.log.end["architecture"] if self.log.end else self.leader)
+
+    @cached_property
+    def outcome(self) -> Outcome:
+        architecture = self.end.get("architecture", "")
+        history = tuple(self.fits.get(architecture, ()))
+        try:
+            return outcome_from_json(self.end, self.sets, tuple(self.plans), history)
+        except McalError as error:
+            raise McalError(f"{self.path}: {error}") from None
+
+    @cached_property
+    def finished(self) -> Finished:
+        labels, by_machine = np.full(self.job.n, -1, np.int32), np.zeros(self.job.n, bool)
+        for request, answer in self.steps:
+            if isinstance(answer, Labelled):
+                labels[answer.indices] = answer.labels
+                by_machine[answer.indices] = isinstance(request, Annotate)
+        if digest(labels) != self.end.get("labels"):
+            raise McalError(f"{self.path}: the labels in the log are not those that its last line states")
+        return Finished(self.outcome, labels, by_machine, self.end.get("true_error"))
+
+    def _plans_of(self, architecture: str) -> list[Plan]:
+        if self.job.algorithm not in PLANNED:
+            return []
+        config, history, figures = self._planning_config(), self.fits.get(architecture, []), self._figures(architecture)
+        plans: list[Plan] = []
+        for k, fit in enumerate(history):
+            previous = plans[-1] if plans else None
+            plan = planner.search(self.job.n, history[: k + 1], architecture, previous, config)
+            plans.append(as_recorded(plan, figures.get(fit.model)))
+        return plans
+
+    def _planning_config(self) -> Config:
+        """The configuration that plans were made by: without what human errors take of epsilon."""
+        again = next((answer for _, answer in self.steps if isinstance(answer, Repeated)), None)
+        return self.job.config if again is None else certify.people_err(self.job.n, again, self.job.config)[1]
+
+    def _figures(self, architecture: str) -> dict[int, dict[str, Any]]:
+        """The recorded figures of the plans made after each training of an architecture, by its model."""
+        found: dict[int, dict[str, Any]] = {}
+        model = None
+        for (request, answer), entry in zip(self.steps, self.log.entries, strict=True):
+            own = isinstance(request, Train) and request.architecture == architecture
+            if entry.plan and model is not None and (own or getattr(request, "model", None) == model):
+                found.setdefault(model, entry.plan)
+            if own and isinstance(answer, Fitted):
+                model = answer.model
+        return found
+
+
+def as_recorded(plan: Plan, figures: dict[str, Any] | None) -> Plan:
+    """``plan`` with the decisions that the log states, where they differ by more than rounding."""
+    if not figures or not differences(figures, plan_json(plan)):
+        return plan
+    return plan._replace(**{key: figures[key] for key in PLAN_KEYS if key in figures})
+
+
+def set_of(request: Request) -> str:
+    """The set that the images labelled for a request go to."""
+    if isinstance(request, Annotate):
+        return "S"
+    assert isinstance(request, Label)
+    return {"test": "T", "train": "B", "residual": "R", "certify": "V"}[request.purpose]
+
+
+def rebuilt(entry: Entry, left: Indices, sets: dict[str, Indices]) -> Request:
+    """The request of a log's line, where ``left`` are the images without a label and ``sets`` those with one.
+
+    Raises McalError if the line is about other images, or is no request.
+    """
+    data = entry.request
+    try:
+        request = _request(data, left, sets)
+        is_same = request_json(request) == data
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise McalError(f"no request ({error!r})") from None
+    if not is_same:
+        raise McalError("the request is about other images than those that the answers before it leave")
+    return request
+
+
+def _request(data: dict[str, Any], left: Indices, sets: dict[str, Indices]) -> Request:
+    match data["kind"]:
+        case "label" if data["purpose"] in ("test", "train", "certify", "residual"):
+            return Label(left, data["n"], data["by"], data["purpose"], data["model"])
+        case "train":
+            return Train(sets["B"], sets["T"], data["architecture"])
+        case "annotate":
+            limits = tuple(data["limits"]) if "limits" in data else None
+            return Annotate(left, data["n"], data["model"], None, limits)
+        case "verify":
+            return Verify(sets["V"], left, data["model"])
+        case "repeat":
+            return Repeat(sets["T"], data["n"])
+        case "measure":
+            return Measure(left, data["model"], tuple(data["by"]))
+    raise ValueError(data["kind"])
