@@ -34,10 +34,12 @@ class Saying:
         ([0, 1, 2], "asked for 4 labels and gave an answer of shape [3]"),
         ([0, 1, 2, 0, 1], "shape [5]"),
         ([[0, 1, 2, 0]], "shape [1, 4]"),
-        ([0, 1, 3, 0], "image 8 as class 3; there are 3"),
+        ([0, 1, 3, 0], "image 8 as class 3; the 3 classes are numbered from 0"),
         ([0, -1, 2, 0], "image 5 as class -1"),
         ([0.0, 1.0, 2.0, 0.0], "type float64"),
         (["cat", "dog", "eel", "cat"], "the number of a class"),
+        ([[0], [1, 2], 0, 1], "the annotator's answer for 4 images is no array of labels"),
+        (None, "shape []"),
     ],
 )
 def test_an_answer_that_does_not_fit_is_told_in_one_line(answer, told):
@@ -47,12 +49,17 @@ def test_an_answer_that_does_not_fit_is_told_in_one_line(answer, told):
     assert "\n" not in str(caught.value)
 
 
+def test_an_error_of_the_annotator_itself_is_not_taken_for_a_bad_answer():
+    with pytest.raises(ValueError, match="no such project"):
+        ask(Saying(ValueError("no such project")), ASKED, CLASSES)
+
+
 def test_an_answer_that_fits_is_taken():
     said = ask(Saying([2, 1, 0, 2]), ASKED, CLASSES)
     assert (said.dtype, said.tolist()) == (np.int32, [2, 1, 0, 2])
 
 
-def test_a_run_whose_people_fail_once_goes_on_to_the_same_end(tmp_path):
+def test_a_run_whose_annotator_fails_once_goes_on_to_the_same_end(tmp_path):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 120)
     images = from_arrays(

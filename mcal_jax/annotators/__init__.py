@@ -19,16 +19,24 @@ class Annotator(Protocol):
 def ask(annotator: Annotator, indices: Indices, classes: Sequence[str], again: bool = False) -> np.ndarray:
     """The labels of ``indices``, int32. Raises McalError if there is no answer, not one for each image, or one that is
     no class; what was answered before is in the run log, and the run goes on from there."""
+    n = len(indices)
     try:
-        said = np.asarray(annotator.label(indices, again))
+        answered = annotator.label(indices, again)
     except TimeoutError as error:
-        raise McalError(f"people did not label {len(indices)} images in time: {str(error) or 'no answer'}") from None
-    if said.shape != indices.shape:
-        raise McalError(f"people were asked for {len(indices)} labels and gave an answer of shape {list(said.shape)}")
-    if len(said) and not np.issubdtype(said.dtype, np.integer):
-        raise McalError(f"people gave labels of type {said.dtype}; a label is the number of a class")
-    unknown = np.flatnonzero((said < 0) | (said >= len(classes)))
+        raise McalError(f"the annotator did not label {n} images in time: {str(error) or 'no answer'}") from None
+    try:
+        answer = np.asarray(answered)
+    except ValueError as error:
+        raise McalError(f"the annotator's answer for {n} images is no array of labels: {error}") from error
+    if answer.shape != indices.shape:
+        raise McalError(f"the annotator was asked for {n} labels and gave an answer of shape {list(answer.shape)}")
+    if n and not np.issubdtype(answer.dtype, np.integer):
+        raise McalError(f"the annotator gave labels of type {answer.dtype}; a label is the number of a class")
+    unknown = np.flatnonzero((answer < 0) | (answer >= len(classes)))
     if len(unknown):
         first = unknown[0]
-        raise McalError(f"people labelled image {indices[first]} as class {said[first]}; there are {len(classes)}")
-    return said.astype(np.int32)
+        raise McalError(
+            f"the annotator labelled image {indices[first]} as class {answer[first]}; "
+            f"the {len(classes)} classes are numbered from 0"
+        )
+    return answer.astype(np.int32)

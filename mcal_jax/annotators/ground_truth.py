@@ -1,4 +1,4 @@
-"""The data set's own labels, as if people had given them."""
+"""The data set's own labels, in the place of a human's."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ class GroundTruth:
 
     def __init__(self, dataset: Dataset):
         if dataset.labels is None:
-            raise McalError(f"{dataset.name} has images but no labels: the ground-truth annotator needs them")
+            raise McalError(f"'{dataset.name}' has images but no labels, and the ground-truth annotator needs them")
         self.labels = dataset.labels
 
     def label(self, indices: Indices, again: bool = False) -> np.ndarray:
