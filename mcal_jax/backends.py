@@ -2,9 +2,13 @@
 
 import math
 import os
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
+from jax import experimental
 
 from mcal_jax import native
 from mcal_jax.types import McalError
@@ -47,9 +51,60 @@ NATIVE = CPU._replace(native=True, score_floats=2**20)
 ACCELERATOR = Backend("NHWC", "bfloat16", chunk=256, score_floats=2**28)
 
 
+def platform() -> str:
+    """The kind of device that JAX computes on here, "cpu" or "gpu", say. Raises McalError if there is none."""
+    try:
+        return jax.default_backend()
+    except (RuntimeError, AssertionError) as error:  # a missing CUDA plugin fails an assertion without a word
+        asked = getattr(jax.config, "jax_platforms", None) or os.environ.get("JAX_PLATFORM_NAME")
+        why = f": {str(error).splitlines()[0]}" if str(error) else ""
+        raise McalError(
+            f"JAX was told to use {asked!r} and can't; unset JAX_PLATFORMS, or set it to cpu{why}"
+        ) from None
+
+
+def memory() -> int | None:
+    """Bytes of memory that the device, or a CPU's machine, has in all; None if that is not known."""
+    if platform() != "cpu":
+        return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    limits = []
+    for file in ("memory.max", "memory/memory.limit_in_bytes"):  # of a container, by version 2 and 1 of cgroups
+        path = Path("/sys/fs/cgroup", file)
+        if path.is_file() and (text := path.read_text(encoding="utf-8").strip()).isdigit():
+            limits.append(int(text))
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return min(limits, default=None)
+
+
+@contextmanager
+def our_defaults() -> Iterator[None]:
+    """Within it, or a function that it decorates, JAX's global defaults are those that the programs are written for.
+
+    They have users' JAX_ENABLE_X64 and the like change neither weights nor labels. Arrays say their dtype all the
+    same; this is for what can't be said where it is used, in Optax above all.
+    """
+    x64: Any = getattr(jax, "enable_x64", None) or getattr(experimental, "enable_x64", None)  # before JAX 0.8
+    pins: list[Any] = [
+        x64(False),
+        jax.default_matmul_precision(None),
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+        jax.default_prng_impl("threefry2x32"),
+        jax.threefry_partitionable(True),
+        jax.debug_nans(False),  # a loss that is not finite is dealt with
+        jax.debug_infs(False),  # k-center begins with distances that are
+        jax.transfer_guard("allow"),
+    ]
+    with ExitStack() as stack:
+        for pin in pins:
+            stack.enter_context(pin)
+        yield
+
+
 def default() -> Backend:
-    """The choices for the kind of device that JAX computes on here."""
-    if jax.default_backend() != "cpu":
+    """The choices for the kind of device that JAX computes on here. Raises McalError if there is none."""
+    if platform() != "cpu":
         return ACCELERATOR
     return NATIVE if native.available() else CPU
 

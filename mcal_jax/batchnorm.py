@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from mcal_jax import native
@@ -128,8 +129,10 @@ def sums_in_parts(a: jax.Array, b: jax.Array) -> Two:
     the convolution.
     """
 
+    zero = np.zeros((), np.float32)
+
     def both(pair: Two, axis: int) -> Two:
-        return lax.reduce(pair, (0.0, 0.0), lambda s, t: (s[0] + t[0], s[1] + t[1]), (axis,))
+        return lax.reduce(pair, (zero, zero), lambda s, t: (s[0] + t[0], s[1] + t[1]), (axis,))
 
     channels = a.shape[-1]
     rows = a.size // channels

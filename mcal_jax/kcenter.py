@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from mcal_jax import backends
 from mcal_jax.types import McalError
 
 CANDIDATES = 1024
@@ -27,11 +28,12 @@ SHORT = 16
 PASSES = (16, 256)
 """... so passes follow, so many, and after short rounds in a row twice as many each time, at most so many."""
 
-Count = jax.Array | int
+Count = jax.Array | np.int32
 Chosen = tuple[jax.Array, Count, jax.Array]
 """Positions [capacity], of which the first ``count`` are valid; ``count``; distances as they are then."""
 
 
+@backends.our_defaults()
 def k_center(features: np.ndarray, n: int, centres: np.ndarray | None = None) -> np.ndarray:
     """Greedy k-center (Sener & Savarese 2017): each choice is the image farthest from all centres so far.
 
@@ -46,7 +48,7 @@ def k_center(features: np.ndarray, n: int, centres: np.ndarray | None = None) ->
     x = checked(features, "features")
     if n > len(x):
         raise McalError(f"k-center cannot choose {n} of {len(x)} images")
-    distance = jnp.full(len(x), jnp.inf)
+    distance = jnp.full(len(x), jnp.inf, jnp.float32)
     if centres is not None and len(centres):
         given = checked(centres, "features of the labelled images")
         if given.shape[1] != x.shape[1]:
@@ -54,16 +56,16 @@ def k_center(features: np.ndarray, n: int, centres: np.ndarray | None = None) ->
         for start in range(0, len(given), CANDIDATES):
             part = given[start : start + CANDIDATES]
             padded = part[np.arange(CANDIDATES) % len(part)]
-            distance = update(x, distance, padded, len(part))
+            distance = update(x, distance, padded, np.int32(len(part)))
 
     chosen: list[np.ndarray] = []
     left, passes, short = n, PASSES[0], centres is None or not len(centres)  # few centres: each is near to many
     while left:
         if short:
-            picks, count, distance = pass_by_pass(x, distance, min(passes, left))
+            picks, count, distance = pass_by_pass(x, distance, np.int32(min(passes, left)))
             passes, short = min(2 * passes, PASSES[1]), False
         else:
-            picks, count, distance = round_of_candidates(x, distance, left)
+            picks, count, distance = round_of_candidates(x, distance, np.int32(left))
             short = bool(count < SHORT)
             passes = passes if short else PASSES[0]
         chosen.append(np.asarray(picks)[: int(count)])
@@ -94,7 +96,7 @@ def round_of_candidates(x: jax.Array, distance: jax.Array, left: Count) -> Chose
     """
     # Of equal ones the lower position comes first, so what is no candidate yields to all candidates as far as the
     # first that is none and before it. The end of the list stands for that if all images are candidates.
-    values, order = lax.top_k(jnp.append(distance, -jnp.inf), min(CANDIDATES, len(x)) + 1)
+    values, order = lax.top_k(jnp.append(distance, np.float32(-np.inf)), min(CANDIDATES, len(x)) + 1)
     at = jnp.sort(order[:-1])
     picks, count, near = choose(x[at], distance[at], at, (values[-1], order[-1]), left, len(at))
     return picks, count, update(x, distance.at[at].set(near), x[picks], count)
@@ -103,8 +105,8 @@ def round_of_candidates(x: jax.Array, distance: jax.Array, left: Count) -> Chose
 @partial(jax.jit, donate_argnames="distance")
 def pass_by_pass(x: jax.Array, distance: jax.Array, left: Count) -> Chosen:
     """``left`` choices, at most PASSES[1], each with a pass over all features."""
-    nobody = (-jnp.inf, len(x))
-    return choose(x, distance, jnp.arange(len(x)), nobody, left, PASSES[1])
+    nobody = (np.float32(-np.inf), np.int32(len(x)))
+    return choose(x, distance, jnp.arange(len(x), dtype=jnp.int32), nobody, left, PASSES[1])
 
 
 def choose(points: jax.Array, distance: jax.Array, at: jax.Array, rival: tuple, left: Count, most: int) -> Chosen:
@@ -121,10 +123,10 @@ def choose(points: jax.Array, distance: jax.Array, at: jax.Array, rival: tuple, 
         distance = jnp.minimum(distance, ((points - points[best]) ** 2).sum(1))
         # Below every distance, so that no image is chosen twice, even among identical ones.
         distance = distance.at[best].set(-1)
-        return distance, jnp.argmax(distance), picks.at[count].set(at[best]), count + 1
+        return distance, lax.argmax(distance, 0, jnp.int32), picks.at[count].set(at[best]), count + 1
 
-    best = jnp.argmax(distance)
-    begin = distance, best, jnp.full(most, at[best]), 0
+    best = lax.argmax(distance, 0, jnp.int32)
+    begin = distance, best, jnp.full(most, at[best], jnp.int32), np.int32(0)
     distance, _, picks, count = lax.while_loop(may_go_on, go_on, begin)
     return picks, count, distance
 
@@ -150,15 +152,15 @@ def update(x: jax.Array, distance: jax.Array, centres: jax.Array, count: Count) 
             some, squared = (lax.dynamic_slice_in_dim(a, start, width) for a in (moved, squares))
             product = jnp.dot(here - origin, some.T, precision=lax.Precision.HIGHEST)
             value = squared - 2 * product  # |x|^2 is the same for all centres
-            best = jnp.argmin(value, 1)
+            best = lax.argmin(value, 1, jnp.int32)
             value = jnp.take_along_axis(value, best[:, None], 1)[:, 0]
             closer = value < nearest[0]
             return jnp.where(closer, value, nearest[0]), jnp.where(closer, start + best, nearest[1])
 
-        begin = jnp.full(rows, jnp.inf), jnp.zeros(rows, jnp.int32)
-        _, nearest = lax.fori_loop(0, -(-count // width), compare, begin)
+        begin = jnp.full(rows, jnp.inf, jnp.float32), jnp.zeros(rows, jnp.int32)
+        _, nearest = lax.fori_loop(np.int32(0), -(-count // width), compare, begin)
         near = lax.dynamic_slice_in_dim(distance, first, rows)
         near = jnp.minimum(near, ((here - centres[nearest]) ** 2).sum(1))
         return lax.dynamic_update_slice_in_dim(distance, near, first, 0)
 
-    return lax.fori_loop(0, -(-len(x) // rows), block, distance)
+    return lax.fori_loop(np.int32(0), np.int32(-(-len(x) // rows)), block, distance)

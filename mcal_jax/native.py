@@ -8,13 +8,16 @@ import ctypes
 import hashlib
 import os
 import platform
+import shlex
 import shutil
+import signal
 import subprocess
+import time
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import NamedTemporaryFile, TemporaryDirectory, TemporaryFile
 from typing import Any
 
 import jax
@@ -27,13 +30,26 @@ FLAGS = ("-std=c++17", "-O2", "-fpeel-loops", "-march=native", "-fPIC", "-w")
 MORE = {"winograd.cc": ("-O3",)}
 """What a file asks for beyond: -O3 for all takes twice as long to build and trains no faster."""
 TARGETS = ("mcal_jax_conv", "mcal_jax_spread", "mcal_jax_kernel_gradient", "mcal_jax_sums")
+PATIENCE = 300.0
+"""Seconds that the compiler has in all."""
 LANES, OUT = 16, 4
 """The batch must be a multiple of the first, the output channels of the second."""
 
 
 def cache_folder() -> Path:
-    """Where compiled programs are kept: mcal_jax in the user's cache folder (XDG_CACHE_HOME)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mcal_jax"
+    """Where compiled programs are kept: mcal_jax in the user's cache folder (XDG_CACHE_HOME, if it is absolute).
+
+    Raises OSError if there is no such folder and none can be made, or if it can't be written to.
+    """
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        path = (Path(given) if os.path.isabs(given) else Path.home() / ".cache") / "mcal_jax"
+    except RuntimeError:
+        raise OSError("no home folder: set XDG_CACHE_HOME to a folder for compiled programs") from None
+    path.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=path):  # a folder's permissions say little about a disk that is read-only or full
+        pass
+    return path
 
 
 @cache
@@ -41,56 +57,85 @@ def available() -> bool:
     """Whether the convolutions can be used here; builds and loads them at the first call, in a few seconds."""
     if os.environ.get("MCAL_JAX_NATIVE") == "0" or jax.default_backend() != "cpu":
         return False
-    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
-    if compiler is None:
+    named = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+    if named is None:
         return False
     try:
-        library = ctypes.CDLL(str(build(compiler)))
+        library = ctypes.CDLL(str(build(shlex.split(named))))
         for target in TARGETS:
             jax.ffi.register_ffi_target(target, jax.ffi.pycapsule(getattr(library, target)), platform="cpu")
-    except (OSError, AttributeError, subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        lines = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+    except (OSError, RuntimeError, ValueError, AttributeError, subprocess.SubprocessError) as error:
+        lines = (getattr(error, "output", None) or str(error)).strip().splitlines()
         told = next((line for line in lines if "error" in line), str(error))
-        warnings.warn(f"{compiler} can't build {SOURCES}, so training is slower: {told}", stacklevel=2)
+        warnings.warn(f"{named} can't build {SOURCES}, so training is slower: {told}", stacklevel=2)
         return False
     return True
 
 
-def build(compiler: str) -> Path:
+def build(compiler: list[str]) -> Path:
     """The library, built unless that was done before by the same compiler on the same kind of processor.
 
+    Its name holds the digest of its content: to load half a library, left by a full disk, say, may kill the process.
     Raises OSError, CalledProcessError or TimeoutExpired.
     """
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    sources = [path.read_text() for path in sorted(SOURCES.glob("*.[ch]*"))]
+    deadline = time.monotonic() + PATIENCE
+    version = run([*compiler, "--version"], deadline=min(deadline, time.monotonic() + 30))
+    sources = [path.read_text(encoding="utf-8") for path in sorted(SOURCES.glob("*.[ch]*"))]
     known = (*sources, version, jaxlib.__version__, FLAGS, MORE, processor())
-    path = cache_folder() / f"native-{hashlib.sha256(repr(known).encode()).hexdigest()[:16]}.so"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix="build-", dir=path.parent) as folder:
-            objects = {source: Path(folder, source.with_suffix(".o").name) for source in SOURCES.glob("*.cc")}
-            with ThreadPoolExecutor() as pool:
-                compiled = [
-                    pool.submit(compile_, compiler, *MORE.get(source.name, ()), "-c", source, "-o", to)
-                    for source, to in objects.items()
-                ]
-            for one in compiled:
-                one.result()
-            library = Path(folder, path.name)
-            compile_(compiler, "-shared", *objects.values(), "-o", library)
-            os.replace(library, path)
+    stem, kept = f"native-{digest(repr(known).encode())}", cache_folder()
+    for path in kept.glob(f"{stem}-*.so"):
+        if path.name == f"{stem}-{digest(path.read_bytes())}.so":
+            return path
+    with TemporaryDirectory(prefix="build-", dir=kept) as folder:
+        objects = {source: str(Path(folder, source.stem + ".o")) for source in SOURCES.glob("*.cc")}
+        command = [*compiler, *FLAGS, f"-I{jax.ffi.include_dir()}"]
+        each = ([*command, *MORE.get(source.name, ()), "-c", str(source), "-o", to] for source, to in objects.items())
+        run(*each, deadline=deadline)
+        library = Path(folder, "native.so")
+        run([*command, "-shared", *objects.values(), "-o", str(library)], deadline=deadline)
+        path = kept / f"{stem}-{digest(library.read_bytes())}.so"
+        os.replace(library, path)
     return path
 
 
-def compile_(compiler: str, *words: str | Path) -> None:
-    command = [compiler, *FLAGS, f"-I{jax.ffi.include_dir()}", *map(str, words)]
-    subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def run(*commands: list[str], deadline: float) -> str:
+    """What ``commands``, run side by side, print. At the deadline, or at Ctrl-C, they end with all that they started.
+
+    Raises OSError, CalledProcessError or TimeoutExpired.
+    """
+    group: Any = {"start_new_session": True} if os.name == "posix" else {}
+    with ExitStack() as stack:
+        started, texts = [], []
+        for command in commands:
+            out = stack.enter_context(TemporaryFile())  # a pipe would be waited for as long as anybody holds it
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, **group)
+            stack.callback(end, process)
+            started.append((process, out))
+        for process, out in started:
+            code = process.wait(max(deadline - time.monotonic(), 0))
+            out.seek(0)
+            texts.append(out.read().decode("utf-8", "replace"))
+            if code:
+                raise subprocess.CalledProcessError(code, process.args, texts[-1])
+    return "".join(texts)
+
+
+def end(process: subprocess.Popen) -> None:
+    if process.poll() is None:
+        if os.name == "posix":
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
 
 
 def processor() -> str:
     """What the code is built for: a cache folder may be shared between machines."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
     except OSError:
         return platform.machine() + platform.processor()
@@ -126,7 +171,7 @@ def conv_bias(x: jax.Array, kernel: jax.Array, bias: jax.Array, stride: int, rel
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     """ "SAME" convolution, stride 1 or 2: x [C, H, W, N], kernel [3, 3, C, D] -> [D, H', W', N], float32."""
-    return conv_bias(x, kernel, jnp.zeros(kernel.shape[3]), stride)
+    return conv_bias(x, kernel, jnp.zeros(kernel.shape[3], jnp.float32), stride)
 
 
 def conv_forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
@@ -136,7 +181,7 @@ def conv_forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Arra
 def conv_backward(stride: int, kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, kernel = kept
     if stride == 1:
-        none = jnp.zeros(len(x))
+        none = jnp.zeros(len(x), jnp.float32)
         of_x = call("mcal_jax_conv", x.shape, gradient, kernel, none, stride=np.int64(1), turned=True, relu=False)
     else:
         of_x = call("mcal_jax_spread", x.shape, gradient, kernel)

@@ -65,6 +65,13 @@ def xla_conv(x: jax.Array, kernel: jax.Array, stride: int = 1, layout: str = "CH
     return lax.conv_general_dilated(x, kernel, (stride, stride), "SAME", dimension_numbers=numbers)
 
 
+class Undrawn:
+    """Stands for a random generator where a net is only outlined, by ``jax.eval_shape``: no number is drawn."""
+
+    def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> jax.Array:
+        return jnp.zeros(shape, jnp.float32)
+
+
 class Conv(nnx.Module):
     """Convolution without bias, He et al.'s uniform initialisation, stride and square kernel."""
 
@@ -108,10 +115,10 @@ class BatchNorm(nnx.Module):
 
     def __init__(self, features: int, *, backend: Backend):
         self.layout, self.native = backend.layout, backend.in_cc()
-        self.scale = nnx.Param(jnp.ones(features))
-        self.bias = nnx.Param(jnp.zeros(features))
-        self.mean = nnx.BatchStat(jnp.zeros(features))
-        self.var = nnx.BatchStat(jnp.ones(features))
+        self.scale = nnx.Param(jnp.ones(features, jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(features, jnp.float32))
+        self.mean = nnx.BatchStat(jnp.zeros(features, jnp.float32))
+        self.var = nnx.BatchStat(jnp.ones(features, jnp.float32))
 
     def __call__(self, x: jax.Array, train: bool, relu: bool = False) -> jax.Array:
         how = batchnorm.How(self.layout, self.native and train and native.fits_sums(x), relu)
@@ -211,8 +218,8 @@ class ResNet(nnx.Module):
                 convs = block(features, width * 2**stage, 2 if stage and not i else 1)
                 self.blocks.append(Block(features, convs, skip, backend=backend, rng=rng))
                 features = convs[-1][0]
-        self.head = nnx.Param(jnp.zeros((features, classes)))
-        self.bias = nnx.Param(jnp.zeros(classes))
+        self.head = nnx.Param(jnp.zeros((features, classes), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(classes, jnp.float32))
 
     def __call__(self, images: jax.Array, train: bool = False) -> tuple[jax.Array, jax.Array]:
         """Images [n, h, w, c] -> logits [n, classes] and penultimate features [n, d], float32.

@@ -1,13 +1,14 @@
 """Training a net from scratch on the labelled set B, and scoring the pool with it (sections 4 and 5).
 
-The images stay on the device as uint8. One compiled program per architecture, recipe and image shape serves
-every |B|: it runs a chunk of mini-batches, and which images they hold, how many there are and how far the
-training has come are run-time values.
+One compiled program per architecture, recipe and image shape serves every |B|: it runs a chunk of mini-batches, and
+which images they hold, how many there are and how far the training has come are run-time values.
 """
 
 import math
 import os
 import time
+import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,94 +24,19 @@ from jax import lax
 from mcal_jax import backends
 from mcal_jax.acquisition import Scores
 from mcal_jax.backends import Backend
-from mcal_jax.native import cache_folder
-from mcal_jax.nets import build, lookup
+from mcal_jax.native import cache_folder, digest, processor
+from mcal_jax.nets import Undrawn, build, lookup
+from mcal_jax.pool import Pool, look_up, pool_of
+from mcal_jax.recipes import RECIPES, Recipe
 from mcal_jax.types import McalError
 
 Told = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
-
-
-class Recipe(NamedTuple):
-    """How a net is trained. Its length is in epochs, so the number of steps is a function of |B|."""
-
-    name: str
-    optimizer: optax.GradientTransformation
-    """Gradient -> direction, the learning rate left out."""
-    learning_rate: float
-    schedule: optax.Schedule
-    """Factor on the learning rate, as a function of the 200ths of the training done."""
-    epochs: float
-    """Epochs at |B| = 1,000 ..."""
-    power: float
-    """... times (1,000 / |B|) to this power at other sizes; 0: the same number at each; negative: more as B grows."""
-    batch: int
-    label_smoothing: float
-    shift: float
-    """Random shift by up to this fraction of the height and of the width; edge pixels are repeated."""
-    flip: bool
-    """Random mirror image."""
-
-    def steps(self, size: int) -> int:
-        """Number of mini-batches for |B| = ``size``."""
-        epochs = max(1, round(self.epochs * (1000 / size) ** self.power))
-        return epochs * math.ceil(size / self.batch)
-
-    def rate(self, step: Any, steps: Any) -> Any:
-        """Learning rate of mini-batch number ``step`` (from 0) of ``steps``."""
-        return self.learning_rate * self.schedule(200 * step / steps)
-
-
-def decay(weight: float) -> optax.GradientTransformation:
-    """L2 on the weights that are matrices or convolutions, added to the gradient."""
-    return optax.add_decayed_weights(weight, mask=partial(jax.tree.map, lambda p: p.ndim > 1))
-
-
-RECIPES = {
-    # Section 5: 200 epochs, mini-batch 256, /10 after epochs 80, 120, 160 and 180. The rest is the released
-    # code's: Adam with a rate of 0.001 per 32 images of the mini-batch, L2 1e-4, shift 10 %, flip; not its
-    # rotation by 15 degrees, nor its last reduction, by 2.
-    "paper": Recipe(
-        name="paper",
-        optimizer=optax.chain(decay(1e-4), optax.scale_by_adam()),
-        learning_rate=0.001 * 256 / 32,
-        schedule=optax.piecewise_constant_schedule(1.0, {80: 0.1, 120: 0.1, 160: 0.1, 180: 0.1}),
-        epochs=200,
-        power=0,
-        batch=256,
-        label_smoothing=0,
-        shift=0.1,
-        flip=True,
-    ),
-    # Chosen on 10,000 held-out training images of Fashion-MNIST (14x14) and CIFAR-10 (16x16) at width 8, one seed a
-    # variant: as good as "paper" with 600 to 50,000 labels and a sixth to less than half of its work
-    # (results/bench/recipes.csv). With 24 or 32 epochs, at half to four times the rate, it falls behind; 40 do up to
-    # 16,000 labels, and 40,000 of CIFAR-10 want 80.
-    "fast": Recipe(
-        name="fast",
-        optimizer=optax.chain(decay(5e-4), optax.trace(0.9, nesterov=True)),
-        learning_rate=0.2,
-        schedule=optax.warmup_cosine_decay_schedule(0.1, 1.0, 40, 200),
-        epochs=40,
-        power=-1 / 5,
-        batch=64,
-        label_smoothing=0.1,
-        shift=0.1,
-        flip=True,
-    ),
-}
-# For many runs on a CPU. "short" is as good as "fast" with 600 labels, and with 16,000, and a quarter of the work, has
-# 2 points less on Fashion-MNIST and 8 on CIFAR-10; "brief" takes half the work of "short", and less from 3,000 on.
-RECIPES["short"] = RECIPES["fast"]._replace(name="short", epochs=24, power=1 / 3, shift=0.05)
-RECIPES["brief"] = RECIPES["short"]._replace(name="brief", epochs=16, power=1 / 2)
-
-
-class Pool(NamedTuple):
-    """All images [n, h, w, c], uint8, with the mean and the standard deviation of each channel."""
-
-    images: jax.Array
-    mean: jax.Array
-    std: jax.Array
+REDUCTIONS = (1.0, 1 / 4, 1 / 16, 1 / 64)
+"""Factors on the learning rate that are tried in turn where the loss does not stay finite."""
+LESS_MEMORY = "a smaller width, or smaller images (downsample)"
+AHEAD = 16
+"""Batches that are scored before the results of the first are read, so that the device does not wait."""
 
 
 class Graph:
@@ -143,14 +69,21 @@ class Model(NamedTuple):
     params: Any
     stats: Any
     images: int
-    """Training images processed: steps times mini-batch."""
+    """Training images processed: steps times mini-batch, those of given-up attempts too."""
     seconds: float
     """Wall clock of the training steps, compilation left out; of nets trained as one program, an equal share."""
+    learning_rate: float
+    """That of the recipe, or a smaller one if the loss did not stay finite at that."""
 
 
-def look_up(pool: Pool, index: jax.Array) -> jax.Array:
-    """The images at ``index`` [b] -> float32 [b, h, w, c], of mean 0 and variance 1 over the pool."""
-    return (pool.images[index] - pool.mean) / pool.std
+class Attempt(NamedTuple):
+    """A training by ``advance``: to the end, or until no loss was finite any more."""
+
+    state: State
+    finite: np.ndarray
+    """Whether the loss stayed finite: a truth value, or one for each net."""
+    steps: int
+    seconds: float
 
 
 def augment(images: jax.Array, recipe: Recipe, key: jax.Array) -> jax.Array:
@@ -160,13 +93,24 @@ def augment(images: jax.Array, recipe: Recipe, key: jax.Array) -> jax.Array:
     places = []
     for k, n in zip(keys, (height, width), strict=False):
         reach = math.floor(recipe.shift * n + 0.5)
-        shift = jax.random.randint(k, (batch, 1), -reach, reach + 1)
-        places.append(jnp.clip(jnp.arange(n) + shift, 0, n - 1))
+        shift = jax.random.randint(k, (batch, 1), -reach, reach + 1, jnp.int32)
+        places.append(jnp.clip(jnp.arange(n, dtype=jnp.int32) + shift, 0, n - 1))
     rows, columns = places
     if recipe.flip:
-        mirrored = jax.random.bernoulli(keys[2], 0.5, (batch, 1))
+        mirrored = jax.random.bernoulli(keys[2], np.float32(0.5), (batch, 1))
         columns = jnp.where(mirrored, columns[:, ::-1], columns)
-    return images[jnp.arange(batch)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return images[jnp.arange(batch, dtype=jnp.int32)[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def key_of(seed: int) -> jax.Array:
+    """The key of ``jax.random.key(seed)`` before any of JAX's global defaults, for seeds of up to 64 bits."""
+    words = np.array([seed >> 32 & 0xFFFFFFFF, seed & 0xFFFFFFFF], np.uint32)
+    return jax.random.wrap_key_data(jnp.asarray(words, jnp.uint32), impl="threefry2x32")
+
+
+def program_of(recipe: Recipe) -> Recipe:
+    """What the compiled program depends on: not how long it runs."""
+    return recipe._replace(name="", epochs=0, power=0)
 
 
 # The state is updated in place, on a CPU too.
@@ -181,21 +125,23 @@ def run_steps(
     pool: Pool,
     picks: jax.Array,
     targets: jax.Array,
-    start: int,
-    stop: int,
-    steps: int,
+    start: np.int32,
+    stop: np.int32,
+    steps: np.int32,
+    reduction: np.float32,
     key: jax.Array,
 ) -> tuple[State, jax.Array]:
     """Mini-batches ``start`` to ``stop`` of a training of ``steps``; rows 0, 1, ... of ``picks`` hold them.
 
     ``picks`` are positions in the pool, ``targets`` their labels, both [chunk, batch]; rows from
-    ``stop - start`` on are never read. Returns the loss of the last one too, NaN if a weight is not finite.
+    ``stop - start`` on are never read. ``reduction`` is a factor on the learning rate. Returns the loss of the last
+    mini-batch too, NaN if a weight is not finite.
     """
 
     def loss_of(params: Any, stats: Any, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, Any]:
         model = nnx.merge(net.definition, params, stats, copy=True)
         logits, _ = model(images, train=True)
-        wanted = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[1]), recipe.label_smoothing)
+        wanted = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[1], dtype=jnp.float32), recipe.label_smoothing)
         return optax.softmax_cross_entropy(logits, wanted).mean(), nnx.state(model, nnx.BatchStat)
 
     def step(i: jax.Array, so_far: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
@@ -204,11 +150,11 @@ def run_steps(
         gradient = jax.value_and_grad(loss_of, has_aux=True)
         (loss, stats), grads = gradient(state.params, state.stats, images, targets[i - start])
         updates, optimizer = recipe.optimizer.update(grads, state.optimizer, state.params)
-        rate = recipe.rate(i, steps)
+        rate = recipe.rate(i, steps) * reduction
         params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
         return State(params, stats, optimizer), loss
 
-    state, loss = lax.fori_loop(start, stop, step, (state, jnp.zeros(())))
+    state, loss = lax.fori_loop(start, stop, step, (state, jnp.zeros((), jnp.float32)))
     # Weights that overflow can leave a dead net behind, whose loss is finite.
     finite = jax.tree.reduce(lambda so_far, p: so_far & jnp.isfinite(p).all(), state.params, jnp.array(True))
     return state, jnp.where(finite, loss, jnp.nan)
@@ -218,7 +164,7 @@ def run_steps(
 def run_steps_of_many(net: Graph, recipe: Recipe, state: State, *rest: Any) -> tuple[State, jax.Array]:
     """``run_steps`` of several nets: a new first axis in ``state``, ``key`` and the loss, a second in ``picks``
     and ``targets``."""
-    axes = (0, None, 1, 1, None, None, None, 0)
+    axes = (0, None, 1, 1, None, None, None, None, 0)
     return jax.vmap(partial(run_steps, net, recipe), axes)(state, *rest)
 
 
@@ -235,8 +181,8 @@ def scores_of(logits: jax.Array) -> tuple[jax.Array, ...]:
     """The fields of Scores, each [b], from logits [b, classes]."""
     logs = jax.nn.log_softmax(logits)
     p = jnp.exp(logs)
-    (first, second), label = jnp.unstack(lax.top_k(p, 2)[0], axis=1), jnp.argmax(p, 1)
-    return label.astype(jnp.int32), first - second, -(p * logs).sum(1), first
+    (first, second), label = jnp.unstack(lax.top_k(p, 2)[0], axis=1), lax.argmax(p, 1, jnp.int32)
+    return label, first - second, -(p * logs).sum(1), first
 
 
 def minibatches(size: int, batch: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -252,14 +198,17 @@ def minibatches(size: int, batch: int, rng: np.random.Generator) -> Iterator[np.
 class Trainer:
     """Trains nets of one architecture on parts of one pool of images.
 
-    ``images`` uint8 [n, h, w, c]; ``architecture``: a name, or what makes a net like those of nets.py; ``width``:
-    filters of the first stage; ``backend`` (default: by the device): precision, layout, and how much at once.
-    Raises McalError for images of another type or shape, and for an unknown architecture or recipe.
+    ``images`` uint8 [n, h, w, c], or the ``pool`` of another trainer; ``architecture``: a name, or what makes a net
+    like those of nets.py; ``width``: filters of the first stage; ``backend`` (default: by the device): precision,
+    layout, and how much at once.
+    Raises McalError for images of another type or shape, for an unknown architecture or recipe, for a net that this
+    machine can't hold, and if JAX was told to use a device that is not there.
     """
 
+    @backends.our_defaults()
     def __init__(
         self,
-        images: np.ndarray,
+        images: np.ndarray | Pool,
         classes: int,
         *,
         architecture: str | Callable[..., Any] = "resnet18",
@@ -267,19 +216,65 @@ class Trainer:
         recipe: str | Recipe = "fast",
         backend: Backend | None = None,
     ):
-        if images.dtype != np.uint8 or images.ndim != 4 or not images.size:
-            raise McalError(f"images must be uint8 [n, h, w, c], not {images.dtype} {list(images.shape)}")
+        array = images.images if isinstance(images, Pool) else images
+        if array.dtype != np.uint8 or array.ndim != 4 or not array.size:
+            raise McalError(f"images must be uint8 [n, h, w, c], not {array.dtype} {list(array.shape)}")
         self.recipe: Recipe = lookup(RECIPES, recipe, "recipe") if isinstance(recipe, str) else recipe
         self.classes, self.backend = classes, backend or backends.default()
         make = partial(build, architecture) if isinstance(architecture, str) else architecture
-        self.build = partial(make, classes=classes, channels=images.shape[3], width=width, backend=self.backend)
+        _, height, columns, channels = array.shape
+        self.build = partial(make, classes=classes, channels=channels, width=width, backend=self.backend)
+        self.what = f"{architecture} of width {width} on images of {height}x{columns}x{channels}"
+        if isinstance(architecture, str):
+            self.check_memory(array)
         net = self.build(rng=np.random.default_rng(0))
         self.net = Graph(nnx.split(net, nnx.Param, nnx.BatchStat)[0])
-        self.score_batch = self.backend.score_batch(net.largest_activation(*images.shape[1:3]))
-        std = np.maximum(images.std((0, 1, 2)), 1.0)  # a constant channel must not divide by zero
-        mean = images.mean((0, 1, 2))
-        self.pool = Pool(*map(jnp.asarray, (images, mean.astype(np.float32), std.astype(np.float32))))
+        self.score_batch = self.backend.score_batch(net.largest_activation(height, columns))
+        self.pool = images if isinstance(images, Pool) else pool_of(images)
 
+    def check_memory(self, images: np.ndarray | jax.Array) -> None:
+        """Raises McalError if the device can't hold the images, the weights and two activations of a mini-batch.
+
+        Training takes more; how much more is XLA's affair, and ``rehearse`` finds out.
+        """
+        activation = 0
+
+        def outline() -> tuple[Any, Any]:
+            nonlocal activation
+            net = self.build(rng=Undrawn())
+            activation = net.largest_activation(*images.shape[1:3])
+            params = nnx.state(net, nnx.Param)
+            return params, self.recipe.optimizer.init(params)
+
+        there = backends.memory()
+        params, optimizer = (
+            sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(part)) for part in jax.eval_shape(outline)
+        )
+        weights = 4 * (2 * params + optimizer)  # a gradient is as large as the weights
+        needed = images.nbytes + weights + 2 * self.recipe.batch * activation * jnp.dtype(self.backend.dtype).itemsize
+        if there is not None and needed > there:
+            have = f"{needed / 1e9:,.1f} GB of memory at least, and {there / 1e9:,.1f} GB are there"
+            raise McalError(f"{self.what} needs {have}: choose {LESS_MEMORY}")
+
+    @backends.our_defaults()
+    def rehearse(self) -> None:
+        """One mini-batch is trained and one batch scored, which compiles both programs.
+
+        What can fail on this machine fails here. Raises McalError.
+        """
+        key = key_of(0)
+        picks = jnp.zeros((self.backend.chunk, self.recipe.batch), jnp.int32)
+        try:
+            state, _ = self.begin(key, 1)
+            settings: tuple = (np.int32(0), np.int32(1), np.int32(1), np.float32(1), key)
+            state, _ = run_steps(self.net, program_of(self.recipe), state, self.pool, picks, picks, *settings)
+            index = np.zeros(self.score_batch, np.int32)
+            jax.block_until_ready(score_batch(self.net, state.params, state.stats, self.pool, index))
+        except (RuntimeError, MemoryError) as error:  # of JAX: RESOURCE_EXHAUSTED above all
+            why = str(error).strip().partition("\n")[0][:200] or "no memory is left"
+            raise McalError(f"{self.what} can't be trained here ({why}): choose {LESS_MEMORY}") from error
+
+    @backends.our_defaults()
     def fit(
         self,
         indices: np.ndarray,
@@ -289,15 +284,30 @@ class Trainer:
     ) -> Model:
         """A net trained from scratch on the images at ``indices`` [m], labelled ``labels`` [m].
 
-        The same indices (in any order), labels and ``key`` give the same weights. ``on_progress`` is told
-        (steps done, steps in all) after every chunk. Raises McalError for indices that are outside of the
-        pool or repeated, for labels that do not fit them, and if the loss is no longer finite.
+        The same indices (in any order), labels and ``key`` give the same weights. If the loss does not stay finite,
+        the training begins anew with a smaller learning rate, as REDUCTIONS say. ``on_progress`` is told (steps done,
+        steps in all) after every chunk. Raises McalError for indices that are outside of the pool or repeated, for
+        labels that do not fit them, and if the loss is finite at none of these rates.
         """
         indices, labels = self.checked(indices, labels)
-        state, order = self.begin(key, len(indices))
-        state, seconds = self.advance(run_steps, state, order, key, indices, labels, on_progress)
-        return Model(state.params, state.stats, self.recipe.steps(len(indices)) * self.recipe.batch, seconds)
+        recipe, processed, seconds = self.recipe, 0, 0.0
+        tried: list[str] = []
+        for reduction in REDUCTIONS:
+            state, order = self.begin(key, len(indices))
+            done = self.advance(run_steps, state, order, reduction, key, indices, labels, on_progress)
+            processed, seconds = processed + done.steps * recipe.batch, seconds + done.seconds
+            rate = reduction * recipe.learning_rate
+            if done.finite.all():
+                if tried:
+                    was = f"the loss did not stay finite with recipe {recipe.name!r} at a learning rate of {tried[0]}"
+                    warnings.warn(f"{was}; the net was trained with {rate:g}", stacklevel=2)
+                return Model(done.state.params, done.state.stats, processed, seconds, rate)
+            tried.append(f"{rate:g}")
+        where = f"after {done.steps} of {recipe.steps(len(indices))} steps of recipe {recipe.name!r}"
+        rates = f"learning rates tried: {', '.join(tried)}"
+        raise McalError(f"the loss is no longer finite {where} ({rates}): choose another recipe")
 
+    @backends.our_defaults()
     def fit_many(
         self,
         indices: np.ndarray,
@@ -316,10 +326,16 @@ class Trainer:
         states, orders = zip(*(self.begin(key, len(indices)) for key in keys), strict=True)
         state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
         order = map(np.stack, zip(*orders, strict=True))
-        state, seconds = self.advance(run_steps_of_many, state, order, jnp.stack(keys), indices, labels, on_progress)
-        processed = self.recipe.steps(len(indices)) * self.recipe.batch
-        weights = [jax.tree.map(lambda leaf, i=i: leaf[i], state[:2]) for i in range(len(keys))]
-        return [Model(params, stats, processed, seconds / len(keys)) for params, stats in weights]
+        done = self.advance(run_steps_of_many, state, order, 1, jnp.stack(keys), indices, labels, on_progress)
+        took = done.steps * self.recipe.batch, done.seconds / len(keys), self.recipe.learning_rate
+        models = []
+        for i, key in enumerate(keys):
+            if done.finite[i]:
+                params, stats = (jax.tree.map(lambda leaf, i=i: leaf[i], part) for part in done.state[:2])
+                models.append(Model(params, stats, *took))
+            else:
+                models.append(self.fit(indices, labels, key, on_progress))
+        return models
 
     def begin(self, key: jax.Array, size: int) -> tuple[State, Iterator[np.ndarray]]:
         """A net before its training on ``size`` images, and the positions [batch] in B of each mini-batch."""
@@ -333,18 +349,18 @@ class Trainer:
         program: Callable,
         state: State,
         order: Iterator[np.ndarray],
+        reduction: float,
         key: jax.Array,
         indices: np.ndarray,
         labels: np.ndarray,
         on_progress: Told | None,
-    ) -> tuple[State, float]:
-        """The state at the end of the training by ``program``, and its seconds, compilation left out.
+    ) -> Attempt:
+        """The training by ``program`` from ``state`` on, with ``reduction`` times the recipe's learning rate.
 
         ``order`` gives positions in B, [batch], or [nets, batch] where ``key`` is one for each net. The device
         never waits: a chunk's loss is looked at while the next one runs.
         """
         recipe, chunk, steps = self.recipe, self.backend.chunk, self.recipe.steps(len(indices))
-        made = recipe._replace(name="", epochs=0, power=0)  # programs do not depend on how long they run
         many = jax.random.key_data(key).shape[:-1]  # () for one net
         chosen = np.zeros((chunk, *many, recipe.batch), np.int64)
 
@@ -352,27 +368,24 @@ class Trainer:
             for row in range(stop - start):
                 chosen[row] = next(order)
             picks, targets = (jnp.asarray(a[chosen], jnp.int32) for a in (indices, labels))
-            return program(self.net, made, state, self.pool, picks, targets, start, stop, steps, key)
-
-        def look(stop: int, loss: jax.Array) -> None:
-            if not np.isfinite(loss).all():
-                what = f"recipe {recipe.name!r}, learning rate {recipe.learning_rate:g}"
-                raise McalError(f"the loss is no longer finite after {stop} of {steps} steps ({what})")
-            if on_progress:
-                on_progress(stop, steps)
+            settings: tuple = (*map(np.int32, (start, stop, steps)), np.float32(reduction), key)
+            return program(self.net, program_of(recipe), state, self.pool, picks, targets, *settings)
 
         state, _ = jax.block_until_ready(dispatch(state, 0, 0))  # compiles
-        began = time.perf_counter()
-        running: list[tuple[int, jax.Array]] = []
-        for start in range(0, steps, chunk):
-            stop = min(start + chunk, steps)
-            state, loss = dispatch(state, start, stop)
-            running.append((stop, loss))
-            if len(running) > 1:
-                look(*running.pop(0))
-        look(*running.pop())
+        began, ahead, reached, finite = time.perf_counter(), 0, 0, np.ones(many, bool)
+        running: deque[tuple[int, jax.Array]] = deque()
+        while reached < steps and finite.any():
+            if ahead < steps:
+                start, ahead = ahead, min(ahead + chunk, steps)
+                state, loss = dispatch(state, start, ahead)
+                running.append((ahead, loss))
+            if len(running) > 1 or ahead == steps:
+                reached, loss = running.popleft()
+                finite = finite & np.isfinite(loss)
+                if finite.any() and on_progress:
+                    on_progress(reached, steps)
         jax.block_until_ready(state)
-        return state, time.perf_counter() - began
+        return Attempt(state, finite, reached, time.perf_counter() - began)
 
     def checked(self, indices: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Indices and labels in the order of the indices; McalError if they make no sense."""
@@ -400,15 +413,35 @@ class Trainer:
         """Penultimate features, float32 [m, d], of the images at ``indices`` [m]."""
         return self.stream(model, indices, lambda out: out[-1:])[0]
 
+    @backends.our_defaults()
     def stream(self, model: Model, indices: np.ndarray, wanted: Callable) -> list[np.ndarray]:
-        """The ``wanted`` part of ``score_batch`` over ``indices``, in batches of one size."""
+        """The ``wanted`` part of ``score_batch`` over ``indices``, in batches of one size.
+
+        Beside the result there are never more than AHEAD batches.
+        """
         batch = self.score_batch
         padded = np.zeros(max(1, math.ceil(len(indices) / batch)) * batch, np.int32)
         padded[: len(indices)] = indices
-        batches = padded.reshape(-1, batch)
-        parts = [wanted(score_batch(self.net, model.params, model.stats, self.pool, b)) for b in batches]
-        parts = jax.device_get(parts)  # all at once: the device does not wait between batches
-        return [np.concatenate(column)[: len(indices)] for column in zip(*parts, strict=True)]
+        columns: list[np.ndarray] = []
+        running: deque[tuple[int, Sequence[jax.Array]]] = deque()
+
+        def keep() -> None:
+            at, part = running.popleft()
+            for column, values in zip(columns, part, strict=True):
+                column[at : at + batch] = values
+
+        for at in range(0, len(padded), batch):
+            index = padded[at : at + batch]
+            part = wanted(score_batch(self.net, model.params, model.stats, self.pool, index))
+            columns = columns or [np.empty((len(padded), *values.shape[1:]), values.dtype) for values in part]
+            for values in part:
+                values.copy_to_host_async()
+            running.append((at, part))
+            if len(running) > AHEAD:
+                keep()
+        while running:
+            keep()
+        return [column[: len(indices)] for column in columns]
 
 
 def compilations() -> int:
@@ -416,12 +449,17 @@ def compilations() -> int:
     return sum(program._cache_size() for program in (run_steps, run_steps_of_many))  # type: ignore[attr-defined]
 
 
-def enable_compilation_cache(folder: str | os.PathLike | None = None) -> Path:
-    """Keeps compiled programs in ``folder`` (default: mcal_jax in the user's cache folder, XDG_CACHE_HOME).
+def enable_compilation_cache(folder: str | os.PathLike | None = None) -> Path | None:
+    """Keeps compiled programs in ``folder``, by default one for this kind of processor in the user's cache folder.
 
-    A later process that trains the same net compiles nothing. Returns the folder.
+    A later process that trains the same net compiles nothing. Returns the folder, or None if the user's can't be
+    written to: then programs are compiled in every process. A user's cache may be shared by machines whose
+    processors do not know the same instructions, and JAX does not tell their programs apart.
     """
-    path = Path(folder) if folder is not None else cache_folder()
+    try:
+        path = Path(folder) if folder is not None else cache_folder() / f"programs-{digest(processor().encode())}"
+    except OSError:
+        return None
     jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

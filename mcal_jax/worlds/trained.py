@@ -1,6 +1,6 @@
 """The real world: labels from an annotator, classifiers trained with JAX."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -9,7 +9,7 @@ from mcal_jax import acquisition
 from mcal_jax.acquisition import Scores
 from mcal_jax.annotators import Annotator, ask
 from mcal_jax.data import Dataset
-from mcal_jax.train import Model, Trainer
+from mcal_jax.train import Model, Trainer, key_of
 from mcal_jax.types import (
     MEASURES,
     Annotate,
@@ -55,6 +55,19 @@ class TrainedWorld:
         self.trainers: dict[str, Trainer] = {}
         self.models: dict[int, Model] = {}
         self.scored: tuple[int, Indices, Scores] | None = None
+
+    def prepare(self, architectures: Sequence[str]) -> None:
+        """Builds what training needs and tries it, so that what can't be done here fails before a label is bought.
+
+        Raises McalError: for fewer than two classes, an unknown architecture or recipe, images of a wrong type, a
+        device that is not there, and a net that takes too much memory.
+        """
+        if len(classes := self.dataset.classes) < 2:
+            names = f": {classes[0]!r}" if classes else ""
+            have = f"{len(classes)} class{'' if classes else 'es'}"
+            raise McalError(f"data {self.dataset.name!r} has {have}{names}; a classifier needs at least 2")
+        for name in architectures:
+            self._trainer_of(name).rehearse()
 
     def answer(self, request: Request, number: int) -> Answer:
         match request:
@@ -132,10 +145,13 @@ class TrainedWorld:
         return acquisition.select(by, n, pool=len(pool), **inputs)
 
     def _trainer(self, number: int) -> Trainer:
-        name = self.jobs[number].architecture
+        return self._trainer_of(self.jobs[number].architecture)
+
+    def _trainer_of(self, name: str) -> Trainer:
         if name not in self.trainers:
+            images = next((trainer.pool for trainer in self.trainers.values()), self.dataset.images)
             self.trainers[name] = Trainer(
-                self.dataset.images, len(self.dataset.classes), architecture=name, width=self.width, recipe=self.recipe
+                images, len(self.dataset.classes), architecture=name, width=self.width, recipe=self.recipe
             )
         return self.trainers[name]
 
@@ -143,7 +159,7 @@ class TrainedWorld:
         """The model of request ``number``, trained again if it is not one of the latest round's."""
         if number not in self.models:
             job = self.jobs[number]
-            key = jax.random.fold_in(jax.random.key(self.seed), number)
+            key = jax.random.fold_in(key_of(self.seed), number)
             # Models on an older B will not be asked for again; a race keeps one of each architecture.
             self.models = {k: m for k, m in self.models.items() if len(self.jobs[k].train) == len(job.train)}
             self.models[number] = self._trainer(number).fit(job.train, self.known[job.train], key, self.on_progress)
