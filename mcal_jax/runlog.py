@@ -55,6 +55,7 @@ from mcal_jax.types import (
 
 FORMAT = 3
 """Of the file. This version reads no other."""
+LOG_BEGINS = '{"mcal_jax_log":'
 
 RULES = 1
 """Version of the decision rules, written into the head of each log: raised by every change that may have the same

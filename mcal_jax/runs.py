@@ -18,7 +18,7 @@ from mcal_jax.files import absolute, check_distinct, check_writable
 from mcal_jax.provenance import device, provenance
 from mcal_jax.recorded import RecordedRun
 from mcal_jax.report import LABELS_BEGIN, Reporter, Tell, summary, write_labels
-from mcal_jax.runlog import Finished, RunLog, algorithm, drive, flat
+from mcal_jax.runlog import LOG_BEGINS, Finished, RunLog, algorithm, drive, flat
 from mcal_jax.settings import DataSettings, Run, check, digest, results
 from mcal_jax.types import Job, McalError, Outcome
 
@@ -217,6 +217,7 @@ def execute(
     files: dict[str, str | Path | None] = {f"--{name}": given for name, given in (inputs or {}).items()}
     files |= {"--data": run.data.name} if is_file(run.data.name) else {}
     check_distinct({**files, "--log": path, "--labels": labels or path.with_suffix(".csv")})
+    check_writable(path, "--log", LOG_BEGINS)
     check_writable(labels or path.with_suffix(".csv"), "--labels", LABELS_BEGIN)
     log = RunLog.read(path) if path.exists() else None
     if log:
@@ -272,8 +273,12 @@ def _make(
     if log:
         log = RunLog.resume(path)
     else:
-        where = {"data_dir": str(data_dir) if data_dir else None, "deterministic": deterministic}
-        made = {**provenance(), "device": device(), **{key: value for key, value in where.items() if value}}
+        where = {
+            "device": device() if job.algorithm != "humans_only" else None,
+            "data_dir": str(data_dir) if data_dir else None,
+            "deterministic": deterministic,
+        }
+        made = {**provenance(), **{key: value for key, value in where.items() if value}}
         log = RunLog.create(path, job, _portable(run).model_dump(mode="json"), made, content(dataset))
     try:
         drive(job, world, log, Reporter(tell, job))
