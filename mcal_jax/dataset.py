@@ -237,9 +237,9 @@ def _numbered_classes(labels: np.ndarray, name: str) -> tuple[list[str], tuple[s
     k = present[-1] + 1
     if k > max(_MANY, 2 * len(present)):
         raise McalError(
-            f"labels of '{name}' have {len(present)} different values, {_some(present)}: most classes from 0 to {k - 1} "
-            "would have no images; number them without gaps (labels = np.unique(labels, return_inverse=True)[1]), or give "
-            "class names as labels"
+            f"labels of '{name}' take {len(present)} values ({_some(present)}), so most classes from 0 to {k - 1} have "
+            "no images: number them without gaps (labels = np.unique(labels, return_inverse=True)[1]), or give class "
+            "names as labels"
         )
     names = [str(number) for number in range(k)]
     if len(present) == k:

@@ -18,6 +18,10 @@ DECISION_SIDE = (
 JAX_SIDE = ("jax", "jaxlib", "flax", "optax", "tensorflow", "tensorflow_datasets", "matplotlib")
 LAYERS = (
     ("types",),
+    ("dataset",),
+    ("tfds",),
+    ("data",),
+    ("annotators.ground_truth", "annotators.noisy"),
     ("powerlaw", "costs", "acquisition", "certify"),
     ("planner",),
     ("loop", "baselines", "race"),
