@@ -55,7 +55,7 @@ def load(
 
     Raises McalError where the set is unknown, not prepared, damaged or too small.
     """
-    name = os.fspath(name)
+    name = os.fsdecode(name)
     if any(ord(character) < 32 for character in name):
         raise McalError(f"unknown data set {name!r}: a name has no line breaks or other control characters")
     first = _positive("first", first)

@@ -32,8 +32,8 @@ class Dataset(NamedTuple):
 def fingerprint(dataset: Dataset) -> dict[str, Any]:
     """What the pool is, whatever its name: ``shape``, and digests of ``images``, ``labels`` and ``classes``.
 
-    Plain values for JSON. They are equal exactly where the content is equal, on every machine; ``labels`` is None
-    where there are none.
+    Plain values for JSON, equal exactly where the content is equal, on every machine (of pictures stored as JPEG the
+    content is the pixels as they were decoded); ``labels`` is None where there are none.
     """
     labels = dataset.labels
     return {
