@@ -3,10 +3,10 @@
     python bench/fuzz_commands.py --commands 1000
 
 A folder holds what a user may have lying about: images, links to them (soft and hard, one to nowhere), configurations
-in several encodings, a run log (finished, cut short, of another run), labels, other people's text, folders, names that
-are no text. Each command takes its files from there at random, often the same one twice. It must end with exit code 0,
-or in one line and 2; no file that was there may change, but a log, which may only grow, and labels, which may be written
-anew; and no draft is left behind.
+in several encodings, a run log (finished, cut short, of another run), labels, other people's text, folders, names
+that are no text. Each command takes its files from there at random, often the same one twice. It must end with exit
+code 0, or in one line and 2; no file that was there may change, but a log, which may only grow, and labels, which may
+be written anew; and no draft is left behind.
 
 Every case is a function of --seed and its number; what fails is printed with both. Exit code 1 if anything does.
 """
@@ -66,11 +66,12 @@ def furnish(folder: Path) -> None:
 
 
 FILES = (
-    "a.npz", "other.npz", "more images.npz", "copy.npz", "~a.npz", f"{LATIN}.npz", "soft.npz", "nowhere", "loop", "hard.npz",
-    "torn.npz", "run.yaml", "wide.yaml", "latin.yaml", "notes.txt", "page.html", "empty", "folder", "folder/", "to folder",
-    "folder/deep.npz", "whole.jsonl", "cut.jsonl", "damaged.jsonl", "seed1.jsonl", "log link", "whole.csv", "new.jsonl",
-    "new.csv", "new folder/x/y.csv", "notes.txt/x.csv", "/dev/null", "/dev/full", "/proc/none/x", "/", ".", "..", "~", "~a",
-    "~nobody/x", "", " ", "x" * 300, f"{LATIN}.csv", "a\nb.csv", "./a.npz", "folder/../a.npz", "-", "--", "é.csv",
+    "a.npz", "other.npz", "more images.npz", "copy.npz", "~a.npz", f"{LATIN}.npz", "soft.npz", "nowhere", "loop",
+    "hard.npz", "torn.npz", "run.yaml", "wide.yaml", "latin.yaml", "notes.txt", "page.html", "empty", "folder",
+    "folder/", "to folder", "folder/deep.npz", "whole.jsonl", "cut.jsonl", "damaged.jsonl", "seed1.jsonl",
+    "log link", "whole.csv", "new.jsonl", "new.csv", "new folder/x/y.csv", "notes.txt/x.csv", "/dev/null", "/dev/full",
+    "/proc/none/x", "/", ".", "..", "~", "~a", "~nobody/x", "", " ", "x" * 300, f"{LATIN}.csv", "a\nb.csv",
+    "./a.npz", "folder/../a.npz", "-", "--", "é.csv",
 )  # fmt: skip
 
 

@@ -33,7 +33,12 @@ app.command(data_app)
 def run(
     config: Annotated[Path | None, Parameter(help="YAML file of a run; the options below go on top of it")] = None,
     *,
-    data: Annotated[str | None, Parameter(help="data set: a TFDS name, a .npz file, or fashion_mnist_10k")] = None,
+    data: Annotated[
+        str | None,
+        Parameter(
+            help="a TFDS name (name#feature picks one of several class labels), a .npz file, or fashion_mnist_10k"
+        ),
+    ] = None,
     profile: Annotated[
         str | None,
         Parameter(
@@ -145,7 +150,13 @@ def data_list(*, data_dir: Annotated[Path | None, Parameter(help="TFDS's folder"
     from mcal_jax import data
 
     for d in data.available(data_dir=data_dir):
-        _tell(f"{d.name:24} {d.images:>9,} images {'x'.join(map(str, d.shape)):12} {d.classes:>6,} classes  {d.where}")
+        shape = "x".join("?" if side is None else str(side) for side in d.shape)
+        use = (
+            f"{d.images:>9,} images {shape:12} {d.classes:>6,} classes"
+            if d.problem is None
+            else f"unusable: {d.problem}"
+        )
+        _tell(f"{d.name:24} {use}  {d.where}")
 
 
 @data_app.command(name="prepare")

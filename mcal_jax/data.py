@@ -25,7 +25,7 @@ _BEGINNINGS = {
     b"\x80": "a Python pickle",
     b"version https://git-lfs": "only the pointer to a file in Git LFS (git lfs pull brings it)",
 }
-_DOWNSAMPLED = 1000  # images at a time
+_DOWNSAMPLED = 250  # images at a time
 
 
 def load(
@@ -55,7 +55,7 @@ def load(
 
     Raises McalError where the set is unknown, not prepared, damaged or too small.
     """
-    name = os.fspath(name)
+    name = os.fsdecode(name)
     if any(ord(character) < 32 for character in name):
         raise McalError(f"unknown data set {name!r}: a name has no line breaks or other control characters")
     first = _positive("first", first)
@@ -188,5 +188,7 @@ def _downsample(name: str, images: np.ndarray, factor: int) -> np.ndarray:
         for row in range(factor):
             for column in range(factor):
                 total += some[:, row::factor, column::factor]
-        small[start : start + _DOWNSAMPLED] = (total + factor**2 // 2) // factor**2
+        total += factor**2 // 2
+        total //= factor**2
+        small[start : start + _DOWNSAMPLED] = total
     return small

@@ -32,8 +32,8 @@ class Dataset(NamedTuple):
 def fingerprint(dataset: Dataset) -> dict[str, Any]:
     """What the pool is, whatever its name: ``shape``, and digests of ``images``, ``labels`` and ``classes``.
 
-    Plain values for JSON. They are equal exactly where the content is equal, on every machine; ``labels`` is None
-    where there are none.
+    Plain values for JSON, equal exactly where the content is equal, on every machine (of pictures stored as JPEG the
+    content is the pixels as they were decoded); ``labels`` is None where there are none.
     """
     labels = dataset.labels
     return {
@@ -237,9 +237,9 @@ def _numbered_classes(labels: np.ndarray, name: str) -> tuple[list[str], tuple[s
     k = present[-1] + 1
     if k > max(_MANY, 2 * len(present)):
         raise McalError(
-            f"labels of '{name}' have {len(present)} different values, {_some(present)}: most classes from 0 to {k - 1} "
-            "would have no images; number them without gaps (labels = np.unique(labels, return_inverse=True)[1]), or give "
-            "class names as labels"
+            f"labels of '{name}' take {len(present)} values ({_some(present)}), so most classes from 0 to {k - 1} have "
+            "no images: number them without gaps (labels = np.unique(labels, return_inverse=True)[1]), or give class "
+            "names as labels"
         )
     names = [str(number) for number in range(k)]
     if len(present) == k:

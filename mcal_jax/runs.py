@@ -96,13 +96,18 @@ def _load(d: DataSettings, data_dir: str | Path | None, stamp: Any) -> Dataset:
 
 def content(dataset: Dataset) -> dict[str, Any]:
     """What a log says of the images it is about."""
-    return {**data.fingerprint(dataset), "class_names": list(dataset.classes)}
+    named = {"version": dataset.version} if dataset.version else {}
+    return {**data.fingerprint(dataset), **named, "class_names": list(dataset.classes)}
 
 
-def check_content(log: RunLog, dataset: Dataset) -> None:
+WHAT = {"shape": "shapes", "images": "pixels", "labels": "labels", "version": "version"}
+
+
+def check_content(log: RunLog, dataset: Dataset, tell: Tell = print) -> None:
     """Raises McalError if a log is about other images, labels or classes than those of ``dataset``, as far as it says.
 
-    Early logs say only how many images they are about.
+    Early logs say only how many images they are about. Name and version of a TFDS set stand for its pixels, which
+    another decoder may read otherwise: that is only told.
     """
     if log.job.n != len(dataset.images):
         raise McalError(
@@ -110,14 +115,16 @@ def check_content(log: RunLog, dataset: Dataset) -> None:
             f"{len(dataset.images):,}; give another log"
         )
     here = content(dataset)
-    for key, there in log.content.items():
-        if key in here and here[key] != there:
-            what = {"shape": "shape", "images": "pixels", "labels": "labels"}.get(key, "classes")
-            told = f" ({there}, here {here[key]})" if key == "shape" else ""
-            raise McalError(
-                f"{log.path} is the log of other images: their {what} differ from those of {dataset.name}{told}; "
-                "give another log"
-            )
+    changed = [key for key, there in log.content.items() if key in here and here[key] != there]
+    if changed == ["images"] and "version" in here:
+        tell(f"{dataset.name}: the pixels are not quite those that {log.path} began with: another decoder?")
+    elif changed:
+        key = changed[0]
+        values = f" ({log.content[key]}, here {here[key]})" if key in ("shape", "version") else ""
+        raise McalError(
+            f"{log.path} is the log of other images: the {WHAT.get(key, 'classes')} of {dataset.name} are not those it "
+            f"is about{values}; give another log"
+        )
 
 
 def identity(run: Run) -> dict[str, Any]:
@@ -224,7 +231,7 @@ def execute(
         _check_settings(run, log)
         if log.end is not None:
             if is_file(run.data.name):
-                check_content(log, load_data(run, data_dir))
+                check_content(log, load_data(run, data_dir), tell)
             return Result(run, RecordedRun(path), data_dir or log.made.get("data_dir"))
     return _make(run, path, log, data_dir, deterministic, tell)
 
@@ -264,7 +271,7 @@ def _make(
         backends.deterministic()
     dataset = load_data(run, data_dir)
     if log:
-        check_content(log, dataset)
+        check_content(log, dataset, tell)
     for note in dataset.notes:
         tell(f"{dataset.name}: {note}")
     job = log.job if log else _job(run, dataset)

@@ -170,12 +170,12 @@ def _not_found(name: str, data_dir: str | os.PathLike | None) -> McalError:
     plain, _ = _parts(name)
     base = re.split("[#/:]", name)[0]
     root = _expand(data_dir) or Path(_default_data_dir())
+    where = str(data_dir or root).replace(str(Path.home()), "~")
     prepared = _prepared(root)
     if plain in prepared:
-        return McalError(f"data set '{name}' in {prepared[plain]} is incomplete; delete that folder and prepare it again")
+        return McalError(f"data set '{name}' in {prepared[plain]} is incomplete; delete that folder, prepare it again")
     known = [SHIPPED, *tfds.list_builders(with_community_datasets=False)]
     if plain and base in known:
-        where = str(data_dir or root).replace(str(Path.home()), "~")
         command = _prepare_command(name, data_dir)
         return NotPrepared(f"data set '{name}' is not prepared in {where}; prepare it with: {command}")
     if not root.is_dir() and data_dir is not None:
@@ -183,7 +183,7 @@ def _not_found(name: str, data_dir: str | os.PathLike | None) -> McalError:
     nearest = [other for other in sorted(prepared) if other.startswith(f"{base}/")]
     nearest = nearest or difflib.get_close_matches(name.lower(), [*prepared, *known], n=1)
     nearest = nearest or difflib.get_close_matches(base.lower(), known, n=1)
-    hint = f"did you mean '{nearest[0]}'?" if nearest else "neither a TFDS set nor the path of a .npz file"
+    hint = f"did you mean '{nearest[0]}'?" if nearest else f"not in {where}, no set of TFDS, no path of a .npz file"
     return UnknownDataset(f"unknown data set '{name}': {hint}")
 
 
@@ -203,9 +203,9 @@ def _features(builder: Any, name: str) -> tuple[str, str]:
     features, supervised = builder.info.features, set(builder.info.supervised_keys or ())
     keys, known = [], set()
     for kind, what in ((tfds.features.Image, "image"), (tfds.features.ClassLabel, "class label")):
-        found = [key for key, feature in features.items() if isinstance(feature, kind)]
+        found = sorted(key for key, feature in features.items() if isinstance(feature, kind))
         if not found:
-            raise McalError(f"data set '{name}' has no {what}, only the features {', '.join(features)}")
+            raise McalError(f"data set '{name}' has no {what}, only the features {', '.join(sorted(features))}")
         known |= set(found)
         for preferred in (chosen, supervised):
             if len(found) > 1:

@@ -19,6 +19,10 @@ JAX_SIDE = ("jax", "jaxlib", "flax", "optax", "tensorflow", "tensorflow_datasets
 LAYERS = (
     ("types",),
     ("codec", "files"),
+    ("dataset",),
+    ("tfds",),
+    ("data",),
+    ("annotators.ground_truth", "annotators.noisy"),
     ("powerlaw", "costs", "acquisition", "certify"),
     ("planner",),
     ("loop", "baselines", "race"),

@@ -61,7 +61,7 @@ def test_what_is_said_of_an_image_depends_on_nothing_else():
 
 @pytest.mark.parametrize(
     ("matrix", "said"),
-    [(np.eye(4), "5 classes need"), (np.eye(5) * 0.9, "add up to 1"), (uniform(0.2, 5) - 0.1, "chances")],
+    [(np.eye(4), "5 classes need"), (np.eye(5) * 0.9, "add up to 1"), (uniform(0.2, 5) - 0.1, "probabilities")],
 )
 def test_a_matrix_that_makes_no_sense_is_refused(matrix, said):
     with pytest.raises(McalError, match=f"noise: .*{said}"):
