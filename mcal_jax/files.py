@@ -19,12 +19,13 @@ def absolute(path: str | os.PathLike) -> Path:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a UTF-8 file whole or not at all. Raises McalError."""
-    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}")
+    """Write a UTF-8 file whole or not at all, where a link leads to if ``path`` is one. Raises McalError."""
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name[:200]}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -54,8 +55,10 @@ def check_writable(path: str | os.PathLike, what: str, begins: str = "") -> None
 
     An empty file may be written over. Nothing is changed.
     """
-    target = absolute(path)
+    target = Path(os.path.realpath(absolute(path)))
     try:
+        if target.is_symlink():
+            raise McalError(f"{what}: can't write {path}: the link leads to itself")
         if target.is_dir():
             raise McalError(f"{what}: {path} is a folder; give the name of a file")
         if target.exists() and not target.is_file():

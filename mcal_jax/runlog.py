@@ -283,8 +283,9 @@ class RunLog:
         made: dict[str, Any] | None = None,
         content: dict[str, Any] | None = None,
     ) -> "RunLog":
-        """A new, empty log; an existing file is an error."""
+        """A new, empty log, where a link leads to if ``path`` is one; an existing file is an error."""
         path = Path(path)
+        target = Path(os.path.realpath(path))
         head: dict[str, Any] = {
             "mcal_jax_log": FORMAT,
             "rules": RULES,
@@ -295,13 +296,13 @@ class RunLog:
         }
         sealed, checksum = seal(head, "")
         log = cls(path, head, job, checksum)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
         try:
-            if path.exists():
+            if target.exists():
                 raise McalError(f"{path} exists; resume it, or give another path")
-            path.parent.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(sealed)
-            os.replace(temporary, path)
+            os.replace(temporary, target)
         except OSError as error:
             with contextlib.suppress(OSError):
                 temporary.unlink()

@@ -221,11 +221,7 @@ def execute(
     """
     data_dir = absolute(data_dir) if data_dir is not None else None
     path = Path(path) if path else log_path(run, profile)
-    files: dict[str, str | Path | None] = {f"--{name}": given for name, given in (inputs or {}).items()}
-    files |= {"--data": run.data.name} if is_file(run.data.name) else {}
-    check_distinct({**files, "--log": path, "--labels": labels or path.with_suffix(".csv")})
-    check_writable(path, "--log", LOG_BEGINS)
-    check_writable(labels or path.with_suffix(".csv"), "--labels", LABELS_BEGIN)
+    check_outputs(run, path, labels, inputs)
     log = RunLog.read(path) if path.exists() else None
     if log:
         _check_settings(run, log)
@@ -250,15 +246,20 @@ def resume(
     log = RunLog.read(path)
     run = _described(log)
     data_dir = absolute(data_dir) if data_dir is not None else log.made.get("data_dir")
-    check_distinct({"LOG": path, "--labels": labels or log.path.with_suffix(".csv"), **_input(run)})
-    check_writable(labels or log.path.with_suffix(".csv"), "--labels", LABELS_BEGIN)
+    check_outputs(run, log.path, labels)
     if log.end is not None:
         return Result(run, RecordedRun(path), data_dir)
     return _make(run, log.path, log, data_dir, bool(log.made.get("deterministic")), tell)
 
 
-def _input(run: Run) -> dict[str, str | Path | None]:
-    return {"the data": run.data.name} if is_file(run.data.name) else {}
+def check_outputs(run: Run, path: Path, labels: str | Path | None, inputs: dict[str, str | Path] | None = None) -> None:
+    """Raises McalError if the log or the labels can't be written, or would be written over each other, an input, or
+    something else of the user's."""
+    check_writable(path, "--log", LOG_BEGINS)
+    labels = labels or path.with_suffix(".csv")
+    data_file = run.data.name if is_file(run.data.name) else None
+    check_distinct({**(inputs or {}), "--data": data_file, "--log": path, "--labels": labels})
+    check_writable(labels, "--labels", LABELS_BEGIN)
 
 
 def _make(

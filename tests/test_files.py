@@ -100,3 +100,12 @@ def test_a_name_that_is_no_text_can_be_written(tmp_path):
     check_writable(path, "--labels")
     write_atomically(path, os.fsdecode(b"\xe9"))
     assert path.read_bytes() == b"\xe9"
+
+
+def test_a_link_is_written_through_and_stays(tmp_path):
+    (tmp_path / "link").symlink_to("folder/real.txt")
+    write_atomically(tmp_path / "link", "text")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "folder" / "real.txt").read_text(encoding="utf-8") == "text"
+    (tmp_path / "loop").symlink_to("loop")
+    assert "leads to itself" in error_of(check_writable, tmp_path / "loop", "--labels")
