@@ -84,9 +84,9 @@ def our_defaults() -> Iterator[None]:
     They have users' JAX_ENABLE_X64 and the like change neither weights nor labels. Arrays say their dtype all the
     same; this is for what can't be said where it is used, in Optax above all.
     """
-    x64: Any = getattr(jax, "enable_x64", None) or getattr(experimental, "enable_x64", None)  # before JAX 0.8
+    where: Any = jax if hasattr(jax, "enable_x64") else experimental  # before JAX 0.8
     pins: list[Any] = [
-        x64(False),
+        where.enable_x64(False),
         jax.default_matmul_precision(None),
         jax.numpy_dtype_promotion("standard"),
         jax.numpy_rank_promotion("allow"),

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import time
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -140,29 +142,71 @@ def test_seeds_side_by_side_are_convolved_one_by_one():
 CODE = "from mcal_jax import backends, native; print(native.available(), backends.default().native)"
 
 
-@pytest.mark.parametrize(
-    ("environment", "said"),
-    [
-        ({"MCAL_JAX_NATIVE": "0"}, ""),
-        ({"CXX": "/bin/false"}, "can't build"),
-        ({"CXX": "/no/compiler"}, "can't build"),
-    ],
-)
-def test_without_a_compiler_nets_use_the_matrix_product(environment, said, tmp_path):
-    settings = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "JAX_PLATFORMS": "cpu", **environment}
+def loaded(**environment):
+    """What CODE prints in a process of its own, and the lines of its warnings."""
+    settings = {**os.environ, "JAX_PLATFORMS": "cpu", **environment}
+    settings = {name: value for name, value in settings.items() if value is not None}
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True, env=settings)
-    assert done.stdout.split() == ["False", "False"]
-    assert said in done.stderr
+    return done.stdout.split(), [line for line in done.stderr.splitlines() if "Warning" in line]
+
+
+def script(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_without_a_compiler_nets_use_the_matrix_product(tmp_path):
+    latin = script(tmp_path / "cxx", r"printf 'error: \351t\351'; exit 1")
+    cases = {
+        "switched off": ({"MCAL_JAX_NATIVE": "0"}, ""),
+        "fails": ({"CXX": "/bin/false"}, "can't build"),
+        "missing": ({"CXX": "/no/compiler"}, "can't build"),
+        "a folder": ({"CXX": str(tmp_path)}, "can't build"),
+        "no words": ({"CXX": "'"}, "can't build"),
+        "writes nothing": ({"CXX": "/bin/true"}, "can't build"),
+        "complains in Latin-1": ({"CXX": latin}, "can't build"),
+    }
+    for what, (environment, told) in cases.items():
+        found, warnings = loaded(XDG_CACHE_HOME=str(tmp_path), **environment)
+        assert found == ["False", "False"], what
+        assert len(warnings) == bool(told), what
+        assert told in "".join(warnings), what
     assert not list(tmp_path.rglob("*.so"))
 
 
+@pytest.mark.parametrize("cache", ["/dev/null", "/proc/no"])
+def test_a_cache_folder_that_cannot_be_written_to_is_no_reason_to_stop(cache):
+    found, warnings = loaded(XDG_CACHE_HOME=cache, CXX=None)
+    assert found == ["False", "False"]
+    assert len(warnings) <= 1
+
+
+def test_a_home_that_is_unknown_is_no_reason_to_stop(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # invalid by the standard
+    monkeypatch.setattr(native.Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    with pytest.raises(OSError, match="set XDG_CACHE_HOME"):
+        native.cache_folder()
+
+
+def test_a_compiler_that_hangs_is_ended_with_what_it_started(tmp_path):
+    hangs = script(tmp_path / "cxx", f"sleep 600 & echo $! > {tmp_path}/pid; wait")
+    with pytest.raises(subprocess.TimeoutExpired):
+        native.run([hangs], ["true"], deadline=time.monotonic() + 0.5)
+    child = int((tmp_path / "pid").read_text())
+    state = Path(f"/proc/{child}/stat")
+    assert not state.exists() or state.read_text().split()[2] == "Z"
+
+
 @needs_compiler
-def test_the_library_is_built_once(tmp_path):
-    settings = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "JAX_PLATFORMS": "cpu"}
+def test_the_library_is_built_once_and_again_if_it_is_damaged(tmp_path):
     times = []
-    for _ in range(2):
-        done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True, env=settings)
-        assert done.stdout.split() == ["True", "True"]
-        (library,) = tmp_path.rglob("native-*")
-        times.append(library.stat().st_mtime_ns)
-    assert times[0] == times[1]
+    for damage in (False, False, True):
+        for library in tmp_path.rglob("native-*") if damage else ():
+            library.write_bytes(library.read_bytes()[:20_000])
+        found, warnings = loaded(XDG_CACHE_HOME=str(tmp_path))
+        assert found == ["True", "True"]
+        assert not warnings
+        (built,) = tmp_path.rglob("native-*")
+        times.append(built.stat().st_mtime_ns)
+    assert times[0] == times[1] < times[2]

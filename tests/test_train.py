@@ -1,5 +1,8 @@
 """Training and scoring: repeatable, one program for every |B|, and it learns."""
 
+import os
+import subprocess
+import sys
 from functools import partial
 
 import jax
@@ -8,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 
-from mcal_jax import nets, train
+from mcal_jax import acquisition, nets, train
 from mcal_jax.acquisition import Scores
 from mcal_jax.backends import ACCELERATOR, CPU
 from mcal_jax.train import (
@@ -96,7 +99,8 @@ def test_rows_of_padding_are_never_read(trainer):
         )
         state = train.State(params, stats, SHORT.optimizer.init(params))
         targets = trainer.labels[picks].astype(np.int32)
-        return run_steps(trainer.net, SHORT, state, trainer.pool, picks, targets, 0, steps, 9, KEY)
+        settings = (*map(np.int32, (0, steps, 9)), np.float32(1), KEY)
+        return run_steps(trainer.net, SHORT, state, trainer.pool, picks, targets, *settings)
 
     assert equal(result(picks), result(garbage))
 
@@ -224,12 +228,136 @@ def test_augmentation_shifts_within_its_reach_and_mirrors():
     assert np.array_equal(still, image)
 
 
-def test_a_loss_that_is_not_finite_stops_the_training(trainer):
+def test_a_loss_that_is_finite_at_no_rate_stops_the_training(trainer):
     recipe = SHORT._replace(name="wild", learning_rate=1e38, optimizer=optax.identity())
     wild, done = like(trainer, recipe=recipe, backend=CPU._replace(chunk=3)), []
-    with pytest.raises(McalError, match=r"no longer finite after 3 of 8 steps.*'wild', learning rate 1e\+38"):
+    tried = r"3 of 8 steps of recipe 'wild' \(learning rates tried: 1e\+38, 2.5e\+37, 6.25e\+36, 1.5625e\+36\)"
+    with pytest.raises(McalError, match=f"no longer finite after {tried}"):
         wild.fit(np.arange(100), trainer.labels[:100], KEY, lambda *at: done.append(at))
     assert not done
+
+
+@pytest.fixture(scope="module")
+def steep(trainer):
+    """A rate of 40 blows the weights up, a 16th of it trains."""
+    recipe = SHORT._replace(name="steep", learning_rate=40.0, epochs=15, optimizer=train.decay(1.0))
+    return like(trainer, recipe=recipe, backend=CPU._replace(chunk=8))
+
+
+def test_a_loss_that_is_not_finite_is_retried_with_a_smaller_rate_by_the_same_program(trainer, steep):
+    before, done = compilations(), []
+    with pytest.warns(UserWarning, match=r"'steep' at a learning rate of 40; the net was trained with") as told:
+        model = steep.fit(np.arange(100), trainer.labels[:100], KEY, lambda *at: done.append(at))
+    assert len(told) == 1
+    assert compilations() - before == 1
+    assert model.learning_rate in (10, 2.5, 0.625)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(model[:2]))
+    steps = steep.recipe.steps(100)
+    assert done[-1] == (steps, steps)
+    assert steps < model.images / SHORT.batch < 4 * steps  # what was given up is counted as far as it went
+    with pytest.warns(UserWarning, match="steep"):
+        again = steep.fit(np.arange(100), trainer.labels[:100], KEY)
+    assert equal(model[:3], again[:3])
+    lower = like(steep, recipe=steep.recipe._replace(learning_rate=model.learning_rate))
+    alone = lower.fit(np.arange(100), trainer.labels[:100], KEY)
+    assert alone.learning_rate == model.learning_rate
+    for a, b in zip(jax.tree.leaves(alone[:2]), jax.tree.leaves(model[:2]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_of_nets_trained_side_by_side_those_that_fail_are_trained_alone(trainer, steep):
+    keys = [jax.random.key(k) for k in (0, 7)]
+    with pytest.warns(UserWarning, match="steep"):
+        together = steep.fit_many(np.arange(100), trainer.labels[:100], keys)
+        alone = [steep.fit(np.arange(100), trainer.labels[:100], key) for key in keys]
+    assert all(equal(a[:3], b[:3]) for a, b in zip(together, alone, strict=True))
+    assert {model.learning_rate for model in together} <= {10, 2.5, 0.625}
+
+
+DEFAULTS = {
+    "JAX_ENABLE_X64": "1",
+    "JAX_DEFAULT_PRNG_IMPL": "rbg",
+    "JAX_DEFAULT_MATMUL_PRECISION": "highest",
+    "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+    "JAX_NUMPY_RANK_PROMOTION": "raise",
+    "JAX_THREEFRY_PARTITIONABLE": "0",
+    "JAX_RANDOM_SEED_OFFSET": "7",
+    "JAX_DEBUG_NANS": "1",
+    "JAX_DEBUG_INFS": "1",
+    "JAX_TRANSFER_GUARD": "disallow",
+}
+TRAINED = """
+import hashlib
+import jax
+import numpy as np
+from mcal_jax.kcenter import k_center
+from mcal_jax.train import RECIPES, Trainer, key_of
+labels = np.arange(120) % 4
+images = (np.random.default_rng(0).integers(0, 120, (120, 4, 4, 3)) + 30 * labels[:, None, None, None]).astype(np.uint8)
+for recipe in ("short", "paper"):
+    recipe = RECIPES[recipe]._replace(epochs=2, power=0, batch=32)
+    trainer = Trainer(images, 4, architecture="cnn18", width=4, recipe=recipe)
+    model = trainer.fit(np.arange(60), labels[:60], key_of(3))
+    features = trainer.features(model, np.arange(120))
+    scores, chosen = trainer.score(model, np.arange(120)), k_center(features, 20, features[:5])
+    for leaf in jax.tree.leaves((trainer.pool, model[:2], features, scores, chosen)):
+        leaf = np.asarray(leaf)
+        print(leaf.dtype, leaf.shape, hashlib.sha256(leaf.tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.parametrize("native", ["1", "0"])
+def test_global_defaults_of_jax_change_neither_weights_nor_labels(native):
+    plain = {name: value for name, value in os.environ.items() if name not in DEFAULTS}
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", TRAINED], capture_output=True, text=True, check=True, env=environment
+        ).stdout
+        for environment in (
+            {**plain, "MCAL_JAX_NATIVE": native},
+            {**plain, "MCAL_JAX_NATIVE": native, **DEFAULTS},
+        )
+    ]
+    assert printed[0].count("\n") > 100
+    assert printed[0] == printed[1]
+
+
+def test_a_key_is_that_of_jax_and_large_seeds_differ():
+    for seed in (0, 5, 2**31, 2**32 - 1):
+        assert jax.random.key_data(train.key_of(seed)).tolist() == jax.random.key_data(jax.random.key(seed)).tolist()
+    seeds = (1, 2**32 + 1, 2**63 + 1)
+    assert len({tuple(jax.random.key_data(train.key_of(seed)).tolist()) for seed in seeds}) == 3
+
+
+def arrays(program):
+    """The type of every value in a program, those of its parts too."""
+    for equation in program.eqns:
+        yield from (variable.aval for variable in equation.outvars)
+        for parameter in jax.tree.leaves(equation.params, is_leaf=lambda p: hasattr(p, "eqns") or hasattr(p, "jaxpr")):
+            if hasattr(inner := getattr(parameter, "jaxpr", parameter), "eqns"):
+                yield from arrays(inner)
+
+
+@pytest.mark.parametrize("backend", [CPU, ACCELERATOR], ids=["cpu", "accelerator"])
+def test_no_part_of_a_net_is_wider_than_it_says_where_jax_is_wider(backend):
+    """Also without ``our_defaults``, for nets serve others too."""
+    where = jax if hasattr(jax, "enable_x64") else jax.experimental
+    with where.enable_x64(True):
+        net = nets.build("tiny", classes=4, channels=3, width=4, backend=backend, rng=np.random.default_rng(0))
+        definition, params, stats = train.nnx.split(net, train.nnx.Param, train.nnx.BatchStat)
+
+        def loss(params, images, index):
+            model = train.nnx.merge(definition, params, stats, copy=True)
+            images = augment(images[index], RECIPES["fast"], KEY)
+            logits, _ = model(images, train=True)
+            return sum(part.sum() for part in scores_of(logits)[1:])
+
+        images, index = np.zeros((8, 6, 6, 3), np.float32), np.zeros(16, np.int32)
+        program = jax.make_jaxpr(jax.value_and_grad(loss))(params, images, index)
+        wide = [value for value in arrays(program.jaxpr) if str(value.dtype) in ("float64", "int64") and value.shape]
+        found = len(list(arrays(program.jaxpr)))
+    assert found > 200
+    assert not wide
 
 
 @pytest.mark.parametrize(
@@ -257,13 +385,63 @@ def test_trainers_that_are_refused():
         Trainer(images, 2, width=0)
     with pytest.raises(McalError, match=r"float64 \[5, 8\]"):
         Trainer(np.zeros((5, 8)), 2)
+    with pytest.raises(McalError, match=r"^resnet18 of width 100000 .* GB of memory at least, .* a smaller width"):
+        Trainer(images, 2, width=100_000)
+
+
+def test_images_that_the_machine_cannot_hold_are_refused_before_they_are_copied(monkeypatch):
+    monkeypatch.setattr(train.backends, "memory", lambda: 10**6)
+    monkeypatch.setattr(train, "pool_of", lambda images: pytest.fail("the images were copied"))
+    with pytest.raises(McalError, match=r"tiny of width 1 on images of 100x100x1 needs .* and 0.0 GB are there"):
+        Trainer(np.zeros((200, 100, 100, 1), np.uint8), 2, architecture="tiny", width=1)
+
+
+def test_a_rehearsal_compiles_what_training_runs_and_tells_what_fails(trainer, monkeypatch):
+    images, labels = pool(90, seed=4)
+    one = Trainer(images[:, :5], 4, architecture="tiny", width=3, recipe=SHORT)
+    before = compilations()
+    one.rehearse()
+    assert compilations() - before == 1
+    model = one.fit(np.arange(80), labels[:80], KEY)
+    assert compilations() - before == 1
+    fresh = Trainer(one.pool, 4, architecture="tiny", width=3, recipe=SHORT)
+    assert fresh.pool is one.pool
+    assert equal(model[:2], fresh.fit(np.arange(80), labels[:80], KEY)[:2])
+
+    def full(*given):
+        raise RuntimeError("RESOURCE_EXHAUSTED: out of memory\nand a list of buffers")
+
+    monkeypatch.setattr(train, "run_steps", full)
+    with pytest.raises(
+        McalError, match=r"^tiny of width 3 on images of 5x8x1 can't .* out of memory\): choose [^\n]*$"
+    ):
+        one.rehearse()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize(("height", "width", "classes", "n"), [(1, 1, 2, 4), (2, 2, 3, 9), (3, 5, 1000, 200)])
+def test_tiny_pools_are_trained_and_scored(height, width, classes, n, channels):
+    rng = np.random.default_rng(channels)
+    images = rng.integers(0, 256, (n, height, width, channels), np.uint8)
+    trainer = Trainer(images, classes, architecture="tiny", width=4, recipe=SHORT)
+    model = trainer.fit(np.array([n - 1]), np.array([classes - 1]), KEY)
+    scores, features = trainer.score(model, np.arange(n)), trainer.features(model, np.arange(n))
+    assert scores.label[-1] == classes - 1
+    assert all(np.isfinite(values).all() for values in (*scores, features))
+    assert np.unique(acquisition.select("kcenter", n, pool=n, features=features)).size == n
 
 
 def test_compilation_cache_goes_where_the_user_caches(tmp_path, monkeypatch):
     before = jax.config.jax_compilation_cache_dir
     try:
+        monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
+        assert enable_compilation_cache() is None
+        assert jax.config.jax_compilation_cache_dir == before
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        assert enable_compilation_cache() == tmp_path / "mcal_jax"
+        here = enable_compilation_cache()
+        assert here.parent == tmp_path / "mcal_jax"
+        monkeypatch.setattr(train, "processor", lambda: "another")
+        assert enable_compilation_cache() not in (here, None)
         assert enable_compilation_cache(tmp_path / "own") == tmp_path / "own"
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
