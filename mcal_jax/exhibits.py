@@ -130,7 +130,7 @@ def total_rows(trajectories: Sequence[Trajectory], labellings: Sequence[Labellin
     price = costs.label_price(service)
     bills = _bills(trajectories, labellings, service)
     rows: list[Row] = []
-    sizes = {one.data_set: one.n for one in labellings} | {one.data_set: one.n for one in trajectories}
+    sizes = {one.data_set: one.n for one in trajectories} | {one.data_set: one.n for one in labellings}
     for data_set, n in sizes.items():
         printed = paper.TABLE_1.get((data_set, service))
         base = {"data_set": data_set, "service": service}
