@@ -249,10 +249,11 @@ PAPER_SCALE = {
     ("cifar10", 0.003, 0.05): 0.472, ("cifar100", 0.04, 0.05): 0.257, ("cifar100", 0.003, 0.05): 0.062,
     ("fashion_mnist", 0.04, 0.1): 0.911,
 }  # fmt: skip
-FINISHED = (
-    "cifar10-5c77c3f690f3 cifar10-865009423de8 cifar10-f140ef3fb563 cifar10-f6bdfd330504 cifar100-033c78a6654d "
-    "cifar100-0d7809ed9688 fashion_mnist-0add13731758 fashion_mnist-d4c265e37e52 fashion_mnist-d532c4764047"
-).split()
+FINISHED = [
+    "cifar10-5c77c3f690f3", "cifar10-865009423de8", "cifar10-f140ef3fb563", "cifar10-f6bdfd330504",
+    "cifar100-033c78a6654d", "cifar100-0d7809ed9688",
+    "fashion_mnist-0add13731758", "fashion_mnist-d4c265e37e52", "fashion_mnist-d532c4764047",
+]  # fmt: skip
 
 
 def test_the_runs_at_the_papers_scale_say_what_they_said():
