@@ -334,12 +334,19 @@ def _list(words: Iterable[str]) -> str:
 
 @plots.use_style()
 def picture(
-    theta_rows: Sequence[Row], constraint_rows: Sequence[Row], estimate_rows: Sequence[Row], epsilon: float
+    theta_rows: Sequence[Row],
+    constraint_rows: Sequence[Row],
+    estimate_rows: Sequence[Row],
+    epsilon: float,
+    note: str = "",
 ) -> Figure:
     """A column for each data set, at its smallest delta, means over seeds: what was promised and what is possible;
-    the true error under either constraint; the bias of T in points, for several theta. All against |B|/|X|."""
+    the true error under either constraint; the bias of T in points, for several theta. All against |B|/|X|. ``note``
+    stands above."""
     sets = _by_data_set(theta_rows)
     figure, grid = plots._grid(3, len(sets), (1.6 + 3.0 * len(sets), 8.4))
+    if note:
+        figure.suptitle(note, x=0.01, ha="left", fontsize=11)
     for column, name in enumerate(sets):
         grid[0, column].set_title(name)
         _promised(grid[0, column], finest(_by_data_set(theta_rows)[name]))

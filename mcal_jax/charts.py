@@ -79,7 +79,8 @@ def _sweep_lines(ax: Axes, rows: Sequence[Row], shows: str, ring: bool = True) -
 
 @use_style()
 def totals(rows: Sequence[Row], title: str) -> Figure:
-    """Figure 7: bars of dollars for each data set; ticks show the paper's where it prints them."""
+    """Figure 7: bars of dollars for each data set; diamonds show the paper's where it prints them, words what no run
+    tells."""
     sets = list(grouped_rows(rows, "data_set").items())
     figure, (axes,) = plots._grid(1, len(sets), (3.5 * len(sets) + 1.2, 3.4))
     colours = {f"oracle AL, {paper.ARCHITECTURES[a]}": c for a, c in ARCHITECTURES.items()}
@@ -88,6 +89,10 @@ def totals(rows: Sequence[Row], title: str) -> Figure:
     for i, (ax, (data_set, own)) in enumerate(zip(axes, sets, strict=True)):
         own = sorted(own, key=lambda row: order[row["by"]])
         for y, row in enumerate(own):
+            if "ours_dollars" not in row:
+                ax.barh(y, 0, 0.62)  # it makes room for the words
+                ax.text(0, y, f" not run: {row['seeds']} seeds", va="center", fontsize=8.5, color="0.35")
+                continue
             mean, low, high = (row[f"ours_dollars{end}"] for end in ("", "_low", "_high"))
             ax.barh(y, mean, 0.62, color=colours[row["by"]])
             ax.plot([low, high], [y, y], color="black", linewidth=1.2)

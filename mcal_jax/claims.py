@@ -9,11 +9,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from mcal_jax import exhibits
+from mcal_jax import exhibits, records
 from mcal_jax.exhibits import Row
 from mcal_jax.paper import ARCHITECTURES, DATA_SETS, SERVICES
 from mcal_jax.plots import percent
-from mcal_jax.records import Labelling, Trajectory, grouped
+from mcal_jax.records import Labelling, Records, Trajectory, grouped
 from mcal_jax.types import McalError
 
 Verdict = Literal["holds", "does not hold", "not tested"]
@@ -22,12 +22,24 @@ Verdict = Literal["holds", "does not hold", "not tested"]
 class Evidence(NamedTuple):
     """All the runs that claims are judged by."""
 
-    trajectories: list[Trajectory]
-    mcal: list[Labelling]
-    acquisition: list[Labelling]
-    subsets: list[Labelling]
-    dear: list[Labelling]
+    trajectories: Sequence[Trajectory]
+    mcal: Sequence[Labelling]
+    acquisition: Sequence[Labelling]
+    subsets: Sequence[Labelling]
+    dear: Sequence[Labelling]
     """Runs in which training costs far too much."""
+
+
+def gather(profile: str) -> tuple[Evidence, Records[Any]]:
+    """The evidence at a profile as far as its runs are there, and the records that tell its scale.
+
+    Raises NoRuns where no run is there.
+    """
+    curves = records.trajectories(profile, optional=True)
+    sweeps = ("mcal", "acquisition", "subsets", "dear_training")
+    runs = [records.labellings(profile, sweep, optional=True) for sweep in sweeps]
+    every = records.together(curves, *runs)
+    return Evidence(curves, *runs), Records([*curves, *runs[0]] or every, every.wanted)
 
 
 class Finding(NamedTuple):
@@ -54,8 +66,10 @@ def judge(evidence: Evidence, reasons: dict[str, str] | None = None) -> list[Row
     rows = []
     for claim in CLAIMS:
         found = claim.measure(evidence)
+        if found and not found.agrees:  # no case has the runs that it takes
+            found = None
         verdict: Verdict = "not tested"
-        if found and found.agrees:
+        if found:
             verdict = "holds" if np.mean(found.agrees) >= claim.share - 1e-9 else "does not hold"
         rows.append(
             {"claim": claim.name, "paper_says": claim.says, "paper_where": claim.where, "rule": claim.rule}
@@ -65,13 +79,13 @@ def judge(evidence: Evidence, reasons: dict[str, str] | None = None) -> list[Row
     return rows
 
 
-def _mean(records: Sequence[Labelling], what: Callable[[Labelling], float]) -> float:
-    return float(np.mean([what(one) for one in records]))
+def _mean(runs: Sequence[Labelling], what: Callable[[Labelling], float]) -> float:
+    return float(np.mean([what(one) for one in runs]))
 
 
-def _by(records: Sequence[Labelling], *, epsilon: float = 0.05) -> dict[tuple[str, str], list[Labelling]]:
+def _by(runs: Sequence[Labelling], *, epsilon: float = 0.05) -> dict[tuple[str, str], Records[Labelling]]:
     """MCAL runs at one epsilon, by data set and service."""
-    own = [one for one in records if one.config.epsilon == epsilon]
+    own = [one for one in runs if one.config.epsilon == epsilon]
     return grouped(own, "data_set", exhibits.service_of)
 
 
@@ -98,7 +112,7 @@ def _mcal_against_oracle(e: Evidence) -> Finding | None:
             continue
         cost = {net: float(np.mean([bill.dollars for _, bill in pairs])) for net, pairs in rivals.items()}
         best = min(cost, key=lambda net: cost[net])
-        ours = _mean(group, lambda one: one.ledger.total)
+        ours = _mean(group, lambda one: one.cost)
         agrees.append(ours < cost[best])
         told.append(f"{_name(data_set, service)}: {1 - ours / cost[best]:+.1%} against {ARCHITECTURES[best]}")
     return Finding("saved against the best AL: " + "; ".join(told), agrees, _seeds_of_both(e))
@@ -110,7 +124,7 @@ def _mcal_against_hindsight(e: Evidence) -> Finding | None:
         rows = [r for r in exhibits.delta_rows(e.trajectories, service) if r["data_set"] == data_set]
         if rows:
             best = min(row["hindsight"] for row in rows)
-            ours = _mean(group, lambda one: one.ledger.total)
+            ours = _mean(group, lambda one: one.cost)
             agrees.append(ours < best)
             told.append(f"{_name(data_set, service)}: {1 - ours / best:+.1%}")
     return Finding("saved against it: " + "; ".join(told), agrees, _seeds_of_both(e))
@@ -118,13 +132,13 @@ def _mcal_against_hindsight(e: Evidence) -> Finding | None:
 
 def _harder_saves_less(e: Evidence) -> Finding | None:
     groups = {d: g for (d, service), g in _by(e.mcal).items() if service == "amazon"}
-    savings = {d: _mean(groups[d], lambda one: one.ledger.savings) for d in DATA_SETS if d in groups}
+    savings = {d: _mean(groups[d], lambda one: one.savings) for d in DATA_SETS if d in groups}
     listed = list(savings.values())
     told = ", ".join(f"{DATA_SETS[d]} {percent(round(s, 3))}" for d, s in savings.items())
     return Finding(told, [a > b for a, b in itertools.pairwise(listed)], _seeds(*groups.values()))
 
 
-def _acquisition_costs(e: Evidence) -> dict[str, list[Labelling]]:
+def _acquisition_costs(e: Evidence) -> dict[str, Records[Labelling]]:
     own = [one for one in e.acquisition if one.data_set == "cifar10" and exhibits.service_of(one) == "amazon"]
     return grouped(own, lambda one: one.config.acquisition)
 
@@ -133,7 +147,7 @@ def _uncertainty_beats_kcenter(e: Evidence) -> Finding | None:
     groups = _acquisition_costs(e)
     if not {"margin", "entropy", "least_confidence", "kcenter"} <= groups.keys():
         return None
-    cost = {by: _mean(group, lambda one: one.ledger.total) for by, group in groups.items()}
+    cost = {by: _mean(group, lambda one: one.cost) for by, group in groups.items()}
     gain = 1 - np.mean([cost[by] for by in ("margin", "entropy", "least_confidence")]) / cost["kcenter"]
     told = f"{gain:+.1%} cheaper than k-center (CIFAR-10, Amazon, ResNet18)"
     return Finding(told, [bool(0.15 <= gain <= 0.35)], _seeds(*groups.values()))
@@ -169,8 +183,8 @@ def _al_gain(service: str, low: float, high: float) -> Callable[[Evidence], Find
         for data_set in ("fashion_mnist", "cifar10"):
             own = [one for one in e.acquisition if one.data_set == data_set and exhibits.service_of(one) == service]
             by = grouped(own, lambda one: one.config.acquisition)
-            if {"margin", "random"} <= by.keys():
-                gain = exhibits.gain(exhibits.bar_rows(own, "acquisition"), data_set)
+            gain = exhibits.gain(exhibits.bar_rows(own, "acquisition"), data_set)
+            if gain is not None:
                 told.append(f"{DATA_SETS[data_set]} {gain:+.1%}")
                 agrees.append(low <= gain <= high)
                 groups += [by["margin"], by["random"]]
@@ -202,7 +216,7 @@ def _more_a_class(e: Evidence) -> Finding | None:
 def _looser_saves_more(e: Evidence) -> Finding | None:
     told, agrees, tight, loose = [], [], _by(e.mcal), _by(e.mcal, epsilon=0.1)
     for key in tight.keys() & loose.keys():
-        gain = _mean(loose[key], lambda one: one.ledger.savings) - _mean(tight[key], lambda one: one.ledger.savings)
+        gain = _mean(loose[key], lambda one: one.savings) - _mean(tight[key], lambda one: one.savings)
         agrees.append(gain > 0)
         told.append(f"{_name(*key)} {100 * gain:+.1f}")
     return Finding("points of savings: " + "; ".join(sorted(told)), agrees, _seeds(*tight.values(), *loose.values()))
@@ -240,7 +254,7 @@ def _hopeless_stops(e: Evidence) -> Finding | None:
     if not e.dear:
         return None
     tax = [one.ledger.training / one.ledger.humans_only for one in e.dear]
-    paid = [one.ledger.total / one.ledger.humans_only for one in e.dear]
+    paid = [one.cost / one.ledger.humans_only for one in e.dear]
     stops = "/".join(sorted({one.stop for one in e.dear}))
     told = f"training at 100 times the price: {max(tax):.1%} of the cost of people only went into it, "
     told += f"{max(paid):.1%} in all; stopped by {stops}"

@@ -2,17 +2,18 @@
 
 Dollars are US dollars, shares are of |X|. A quantity over seeds is its mean, ``low`` and ``high`` their range.
 What the paper prints stands beside it in columns that begin with ``paper``, ours in columns that begin with ``ours``.
+Rows are of the runs that are there; where a row lacks some, its ``seeds`` read "1 of 3".
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from mcal_jax import costs, paper, plots, powerlaw, records
-from mcal_jax.records import Labelling, Priced, Trajectory, grouped, spread
+from mcal_jax.records import Labelling, Priced, Records, Trajectory, grouped, not_run, seeds, spread
 from mcal_jax.report import write_atomically
 from mcal_jax.types import MEASURES, Law, McalError, trials
 
@@ -29,7 +30,7 @@ def publish(out: str | Path, figure: Figure, rows: Sequence[Mapping[str, Any]], 
     """Write figure.svg, figure.png, data.csv and summary.txt (the caption, then a paragraph for each note) into
     ``out``; returns the figure. Raises McalError where the folder can't be written."""
     plots.save(figure, out, "figure", columns(rows), table="data")
-    write_atomically(Path(out) / "summary.txt", "\n\n".join([caption, *notes]) + "\n")
+    write_atomically(Path(out) / "summary.txt", "\n\n".join([caption, *filter(None, notes)]) + "\n")
     return figure
 
 
@@ -74,7 +75,7 @@ def delta_rows(trajectories: Sequence[Trajectory], service: str) -> list[Row]:
                 "architecture": architecture,
                 "service": service,
                 "delta": delta,
-                "seeds": len(group),
+                "seeds": seeds(group),
             }
             | _over_seeds("dollars", [bill.dollars for bill in bills])
             | _over_seeds("training", [bill.training for bill in bills])
@@ -98,8 +99,12 @@ def oracles(trajectories: Sequence[Trajectory], service: str) -> dict[tuple[str,
 
 
 def oracle_rows(trajectories: Sequence[Trajectory], services: Sequence[str]) -> list[Row]:
-    """Table 2: active learning with the best delta, beside the paper's."""
+    """Table 2: active learning with the best delta, beside the paper's.
+
+    ``runs``: how many of how many there are, each another delta or seed, where some are missing.
+    """
     rows = []
+    groups = grouped(trajectories, "data_set", "architecture")
     for service in services:
         for (data_set, architecture), pairs in oracles(trajectories, service).items():
             printed = paper.TABLE_2.get((data_set, service, architecture))
@@ -107,7 +112,9 @@ def oracle_rows(trajectories: Sequence[Trajectory], services: Sequence[str]) -> 
             ours = [_over_seeds("delta", [bill.delta for bill in bills])]
             ours += [_over_seeds("dollars", [bill.dollars for bill in bills])]
             ours += [_over_seeds("savings", [bill.savings for bill in bills])]
-            row = {"data_set": data_set, "service": service, "architecture": architecture, "seeds": len(bills)}
+            group = groups[data_set, architecture]
+            row = {"data_set": data_set, "service": service, "architecture": architecture, "seeds": seeds(group)}
+            row |= {"runs": records.coverage(group)} if group.missing else {}
             for name, one in zip(("delta", "dollars", "savings"), ours, strict=True):
                 row |= beside(name, one, getattr(printed, name) if printed else None)
             met = float(np.mean([bill.met for bill in bills]))
@@ -116,27 +123,51 @@ def oracle_rows(trajectories: Sequence[Trajectory], services: Sequence[str]) -> 
 
 
 def total_rows(trajectories: Sequence[Trajectory], labellings: Sequence[Labelling], service: str) -> list[Row]:
-    """Figure 7: the bill of people only, of MCAL, and of active learning with the best delta for each net."""
-    found = oracles(trajectories, service)
-    rows = []
-    for data_set, group in grouped(labellings, "data_set").items():
-        humans = group[0].ledger.humans_only
+    """Figure 7: the bill of people only, of MCAL, and of active learning with the best delta for each net.
+
+    What no run tells has a row without dollars, ``seeds`` "0 of 3".
+    """
+    price = costs.label_price(service)
+    bills = _bills(trajectories, labellings, service)
+    rows: list[Row] = []
+    sizes = {one.data_set: one.n for one in trajectories} | {one.data_set: one.n for one in labellings}
+    for data_set, n in sizes.items():
         printed = paper.TABLE_1.get((data_set, service))
         base = {"data_set": data_set, "service": service}
-        people = {"dollars": humans, "dollars_low": humans, "dollars_high": humans}
+        people = _over_seeds("dollars", [n * price])
         rows.append(base | {"by": "people only"} | beside("dollars", people, printed.humans if printed else None))
-        bills = _over_seeds("dollars", [one.ledger.total for one in group])
-        row = (
-            base | {"by": "MCAL", "seeds": len(group)} | beside("dollars", bills, printed.dollars if printed else None)
-        )
-        rows.append(row)
-        for (of, architecture), pairs in found.items():
-            if of == data_set:
-                cell = paper.TABLE_2.get((data_set, service, architecture))
-                bills = _over_seeds("dollars", [bill.dollars for _, bill in pairs])
-                row = base | {"by": f"oracle AL, {paper.ARCHITECTURES[architecture]}", "seeds": len(pairs)}
-                rows.append(row | beside("dollars", bills, cell.dollars if cell else None))
+        for bill in bills:
+            if bill.data_set == data_set:
+                row = base | {"by": bill.by, "seeds": bill.seeds}
+                dollars = beside("dollars", _over_seeds("dollars", bill.dollars), bill.printed) if bill.dollars else {}
+                rows.append(row | dollars)
     return rows
+
+
+class _Bill(NamedTuple):
+    """A bar of figure 7: dollars of each seed, none where no run tells, and what the paper printed."""
+
+    data_set: str
+    by: str
+    seeds: int | str
+    dollars: list[float]
+    printed: float | None
+
+
+def _bills(trajectories: Sequence[Trajectory], labellings: Sequence[Labelling], service: str) -> list[_Bill]:
+    best, nets = oracles(trajectories, service), grouped(trajectories, "data_set", "architecture")
+    bills = []
+    for data_set, group in {**grouped(labellings, "data_set"), **not_run(labellings, "data_set")}.items():
+        printed = paper.TABLE_1.get((data_set, service))
+        bills.append(
+            _Bill(data_set, "MCAL", seeds(group), [one.cost for one in group], printed.dollars if printed else None)
+        )
+    for (data_set, net), curves in {**nets, **not_run(trajectories, "data_set", "architecture")}.items():
+        cell = paper.TABLE_2.get((data_set, service, net))
+        dollars = [bill.dollars for _, bill in best.get((data_set, net), [])]
+        name = f"oracle AL, {paper.ARCHITECTURES[net]}"
+        bills.append(_Bill(data_set, name, seeds(curves), dollars, cell.dollars if cell else None))
+    return bills
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -154,20 +185,28 @@ def mcal_rows(labellings: Sequence[Labelling]) -> list[Row]:
             printed = paper.TABLE_3.get(data_set)
         chosen = "/".join(sorted({paper.ARCHITECTURES[one.architecture] for one in group}))
         stops = "/".join(sorted({one.stop for one in group}))
-        row = {"data_set": data_set, "service": service, "epsilon": epsilon, "seeds": len(group), "net": chosen}
+        row = {"data_set": data_set, "service": service, "epsilon": epsilon, "seeds": seeds(group), "net": chosen}
         values = {
             "B": [one.B / one.n for one in group],
             "S": [one.S / one.n for one in group],
             "error": [np.nan if one.true_error is None else one.true_error for one in group],
             "humans": [one.ledger.humans_only for one in group],
-            "dollars": [one.ledger.total for one in group],
-            "savings": [one.ledger.savings for one in group],
+            "dollars": [one.cost for one in group],
+            "savings": [one.savings for one in group],
         }
         for name, listed in values.items():
             row |= beside(name, _over_seeds(name, listed), getattr(printed, name) if printed else None)
         broken = sum(error > epsilon for error in values["error"])
         rows.append(row | {"ours_broke_epsilon": broken, "ours_stop": stops})
     return rows
+
+
+def mean_costs(labellings: Sequence[Labelling]) -> tuple[float | None, float | None]:
+    """Mean dollars of MCAL, and of its training alone; None where there is no run."""
+    if not labellings:
+        return None, None
+    training = [one.ledger.training for one in labellings]
+    return float(np.mean([one.cost for one in labellings])), float(np.mean(training))
 
 
 def service_of(one: Labelling) -> str:
@@ -194,10 +233,10 @@ def bar_rows(labellings: Sequence[Labelling], by: str) -> list[Row]:
     for data_set, value in sorted(groups, key=place):
         group = groups[data_set, value]
         rows.append(
-            {"data_set": data_set, by: value, "service": service_of(group[0]), "seeds": len(group)}
+            {"data_set": data_set, by: value, "service": service_of(group[0]), "seeds": seeds(group)}
             | {"humans": group[0].ledger.humans_only}
-            | _over_seeds("dollars", [one.ledger.total for one in group])
-            | _over_seeds("savings", [one.ledger.savings for one in group])
+            | _over_seeds("dollars", [one.cost for one in group])
+            | _over_seeds("savings", [one.savings for one in group])
             | _over_seeds("machine", [one.S / one.n for one in group])
             | _over_seeds("trained_on", [one.B / one.n for one in group])
             | {"true_error": float(np.mean([np.nan if one.true_error is None else one.true_error for one in group]))}
@@ -205,10 +244,10 @@ def bar_rows(labellings: Sequence[Labelling], by: str) -> list[Row]:
     return rows
 
 
-def gain(rows: Sequence[Row], data_set: str, name: str = "random", best: str = "margin") -> float:
-    """By how much ``best`` costs less than ``name``, a fraction of the cost of ``name``."""
+def gain(rows: Sequence[Row], data_set: str, name: str = "random", best: str = "margin") -> float | None:
+    """By how much ``best`` costs less than ``name``, a fraction of the cost of ``name``; None without either."""
     dollars = {row["acquisition"]: row["dollars"] for row in rows if row["data_set"] == data_set}
-    return 1 - dollars[best] / dollars[name]
+    return 1 - dollars[best] / dollars[name] if {best, name} <= dollars.keys() else None
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -281,9 +320,10 @@ def same_size_rows(trajectories: Sequence[Trajectory], thetas: Sequence[float], 
     for (data_set, delta), group in grouped(trajectories, "data_set", "delta").items():
         at = [(one, int(np.argmin(np.abs(one.sizes - size * one.n)))) for one in group]
         at = [(one, i) for one, i in at if abs(one.sizes[i] / one.n - size) < 0.005 and i < len(one.measured)]
+        own = Records((one for one, _ in at), group.wanted)
         for theta in thetas if at else ():
             rows.append(
-                {"data_set": data_set, "delta": delta, "theta": theta, "seeds": len(at)}
+                {"data_set": data_set, "delta": delta, "theta": theta, "seeds": seeds(own)}
                 | _over_seeds("trained_on", [float(one.sizes[i]) / one.n for one, i in at])
                 | _over_seeds("eps_left", [float(one.measured[i].eps(theta)) for one, i in at])
                 | _over_seeds("eps_T", [one.fits[i].errors(theta) / trials(theta, one.fits[i].n_test) for one, i in at])
@@ -311,7 +351,7 @@ def ranking_rows(trajectories: Sequence[Trajectory], bins: int = 20) -> list[Row
             wrong = [m.errors[by][(b + 1) * each] - m.errors[by][b * each] for m in lasts]
             margins = [float(np.nanmean(m.margins[by][b * each : (b + 1) * each])) for m in lasts]
             rows.append(
-                {"acquisition": by, "rank": (b + 0.5) / bins, "seeds": len(lasts)}
+                {"acquisition": by, "rank": (b + 0.5) / bins, "seeds": seeds(trajectories)}
                 | _over_seeds("accuracy", [1 - w / i for w, i in zip(wrong, images, strict=True)])
                 | _over_seeds("margin", margins)
             )

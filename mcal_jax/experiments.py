@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from mcal_jax import sweeps
+from mcal_jax.records import NoRuns
 from mcal_jax.report import write_atomically
 from mcal_jax.runs import log_path, provenance
 from mcal_jax.settings import PACKAGE, Experiment, digest, home, load_settings, named, results
@@ -21,10 +22,11 @@ from mcal_jax.types import McalError
 
 
 class Made(NamedTuple):
-    """How an experiment went: ``state`` is made, up to date or failed; ``message`` says why it failed."""
+    """How an experiment went: ``state`` is made, up to date, failed, or no runs where none of those it draws is there;
+    ``message`` says why it wasn't made."""
 
     name: str
-    state: Literal["made", "up to date", "failed"]
+    state: Literal["made", "up to date", "failed", "no runs"]
     seconds: float
     folder: Path
     message: str = ""
@@ -112,6 +114,14 @@ def _make(name: str, experiment: Experiment, profile: str, again: bool) -> Made:
     state = _state(experiment, profile)
     if not again and _up_to_date(folder, state):
         return Made(name, "up to date", 0.0, folder)
+    needed = _runs(experiment, profile)
+    try:
+        drawn = [one.run.id for one in needed if sweeps.finished(one.run, profile)]
+    except McalError as error:
+        return Made(name, "failed", time.perf_counter() - began, folder, str(error))
+    if needed and not drawn:
+        message = f"none of the {len(needed)} runs is finished; mcal reproduce {name} --profile {profile} makes them"
+        return Made(name, "no runs", time.perf_counter() - began, folder, message)
     work = folder.with_name(f".{name}.{os.getpid()}")
     _sweep_up(folder)
     parameters = dict(experiment.parameters)
@@ -134,7 +144,7 @@ def _make(name: str, experiment: Experiment, profile: str, again: bool) -> Made:
         files = sorted(p.name for p in work.iterdir() if p.suffix != ".ipynb")  # it names paths of this machine
         made = {**provenance(), **state, "title": experiment.title, "profile": profile, "files": files}
         made["command"] = f"mcal reproduce {name} --profile {profile}"
-        made["runs"] = [one.run.id for one in _runs(experiment, profile)]
+        made["runs"] = drawn
         text = json.dumps({**made, "seconds": round(seconds, 1)}, indent=1)
         write_atomically(work / "provenance.json", text + "\n")
         shutil.rmtree(folder, ignore_errors=True)
@@ -144,6 +154,8 @@ def _make(name: str, experiment: Experiment, profile: str, again: bool) -> Made:
         message = f"can't write {error.filename}: {error.strerror}"
     except papermill.PapermillExecutionError as error:
         message = f"{error.ename}: {error.evalue}"
+        if error.ename == NoRuns.__name__:
+            return Made(name, "no runs", time.perf_counter() - began, folder, error.evalue)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return Made(name, "failed", time.perf_counter() - began, folder, " ".join(message.split()))

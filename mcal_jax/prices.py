@@ -247,11 +247,14 @@ def maps(
     paper_rates: Mapping[str, float],
     today: Band,
     break_evens: Mapping[str, Mapping[str, float]],
+    note: str = "",
 ) -> Figure:
     """For each data set over the two prices: savings, the best net, the best delta. Black lines: break-even with
     people alone, who are cheaper on their right, by way to stop (a key of STOPS). Hatched: today's price of
-    training. Crosses: the paper's prices."""
+    training. Crosses: the paper's prices. ``note`` stands above."""
     figure, grid = plots._grid(3, len(found), (2.2 + 3.0 * len(found), 9.6))
+    if note:
+        figure.suptitle(note, x=0.01, ha="left", fontsize=11)
     deltas = sorted({delta for one in found.values() for _, delta in one.names})
     nets = [net for net in plots.ARCHITECTURES if any(net == name for one in found.values() for name, _ in one.names)]
     shades = plots._shades("plasma", len(deltas))
@@ -321,12 +324,18 @@ def _beside(ax: Axes, title: str, handles: Sequence[Patch]) -> None:
 
 @plots.use_style()
 def least_label_price(
-    break_evens: Mapping[str, Mapping[str, float]], rate: np.ndarray, paper_rates: Mapping[str, float], today: Band
+    break_evens: Mapping[str, Mapping[str, float]],
+    rate: np.ndarray,
+    paper_rates: Mapping[str, float],
+    today: Band,
+    note: str = "",
 ) -> Figure:
     """The least dollars a label at which machine labelling pays, against dollars per image and epoch of ResNet18: a
     panel for each way to stop (a key of STOPS), a line of slope one for each data set where any saves at all.
-    Dotted: what services charge. Crosses: the paper's price of training."""
+    Dotted: what services charge. Crosses: the paper's price of training. ``note`` stands above."""
     figure, grid = plots._grid(1, len(break_evens), (1.4 + 4.0 * len(break_evens), 4.4))
+    if note:
+        figure.suptitle(note, x=0.01, ha="left", fontsize=11)
     slopes = [ratio for ratios in break_evens.values() for ratio in ratios.values() if 0 < ratio < float("inf")]
     lowest = min([*costs.SERVICES.values(), *(rate[0] / slope for slope in slopes)])
     highest = max([*costs.SERVICES.values(), *(rate[-1] / slope for slope in slopes)])

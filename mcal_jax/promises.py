@@ -20,7 +20,7 @@ from mcal_jax.charts import grouped_rows
 from mcal_jax.exhibits import Row
 from mcal_jax.paper import DATA_SETS
 from mcal_jax.plots import PERCENT, percent
-from mcal_jax.records import Labelling, grouped, picture, spread
+from mcal_jax.records import Labelling, grouped, picture, seeds, spread
 from mcal_jax.types import McalError
 
 READINGS = {
@@ -89,11 +89,11 @@ def real(runs: Sequence[Labelling]) -> list[Row]:
     certified = (lambda one: one.run.data.name, lambda one: bool(one.config.certify))
     for (data_set, sure), own in grouped(runs, *certified).items():
         errors = [one.true_error for one in own if one.true_error is not None]
-        row: Row = {"data_set": data_set, "images": picture(own[0].run), "certified": sure, "seeds": len(own)}
+        row: Row = {"data_set": data_set, "images": picture(own[0].run), "certified": sure, "seeds": seeds(own)}
         row |= {"epsilon": own[0].config.epsilon, "broke": sum(e >= own[0].config.epsilon for e in errors)}
         bounds = [one.bound for one in own if one.bound is not None]
         row["bound"] = spread(bounds).mean if bounds else ""
-        for name, values in (("error", errors), ("savings", [one.ledger.savings for one in own])):
+        for name, values in (("error", errors), ("savings", [one.savings for one in own])):
             mean, low, high, _ = spread(values)
             row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
         rows.append(row)
@@ -115,8 +115,11 @@ def read_real(rows: Sequence[Row]) -> str:
     return " ".join(sentences)
 
 
-def read_redrawn(rows: Sequence[Row]) -> str:
-    """How often V, drawn again and again for the last classifiers of real runs (bench/redraw.py), broke epsilon."""
+def read_redrawn(rows: Sequence[Row], real: Sequence[Row]) -> str:
+    """How often V, drawn again and again for the last classifiers of certified runs (bench/redraw.py), broke epsilon;
+    "" where no row of ``real`` is of just so many seeds."""
+    if not any(row["certified"] and row["seeds"] == len(rows) for row in real):
+        return ""
     broke = np.array([row["broke"] for row in rows])
     return (
         f"For the last classifiers of {len(rows)} of these runs V was drawn {rows[0]['draws']:,.0f} times more: "

@@ -1,5 +1,6 @@
 """What figures and tables show: known values, ours beside the paper's, and that every exhibit is there."""
 
+import csv
 import math
 
 import matplotlib.pyplot as plt
@@ -7,9 +8,12 @@ import numpy as np
 import papermill
 import pytest
 from conftest import EASY, HOPELESS, MIDDLING, simulate, trajectory
+from hypothesis import example, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
-from mcal_jax import charts, claims, exhibits, experiments, paper, records, settings
-from mcal_jax.records import Labelling
+from mcal_jax import audit, charts, claims, exhibits, experiments, paper, prices, promises, records, settings
+from mcal_jax.records import Labelling, Records, Wanted
 from mcal_jax.settings import Experiment, Run, load_settings
 from mcal_jax.types import Config, McalError
 
@@ -21,7 +25,9 @@ def labelling(data_set="cifar10", curve=MIDDLING, seed=0, n=3000, data=None, **c
     finished = simulate(Config(**config), curve, n, seed)
     o = finished.outcome
     sizes = {name: len(getattr(o, name)) for name in "TBSR"}
-    run = Run(seed=seed, data=data or {})
+    service = config.get("label_price", 0.04)
+    changes = {key: value for key, value in config.items() if key != "label_price"}
+    run = Run(seed=seed, data=data or {}, service=service, config=changes)
     return Labelling(
         data_set, run, None, n, Config(**config), o.history, **sizes, theta=o.theta, stop=o.stop,
         architecture=o.architecture, ledger=o.ledger, true_error=finished.true_error,
@@ -147,10 +153,10 @@ def test_laws_are_scored_on_points_they_have_not_seen():
 
 
 def test_points_used_leave_some_to_predict():
-    one = trajectory(delta=0.1, far=0.5)
-    assert len(one.fits) == 5 or len(one.fits) == 6
-    assert exhibits.usable(one, [3, 5, 7, 9]) == [k for k in (3, 5) if k < len(one.fits)]
-    assert exhibits.usable(one, [9]) == [len(one.fits) // 2]
+    one = trajectory(delta=0.1, far=0.6)
+    assert len(one.fits) == 6
+    assert exhibits.usable(one, [3, 5, 7, 9]) == [3, 5]
+    assert exhibits.usable(one, [9]) == [3]
     with pytest.raises(McalError, match="too few"):
         exhibits.usable(one._replace(fits=one.fits[:2]), [2])
 
@@ -177,6 +183,8 @@ def test_rankings_know_what_the_classifier_knows_and_random_knows_nothing():
 def test_gain_is_a_share_of_the_cost_of_random():
     rows = [{"data_set": "a", "acquisition": by, "dollars": d} for by, d in (("margin", 80.0), ("random", 100.0))]
     assert exhibits.gain(rows, "a") == pytest.approx(0.2)
+    assert exhibits.gain(rows[:1], "a") is None
+    assert exhibits.gain(rows, "b") is None
 
 
 def test_bars_by_an_unknown_thing_are_refused():
@@ -185,7 +193,7 @@ def test_bars_by_an_unknown_thing_are_refused():
 
 
 def test_publish_writes_picture_data_and_caption(tmp_path):
-    figure = exhibits.publish(tmp_path / "x", charts.schematic(), [{"a": 1}, {"b": 2.5}], "caption", "a note")
+    figure = exhibits.publish(tmp_path / "x", charts.schematic(), [{"a": 1}, {"b": 2.5}], "caption", "", "a note")
     assert {p.name for p in (tmp_path / "x").iterdir()} == {"figure.svg", "figure.png", "data.csv", "summary.txt"}
     assert (tmp_path / "x" / "data.csv").read_text() == "a,b\n1,\n,2.5\n"
     assert (tmp_path / "x" / "summary.txt").read_text() == "caption\n\na note\n"
@@ -256,8 +264,110 @@ def test_a_reason_stands_beside_its_claim(evidence):
 
 def test_every_reason_is_of_a_claim():
     experiment = load_settings(settings.home() / "experiments/claims.yaml", Experiment)
-    for reasons in experiment.parameters.get("reasons", {}).values():
-        assert set(reasons) <= {claim.name for claim in claims.CLAIMS}
+    reasons = [name for each in experiment.parameters["reasons"].values() for name in each]
+    assert len(reasons) > 5
+    assert set(reasons) <= {claim.name for claim in claims.CLAIMS}
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Incomplete sweeps
+
+
+def wanted(one, sweep, state="missing"):
+    return Wanted(sweep, "paper", one.data_set, one.run, state)
+
+
+def part(runs, sweep, there):
+    """Of some records those with a position in ``there``; all were wanted."""
+    states = ["finished" if i in there else "missing" for i in range(len(runs))]
+    found = [one for i, one in enumerate(runs) if i in there]
+    return Records(found, [wanted(one, sweep, state) for one, state in zip(runs, states, strict=True)])
+
+
+def test_seeds_that_are_missing_are_told_in_the_row(curves, runs):
+    some = part(runs, "mcal", {0, 1, 2})
+    rows = exhibits.mcal_rows(some)
+    told = {(r["data_set"], r["service"], r["epsilon"]): r["seeds"] for r in rows}
+    assert told == {("fashion_mnist", "amazon", 0.05): 2, ("fashion_mnist", "amazon", 0.1): "1 of 2"}
+    two_deltas = part(curves, "trajectories", {0, 1, 2})  # the first delta with both seeds, the second with one
+    assert [row["seeds"] for row in exhibits.delta_rows(two_deltas, "amazon")] == [2, "1 of 2"]
+    (row,) = exhibits.oracle_rows(two_deltas, ["amazon"])
+    assert (row["seeds"], row["runs"]) == (2, "3 of 6 runs")
+    assert "runs" not in exhibits.oracle_rows(curves, ["amazon"])[0]
+
+
+def test_figure_7_says_which_bars_were_not_run(curves, runs):
+    amazon = [one for one in runs if (one.config.label_price, one.config.epsilon) == (0.04, 0.05)]
+    labellings = part(amazon, "mcal", {0, 2, 3})
+    rows = exhibits.total_rows(part(curves, "trajectories", {}), labellings, "amazon")
+    assert [(row["data_set"], row["by"], row.get("seeds", "")) for row in rows[:5]] == [
+        ("fashion_mnist", "people only", ""), ("fashion_mnist", "MCAL", "1 of 2"),
+        *(("fashion_mnist", f"oracle AL, {net}", "0 of 2") for net in ("CNN18", "ResNet18", "ResNet50")),
+    ]  # fmt: skip
+    assert [row["by"] for row in rows if "ours_dollars" not in row] == [row["by"] for row in rows[2:5]] * 2
+    figure = charts.totals(rows, "t")
+    assert [text.get_text() for text in figure.axes[0].texts] == [" not run: 0 of 2 seeds"] * 3
+    figure.canvas.draw()
+    bottom, top = figure.axes[0].get_ylim()
+    assert all(min(bottom, top) < text.get_position()[1] < max(bottom, top) for text in figure.axes[0].texts)
+    curves_alone = exhibits.total_rows(curves, part(amazon, "mcal", {}), "amazon")
+    assert curves_alone[0]["ours_dollars"] == 3000 * 0.04 * 2000 / 3000  # these trajectories have 2,000 images
+    assert [row["by"] for row in curves_alone if row.get("seeds") == "0 of 2"] == ["MCAL", "MCAL"]
+
+
+def finite(rows):
+    """Every number of rows, of which none is made of nothing."""
+    numbers = [value for row in rows for value in row.values() if isinstance(value, float)]
+    assert not any(math.isnan(number) for number in numbers)
+    return numbers
+
+
+@given(st.sets(st.integers(0, 35)), st.sets(st.integers(0, 15)))
+@example(set(), set())
+@example({0}, set())
+@example(set(), {0})
+@hypothesis_settings(max_examples=12)
+def test_whatever_is_missing_rows_are_of_what_is_there(curves, runs, those_curves, those_runs):
+    some, own = part(curves, "trajectories", those_curves), part(runs, "mcal", those_runs)
+    rows = exhibits.delta_rows(some, "amazon")
+    rows += exhibits.oracle_rows(some, ["amazon", "satyam"])
+    rows += exhibits.mcal_rows(own)
+    rows += exhibits.bar_rows(own, "acquisition")
+    rows += exhibits.total_rows(some, own, "amazon")
+    rows += promises.real(own)
+    rows += [*audit.constraints(some, 0.05), *audit.thetas_of(some, 0.05), *audit.estimates(some)]
+    assert bool(finite(rows)) == bool(some or own)
+    for group in records.grouped(some, "data_set").values():
+        needs = [prices.needs(one) for one in group]
+        found = prices.best(needs, np.array([0.003, 0.04]), np.array([1e-7, 5e-6]))
+        assert np.isfinite(found.savings).all()
+    judged = claims.judge(claims.Evidence(some, own, own, [], []))
+    told = {row["ours_verdict"] for row in judged}
+    assert told == {"not tested"} if not (some or own) else told
+    for row in judged:
+        assert "nan" not in row["ours_measured"]
+        assert (row["ours_verdict"] == "not tested") == (row["ours_measured"] == "no run tells")
+    if some or own:
+        assert records.coverage(records.together(some, own)) or len(some) + len(own) == 52
+        assert records.short_scale(records.together(some, own), "paper").count("\n") <= 1
+
+
+def test_mean_costs_of_nothing_are_unknown(runs):
+    assert exhibits.mean_costs([]) == (None, None)
+    cost, training = exhibits.mean_costs(runs[:2])
+    assert cost == pytest.approx((runs[0].ledger.total + runs[1].ledger.total) / 2)
+    assert training == pytest.approx((runs[0].ledger.training + runs[1].ledger.training) / 2)
+
+
+def test_readme_tells_the_runs_at_the_papers_scale_as_table_1_has_them():
+    with (settings.home() / "results/paper/tab01/data.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6
+    text = (settings.home() / "README.md").read_text(encoding="utf-8")
+    for row in rows:
+        ours, papers, error = (float(row[key]) for key in ("ours_savings", "paper_savings", "ours_error"))
+        name = f"{paper.DATA_SETS[row['data_set']]}, {paper.SERVICES[row['service']]}"
+        assert f"| {name} | {100 * ours:.1f} % | {100 * papers:.0f} % | {100 * error:.2f} % |" in text
 
 
 # ---------------------------------------------------------------------------------------------------------

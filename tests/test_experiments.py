@@ -6,9 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 import nbformat
 import papermill
 import pytest
+from conftest import EASY
 
 from mcal_jax import experiments, runs, settings, sweeps
-from mcal_jax.types import McalError
+from mcal_jax.runlog import RunLog, drive
+from mcal_jax.types import Job, McalError
+from mcal_jax.worlds.simulated import SimulatedWorld
 
 PARAMETERS = 'text = "a"\nout = None\nprofile = None'
 CELL = 'from pathlib import Path\nassert text != "bad", "this text is bad"\nPath(out, "text.txt").write_text(text)'
@@ -94,16 +97,43 @@ def test_the_runs_that_are_needed_come_once_and_the_first_seed_first(with_runs):
 
 
 def test_a_result_knows_its_runs_and_is_made_again_when_one_of_them_changes(with_runs):
-    needed = [one.run for one in experiments.needed(["needy"], "smoke")]
+    first, second = (one.run for one in experiments.needed(["needy"], "smoke"))
+    finish(first)
     assert make("needy")["needy"].state == "made"
-    provenance = json.loads((with_runs / "results/smoke/needy/provenance.json").read_text())
-    assert set(provenance["runs"]) == {run.id for run in needed}
+    path = with_runs / "results/smoke/needy/provenance.json"
+    provenance = json.loads(path.read_text())
+    assert provenance["runs"] == [first.id]  # the one that is there
     assert provenance["command"] == "mcal reproduce needy --profile smoke"
     assert make("needy")["needy"].state == "up to date"
-    log = runs.log_path(needed[0], "smoke")
-    log.parent.mkdir(parents=True)
-    log.write_text("a run")
+    finish(second)
     assert make("needy")["needy"].state == "made"
+    assert set(json.loads(path.read_text())["runs"]) == {first.id, second.id}
+
+
+def finish(run):
+    """The log of a run, made in a simulated world."""
+    log = RunLog.create(runs.log_path(run, "smoke"), Job(n=300), run.model_dump(mode="json"))
+    drive(log.job, SimulatedWorld(300, EASY), log)
+    log.close()
+
+
+def test_without_any_of_its_runs_an_experiment_is_not_begun_and_says_so(with_runs):
+    (made,) = make("needy").values()
+    assert made.state == "no runs"
+    assert made.message == "none of the 2 runs is finished; mcal reproduce needy --profile smoke makes them"
+    assert not list((with_runs / "results").iterdir())
+
+
+def test_a_damaged_log_fails_its_experiment_by_its_name_and_no_other(with_runs):
+    first, second = (one.run for one in experiments.needed(["needy"], "smoke"))
+    finish(first)
+    finish(second)
+    path = runs.log_path(second, "smoke")
+    path.write_bytes(path.read_bytes().replace(b'"stop"', b'"stap"', 1))
+    made = make("needy", "good")
+    assert (made["needy"].state, made["good"].state) == ("failed", "made")
+    assert made["needy"].message.startswith(f"{path}: not a run log, or damaged")
+    assert "\n" not in made["needy"].message
 
 
 def test_a_sweep_that_is_not_there_is_named(with_runs):
@@ -113,16 +143,15 @@ def test_a_sweep_that_is_not_there_is_named(with_runs):
 
 
 def test_a_missing_run_fails_its_figures_in_a_line_and_no_others(tmp_path, monkeypatch, capsys):
-    """The real project with no runs at all: figure 1 needs none and is made, figure 8 says what is missing."""
+    """The real project without trajectories: figure 1 needs none and is made, figure 8 says what is missing."""
     monkeypatch.setattr(experiments, "results", lambda: tmp_path)
     named = ["fig01", "fig08"]
     monkeypatch.setenv("PYTHONPATH", str(settings.home()))
     with ThreadPoolExecutor(1) as executor:
         made = {one.name: one for one in experiments.reproduce(named, "paper", executor=executor)}
-    assert (made["fig01"].state, made["fig08"].state) == ("made", "failed")
-    message = made["fig08"].message
-    assert "is missing; make it with: mcal sweep trajectories --profile paper" in message
-    assert "\n" not in message
+    assert (made["fig01"].state, made["fig08"].state) == ("made", "no runs")
+    told = "none of the 63 runs is finished; make them with: mcal sweep trajectories --profile paper"
+    assert made["fig08"].message == told
 
 
 def test_a_failure_leaves_earlier_results_as_they_were(project):

@@ -93,7 +93,9 @@ def test_real_runs_are_compared_with_and_without_a_certificate():
 def test_redrawn_samples_are_summed_up(tmp_path):
     path = tmp_path / "redraw.csv"
     path.write_text("seed,draws,broke,commit\n0,1000,0.02,abc\n1,1000,0.05,abc\n")
-    told = promises.read_redrawn(promises.load(path))
+    runs = [{"certified": True, "seeds": 2}]
+    told = promises.read_redrawn(promises.load(path), runs)
+    assert promises.read_redrawn(promises.load(path), [*runs, {"certified": True, "seeds": 1}][1:]) == ""
     assert "2 of these runs V was drawn 1,000 times more: 3.5 % of the draws broke ε, 2 % to 5 % by run" in told
 
 

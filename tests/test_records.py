@@ -1,5 +1,10 @@
 """Trajectories and MCAL runs read from their logs, and priced: against the algorithm itself, and by hand."""
 
+import hashlib
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from conftest import EASY, HOPELESS, MIDDLING, simulate, trajectory
@@ -7,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from mcal_jax import records, runs, sweeps
+from mcal_jax import records, runs, settings, sweeps
 from mcal_jax.runlog import RunLog, drive
 from mcal_jax.settings import Run, describe
 from mcal_jax.sweeps import Planned
@@ -87,15 +92,188 @@ def test_logs_come_back_as_records(logged):
     assert [fit.size for fit in mcal.fits] == [fit.size for fit in outcome.history]
 
 
-def test_a_missing_or_unfinished_run_is_named_with_the_command_that_makes_it(logged):
+def test_where_no_run_is_finished_the_command_that_makes_them_is_told(logged):
     path = runs.log_path(logged["mcal"][0], "smoke")
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(lines[:-1]))
-    with pytest.raises(McalError, match=f"run {path.name} is not finished; make it with: mcal sweep mcal --profile"):
+    unfinish(path)
+    told = "none of the 1 runs is finished, 1 begun; make them with: mcal sweep mcal --profile smoke"
+    with pytest.raises(records.NoRuns, match=f"^{told}$"):
         records.labellings("smoke")
     path.unlink()
-    with pytest.raises(McalError, match=f"run {path.name} is missing"):
+    with pytest.raises(records.NoRuns, match=r"^none of the 1 runs is finished; make them with: mcal sweep mcal"):
         records.labellings("smoke")
+    (one,) = records.labellings("smoke", optional=True).wanted
+    assert one.state == "missing"
+    curves = records.trajectories("smoke")
+    assert records.together(records.labellings("smoke", optional=True), curves) == curves
+    nothing = records.labellings("smoke", optional=True)
+    with pytest.raises(records.NoRuns, match="none of the 2 runs is finished"):
+        records.together(nothing, nothing)
+
+
+def unfinish(path):
+    """Take the end of a log away."""
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+
+@pytest.fixture
+def incomplete(tmp_path, monkeypatch):
+    """A sweep of two data sets and three seeds: of CIFAR-10 one run is finished and one begun, of CIFAR-100 none."""
+    monkeypatch.setattr(runs, "results", lambda: tmp_path)
+    plan = [Planned(name, describe(name, seed=seed)) for name in ("cifar10", "cifar100") for seed in (0, 1, 2)]
+    for one in plan[:2]:
+        log = RunLog.create(runs.log_path(one.run, "smoke"), Job(n=2000), one.run.model_dump(mode="json"))
+        drive(log.job, SimulatedWorld(2000, EASY, seed=one.run.seed), log)
+        log.close()
+    unfinish(runs.log_path(plan[1].run, "smoke"))
+    monkeypatch.setattr(records, "planned", lambda sweep, profile, **wanted: plan)
+    return plan
+
+
+def test_of_an_incomplete_sweep_the_finished_runs_are_read_and_the_others_counted(incomplete):
+    found = records.labellings("smoke")
+    assert [(one.data_set, one.run.seed) for one in found] == [("cifar10", 0)]
+    assert [one.state for one in found.wanted] == ["finished", "begun", *["missing"] * 4]
+    assert found.missing == 5
+    assert records.coverage(found) == "1 of 6 runs"
+    assert records.scale(found, "smoke").startswith("profile smoke, seed 0, 1 of 6 runs; CIFAR-10: ")
+    assert records.short_scale(found, "smoke").endswith(", seed 0\n1 of 6 runs")
+    groups = records.grouped(found, "data_set")
+    assert {name: records.seeds(group) for name, group in groups.items()} == {"cifar10": "1 of 3"}
+    absent = records.not_run(found, "data_set")
+    assert {name: (list(group), records.seeds(group)) for name, group in absent.items()} == {"cifar100": ([], "0 of 3")}
+    assert set(records.grouped(found, "data_set", "seed", lambda one: one.config.epsilon)) == {("cifar10", 0, 0.05)}
+
+
+def test_runs_of_several_sweeps_are_counted_by_sweep(incomplete):
+    curves = records.trajectories("smoke", optional=True)
+    both = records.together(records.labellings("smoke"), curves)
+    assert records.coverage(both) == "runs: MCAL 1 of 6, active learning 1 of 6"
+    complete = records.Records(both, [one for one in both.wanted if one.state == "finished"])
+    assert records.coverage(complete) == ""
+    assert records.scale(complete, "smoke") == records.scale(list(both), "smoke")
+
+
+def test_a_log_that_is_damaged_or_of_another_run_is_refused_by_its_name(incomplete):
+    path, other = (runs.log_path(one.run, "smoke") for one in (incomplete[0], incomplete[5]))
+    whole = path.read_bytes()
+    other.write_bytes(whole)
+    with pytest.raises(McalError, match=rf"{other.name}: it is the log of run {incomplete[0].run.id}$"):
+        records.labellings("smoke")
+    other.unlink()
+    path.write_bytes(whole.replace(b'"model": 1', b'"model": 7', 1))
+    with pytest.raises(McalError, match=rf"{path.name}: not a run log, or damaged") as told:
+        records.labellings("smoke")
+    assert "\n" not in str(told.value)
+
+
+@pytest.fixture
+def with_end(incomplete, monkeypatch):
+    """Reads the finished run with a changed end, as another version of the package may have written it."""
+    path = runs.log_path(incomplete[0].run, "smoke")
+    read = RunLog.read
+
+    def labelling(change):
+        log = read(path)
+        change(log.end)
+        monkeypatch.setattr(RunLog, "read", lambda asked: log if asked == path else read(asked))
+        return records.labellings("smoke")[0]
+
+    return labelling
+
+
+def test_an_end_without_what_later_versions_write_is_read(with_end):
+    def older(end):
+        for key in ("true_error", "race", "labels", "savings"):
+            del end[key]
+        del end["dollars"]["total"]
+
+    one = with_end(older)
+    assert (one.true_error, one.bound, one.other) == (None, None, 0.0)
+    assert one.cost == one.ledger.total
+
+
+def test_an_end_with_more_than_this_version_knows_is_read_and_its_total_holds(with_end):
+    def newer(end):
+        end["weather"] = {"sun": 1}
+        end["certificate"] = {"bound": 0.04, "seal": "wax"}
+        end["dollars"] |= {"storage": 12.5, "total": end["dollars"]["total"] + 12.5}
+
+    one = with_end(newer)
+    assert one.bound == 0.04
+    assert one.cost == pytest.approx(one.ledger.total + 12.5)
+    assert one.savings == pytest.approx(1 - one.cost / one.ledger.humans_only)
+
+
+def test_a_total_that_was_summed_in_another_order_is_the_same(with_end):
+    one = with_end(lambda end: end["dollars"].update(total=end["dollars"]["total"] + 1e-12))
+    assert one.cost == one.ledger.total
+
+
+@pytest.mark.parametrize("missing", ["S", "dollars", "stop"])
+def test_an_end_without_what_a_record_needs_is_refused_in_a_line(with_end, missing):
+    with pytest.raises(McalError, match=rf"not the log of a finished mcal run \(KeyError\('{missing}'\)\)$"):
+        with_end(lambda end: end.pop(missing))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The committed logs
+
+READ = """
+import json, sys
+sys.modules["jax"] = None  # importing it now fails
+from mcal_jax import records, runlog
+runlog.replay = runlog.drive = None
+from mcal_jax.sweeps import sweeps
+for profile in ("laptop", "paper"):
+    for sweep in sweeps():
+        read = records.trajectories if sweep in ("trajectories", "rankings") else records.labellings
+        found = read(profile, sweep, optional=True)
+        print(json.dumps([profile, sweep, len(found), len(found.wanted)]))
+assert not any(name.startswith("jax.") for name in sys.modules)
+"""
+
+
+def test_committed_logs_are_records_without_jax_and_without_replay():
+    done = subprocess.run([sys.executable, "-c", READ], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    counts = {(profile, sweep): counts for profile, sweep, *counts in map(json.loads, done.stdout.splitlines())}
+    assert len(counts) == 14
+    laptop = [found == wanted for (profile, _), (found, wanted) in counts.items() if profile == "laptop"]
+    assert laptop == [True] * 7
+    for sweep, least in {"mcal": 7, "acquisition": 8, "certified": 2}.items():
+        assert counts["paper", sweep][0] >= least
+
+
+PAPER_SCALE = {
+    ("fashion_mnist", 0.04, 0.05): 0.825, ("fashion_mnist", 0.003, 0.05): 0.807, ("cifar10", 0.04, 0.05): 0.607,
+    ("cifar10", 0.003, 0.05): 0.472, ("cifar100", 0.04, 0.05): 0.257, ("cifar100", 0.003, 0.05): 0.062,
+    ("fashion_mnist", 0.04, 0.1): 0.911,
+}  # fmt: skip
+FINISHED = [
+    "cifar10-5c77c3f690f3", "cifar10-865009423de8", "cifar10-f140ef3fb563", "cifar10-f6bdfd330504",
+    "cifar100-033c78a6654d", "cifar100-0d7809ed9688",
+    "fashion_mnist-0add13731758", "fashion_mnist-d4c265e37e52", "fashion_mnist-d532c4764047",
+]  # fmt: skip
+
+
+def test_the_runs_at_the_papers_scale_say_what_they_said():
+    found = records.labellings("paper", seed=0)
+    savings = {(one.data_set, one.config.label_price, one.config.epsilon): one.savings for one in found}
+    assert {key: round(savings[key], 3) for key in PAPER_SCALE} == PAPER_SCALE
+    acquisition = records.labellings("paper", "acquisition", seed=0, data_set="cifar10", label_price=0.04)
+    by = {one.config.acquisition: round(one.savings, 3) for one in acquisition}
+    assert {name: by[name] for name in ("margin", "random", "kcenter")} == {
+        "margin": 0.607, "random": 0.6, "kcenter": 0.596,
+    }  # fmt: skip
+    wanted = {one.run.id for sweep in ("mcal", "acquisition") for one in records.labellings("paper", sweep).wanted}
+    assert {name.split("-")[1] for name in FINISHED} <= wanted
+
+
+def test_the_logs_at_the_papers_scale_are_never_rewritten():
+    """They took hours of a GPU: a change of the format has to read them as they are."""
+    folder = settings.home() / "results/runs/paper"
+    content = b"".join((folder / f"{name}.jsonl").read_bytes() for name in FINISHED)
+    assert hashlib.sha256(content).hexdigest() == "6e8b58669dfde1067b47d75c635d2ad22b4153bab8cbd24a90c6e7dfa9a9a372"
 
 
 def test_scale_says_profile_seeds_images_width_and_recipe():
