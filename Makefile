@@ -1,14 +1,21 @@
 # make reproduce:      every figure and table from recorded runs, and one live run on images that ship with the package
 # make reproduce-live: all of them at smoke size, every run trained anew
 # make test:           the tests
+# make test-pythons:   those of logs under every Python that this machine has, with the newest versions of what we need
+# make test-lowest:    those of TESTS with the lowest versions that pyproject.toml allows
 # All set up a virtual environment first, with the exact versions of uv.lock.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PYTEST := -m "not slow" -n 2 --dist loadfile
 
-.PHONY: reproduce reproduce-live test test-slow check setup clean
+# What every Python and every version of what we need must read, plan and train alike; TESTS=tests runs them all.
+TESTS := tests/test_runlog.py tests/test_project.py tests/test_records.py tests/test_cli.py tests/test_nets.py
+PYTHONS := 3.11 3.12 3.13
+
+.PHONY: reproduce reproduce-live test test-pythons test-lowest test-slow check setup clean
 
 reproduce: $(READY)
 	$(BIN)/mcal reproduce --profile laptop --recorded --again --jobs 2
@@ -19,7 +26,13 @@ reproduce-live: $(READY)
 	$(BIN)/mcal reproduce --profile smoke --rerun
 
 test: $(READY)
-	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile
+	$(BIN)/pytest $(PYTEST)
+
+test-pythons: $(READY)
+	set -e; for version in $(PYTHONS); do .ci/test_in .venv-$$version $$version highest $(PYTEST) $(TESTS); done
+
+test-lowest: $(READY)
+	.ci/test_in .venv-lowest $(firstword $(PYTHONS)) lowest-direct $(PYTEST) $(TESTS)
 
 test-slow: $(READY)
 	$(BIN)/pytest -m slow
@@ -39,4 +52,4 @@ $(READY): pyproject.toml uv.lock
 	touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-*

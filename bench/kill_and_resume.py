@@ -33,7 +33,7 @@ def command(*words: str | Path) -> list[str]:
 
 def end_of(log: Path) -> dict:
     """The outcome recorded; measured seconds are not part of it."""
-    return json.loads(log.read_text().splitlines()[-1])["end"]
+    return json.loads(log.read_text(encoding="utf-8").splitlines()[-1])["end"]
 
 
 def start_and_kill(config: Path, log: Path, moment: str, longest: float, rng: random.Random) -> str:
@@ -63,7 +63,7 @@ def main() -> None:
     rng = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as folder:
         config, whole = Path(folder, "run.yaml"), Path(folder, "whole.jsonl")
-        config.write_text(yaml.safe_dump(RUN))
+        config.write_text(yaml.safe_dump(RUN), encoding="utf-8")
         began = time.monotonic()
         subprocess.run(command("run", config, "--log", whole), check=True, stdout=subprocess.DEVNULL)
         longest, expected = time.monotonic() - began, end_of(whole)

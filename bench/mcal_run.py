@@ -260,7 +260,7 @@ def main() -> None:
                 rows.append(row | {"load_before": load})
             if args.out:
                 args.out.parent.mkdir(parents=True, exist_ok=True)
-                with args.out.open("w", newline="") as file:
+                with args.out.open("w", newline="", encoding="utf-8") as file:
                     writer = csv.DictWriter(file, COLUMNS)
                     writer.writeheader()
                     writer.writerows(

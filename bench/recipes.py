@@ -69,7 +69,7 @@ def there(path: Path) -> set[tuple[str, ...]]:
     """Keys of the rows of the table."""
     if not path.exists():
         return set()
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return {tuple(row[key] for key in KEY) for row in csv.DictReader(file)}
 
 
@@ -95,7 +95,7 @@ def measure(one: Training, trainer: Trainer, labels: np.ndarray) -> dict[str, An
 def append(path: Path, row: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
-    with path.open("a", newline="") as file:
+    with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         if new:
             writer.writeheader()

@@ -196,7 +196,7 @@ def write(path: Path, rows: Sequence[dict[str, Any]], append: bool) -> None:
     lines = [[f"{v:.7g}" if isinstance(v, float) else v for v in row.values()] for row in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
     header = [] if append and path.exists() else [list(rows[0])]
-    with path.open("a" if append else "w", newline="") as file:
+    with path.open("a" if append else "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([*header, *lines])
 
 

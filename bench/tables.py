@@ -28,7 +28,7 @@ def publish(rows: list[dict], out: Path | None, **also: str) -> None:
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
         where = measured_on() | also
-        with out.open("w", newline="") as file:
+        with out.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerows([[*rows[0], *where], *([*line, *where.values()] for line in cells)])
         print(f"written to {out}")

@@ -365,12 +365,12 @@ def store(path: Path, rows: list[dict[str, Any]]) -> None:
     """Put rows into the table at ``path`` in the place of those of the same key."""
     table: dict[tuple[str, ...], dict[str, Any]] = {}
     if path.exists():
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             table = {tuple(old[k] for k in KEY): old for old in csv.DictReader(file)}
     table |= {tuple(str(new[k]) for k in KEY): new for new in rows}
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".part")
-    with fresh.open("w", newline="") as file:
+    with fresh.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(table.values())

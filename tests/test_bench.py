@@ -134,7 +134,7 @@ def test_rows_of_the_same_case_are_replaced_and_others_stay(tmp_path):
     row = dict.fromkeys(throughput.KEY, "x")
     throughput.store(path, [row | {"framework": "a", "rounds": 1}, row | {"framework": "b", "rounds": 1}])
     throughput.store(path, [row | {"framework": "b", "rounds": 2}])
-    lines = path.read_text().splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     assert len(lines) == 3
     assert [line.split(",")[throughput.COLUMNS.index("rounds")] for line in lines[1:]] == ["1", "2"]
 
@@ -242,6 +242,7 @@ def follows_a_recorded_run():
 net_is_ours_and_learns()
 follows_a_recorded_run()
 assert "jax" not in sys.modules  # its imports are no time of a PyTorch run
+print("both")
 """
 
 
@@ -252,6 +253,7 @@ def test_pytorch_trains_our_nets_and_follows_a_recorded_run(tmp_path):
     command = [sys.executable, "-c", PYTORCH, *folders, str(tmp_path / "run.jsonl")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert done.stdout == "both\n"
 
 
 def test_whitened_patches_are_uncorrelated_and_their_negatives_follow():

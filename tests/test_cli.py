@@ -22,7 +22,9 @@ def folder(tmp_path, monkeypatch):
     images = rng.integers(0, 60, (400, 8, 8), dtype=np.uint8) + (labels * 120).astype(np.uint8)[:, None, None]
     np.savez(tmp_path / "tiny.npz", images=images, labels=labels)
     np.savez(tmp_path / "unlabelled.npz", images=images)
-    (tmp_path / "run.yaml").write_text("data: {name: tiny.npz}\nwidth: 2\nconfig: {test_fraction: 0.1}\n")
+    (tmp_path / "run.yaml").write_text(
+        "data: {name: tiny.npz}\nwidth: 2\nconfig: {test_fraction: 0.1}\n", encoding="utf-8"
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -44,7 +46,7 @@ def test_a_run_is_logged_shown_again_and_writes_every_label(folder, capsys):
     assert code == 0
     assert "stopped by" in out
     assert "savings" in out
-    rows = list(csv.DictReader((folder / "a.csv").open()))
+    rows = list(csv.DictReader((folder / "a.csv").open(encoding="utf-8")))
     assert [int(row["index"]) for row in rows] == list(range(400))
     assert {row["by"] for row in rows} == {"people", "machine"}
     before = (folder / "a.jsonl").read_bytes()
@@ -68,22 +70,25 @@ def test_a_signal_in_training_is_one_line_and_the_same_command_goes_on(folder, c
     assert "goes on from here" in told
     assert not (folder / "a.csv").exists()
     assert mcal(capsys, "run", "run.yaml", "--log", "a.jsonl")[0] == 0
-    ends = [json.loads((folder / f"{name}.jsonl").read_text().splitlines()[-1])["end"] for name in ("whole", "a")]
+    ends = [
+        json.loads((folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()[-1])["end"]
+        for name in ("whole", "a")
+    ]
     assert ends[0]["labels"] == ends[1]["labels"]
     assert ends[0]["dollars"] == ends[1]["dollars"]
 
 
 def test_resume_and_plan_work_on_a_log_cut_short(folder, capsys):
     mcal(capsys, "run", "run.yaml", "--log", "a.jsonl")
-    whole = (folder / "a.jsonl").read_text().splitlines(keepends=True)
-    (folder / "b.jsonl").write_text("".join(whole[:-4]) + whole[-4][:20])
+    whole = (folder / "a.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "b.jsonl").write_text("".join(whole[:-4]) + whole[-4][:20], encoding="utf-8")
     code, out, _ = mcal(capsys, "plan", "b.jsonl")
     assert code == 0
     assert "next: " in out
     assert "B_opt" in out
     code, _, _ = mcal(capsys, "resume", "b.jsonl")
     assert code == 0
-    assert (folder / "b.csv").read_text() == (folder / "a.csv").read_text()
+    assert (folder / "b.csv").read_text(encoding="utf-8") == (folder / "a.csv").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -112,9 +117,9 @@ def test_resume_and_plan_work_on_a_log_cut_short(folder, capsys):
 )
 def test_a_mistake_ends_in_one_line_exit_code_2_and_nothing_written(folder, capsys, words, culprit):
     (folder / "corrupt.npz").write_bytes((folder / "tiny.npz").read_bytes()[:500])
-    (folder / "wrong.yaml").write_text("epsilom: 0.1\n")
+    (folder / "wrong.yaml").write_text("epsilom: 0.1\n", encoding="utf-8")
     (folder / "greedy.yaml").write_text(
-        "data: {name: tiny.npz}\nwidth: 2\nconfig: {test_fraction: 0.9, seed_fraction: 0.5}\n"
+        "data: {name: tiny.npz}\nwidth: 2\nconfig: {test_fraction: 0.9, seed_fraction: 0.5}\n", encoding="utf-8"
     )
     from mcal_jax.runlog import RunLog
     from mcal_jax.settings import from_file

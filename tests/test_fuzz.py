@@ -1,6 +1,7 @@
 """A few cases of bench/fuzz.py in every test run, and that it would notice."""
 
 import random
+import re
 import subprocess
 import sys
 
@@ -37,6 +38,7 @@ def test_the_command_counts_and_a_killed_run_goes_on_to_the_same_end():
     command = [sys.executable, fuzz.__file__, "--configs", "2", "--logs", "5", "--kills", "2"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+    assert re.findall(r"^\d+ \w+", done.stdout, re.MULTILINE) == ["2 configs", "5 logs", "2 kills"]
     assert "2 kills: 2 the same end" in done.stdout
 
 

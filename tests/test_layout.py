@@ -26,7 +26,7 @@ LAYERS = (
     ("powerlaw", "costs", "acquisition", "certify"),
     ("planner",),
     ("loop", "baselines", "race"),
-    ("runlog", "recorded", "worlds.simulated", "worlds.trained", "worlds.human"),
+    ("runlog", "recorded", "worlds.simulated", "worlds.trained"),
     ("report",),
     ("runs",),
     ("sweeps",),
@@ -42,7 +42,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 def imported(path):
     """Modules of the package that a file needs to be imported itself (what functions import later is not)."""
     later = (ast.FunctionDef, ast.AsyncFunctionDef)
-    nodes, found = [ast.parse(path.read_text())], set()
+    nodes, found = [ast.parse(path.read_text(encoding="utf-8"))], set()
     while nodes:
         node = nodes.pop()
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
@@ -64,14 +64,16 @@ MODULES = {
 
 
 def test_imports_point_one_way():
-    for name, path in MODULES.items():
-        for other in imported(path):
-            if name in LEVEL and other in LEVEL:
-                assert LEVEL[other] <= LEVEL[name], f"{name} imports {other}"
+    assert LEVEL.keys() <= MODULES.keys()
+    imports = [(name, other) for name in LEVEL for other in imported(MODULES[name]) if other in LEVEL]
+    assert len(imports) > 40
+    assert [f"{name} imports {other}" for name, other in imports if LEVEL[other] > LEVEL[name]] == []
 
 
 def test_no_modules_import_each_other():
-    list(TopologicalSorter({name: imported(path) for name, path in MODULES.items()}).static_order())
+    graph = {name: imported(path) for name, path in MODULES.items()}
+    assert sum(map(len, graph.values())) > 80
+    list(TopologicalSorter(graph).static_order())
 
 
 def test_the_decision_side_imports_no_other():
@@ -82,7 +84,7 @@ def test_the_decision_side_imports_no_other():
 
 @pytest.fixture(scope="module")
 def without_jax():
-    """The modules that fail to import, each on its own, where JAX is not to be had."""
+    """What becomes of every module of the decision side, imported on its own where JAX is not to be had."""
     code = f"""
 import sys
 sys.modules.update(dict.fromkeys({JAX_SIDE!r}))
@@ -92,15 +94,16 @@ for name in {DECISION_SIDE!r}:
         del sys.modules[loaded]
     try:
         importlib.import_module("mcal_jax." + name)
+        print(name, "loads")
     except Exception as error:
         print(name, repr(error))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return done.stdout
+    return done.stdout.splitlines()
 
 
 def test_every_module_of_the_decision_side_loads_without_jax(without_jax):
-    assert without_jax == ""
+    assert without_jax == [f"{name} loads" for name in DECISION_SIDE]
 
 
 def test_a_run_is_planned_and_replayed_without_jax(tmp_path):

@@ -195,7 +195,7 @@ def test_a_compiler_that_hangs_is_ended_with_what_it_started(tmp_path):
         native.run([hangs], ["true"], deadline=time.monotonic() + 0.5)
     child = int((tmp_path / "pid").read_text())
     state = Path(f"/proc/{child}/stat")
-    assert not state.exists() or state.read_text().split()[2] == "Z"
+    assert not state.exists() or state.read_text(encoding="utf-8").split()[2] == "Z"
 
 
 @needs_compiler

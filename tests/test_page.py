@@ -64,7 +64,7 @@ def make(results):
             (folder / f"{picture}.svg").write_bytes(SVG)
             (folder / f"{picture}.png").write_bytes(PNG)
         (folder / "summary.txt").write_text(summary)
-        with open(folder / "data.csv", "w", newline="") as file:
+        with open(folder / "data.csv", "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(data or [["what", "value"], ["a", "1"]])
         made = {
             "title": f"Title of {name}", "command": f"mcal reproduce {name} --profile laptop", "commit": "abc1234",

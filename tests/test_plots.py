@@ -196,7 +196,7 @@ def test_save_writes_the_picture_twice_and_its_numbers(usual, tmp_path):
     paths = plots.save(figure, tmp_path / "new", "sets", {"set": ["T", "B"], "share": np.array([0.05, 1 / 3])})
     assert sorted(path.name for path in tmp_path.glob("new/*")) == ["sets.csv", "sets.png", "sets.svg"]
     assert all(path.stat().st_size for path in paths)
-    with open(tmp_path / "new" / "sets.csv") as file:
+    with open(tmp_path / "new" / "sets.csv", encoding="utf-8") as file:
         assert list(csv.reader(file)) == [["set", "share"], ["T", "0.05"], ["B", "0.33333333"]]
     before = (tmp_path / "new" / "sets.svg").read_bytes()
     plots.save(figure, tmp_path / "new", "sets", {"set": []})

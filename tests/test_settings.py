@@ -10,7 +10,7 @@ from mcal_jax.types import McalError, PerImageEpoch
 
 def written(tmp_path, content):
     path = tmp_path / "run.yaml"
-    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content), encoding="utf-8")
     return path
 
 
@@ -99,7 +99,9 @@ def test_unknown_profile_suggests_the_nearest():
 
 
 def test_every_experiment_names_a_notebook_and_a_title():
-    for path in (settings.home() / "experiments").glob("*.yaml"):
+    paths = list((settings.home() / "experiments").glob("*.yaml"))
+    assert len(paths) > 20
+    for path in paths:
         experiment = load_settings(path, settings.Experiment)
         assert (settings.home() / "notebooks" / f"{experiment.notebook}.ipynb").is_file(), path
         assert experiment.title

@@ -19,7 +19,7 @@ CURVE = Analytic(alpha=3.0, gamma=0.4, quality=2.0)
 
 def read(path):
     """A saved table: its columns, as numbers where they are."""
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     for name, values in columns.items():
@@ -73,6 +73,7 @@ def test_what_to_label_compares_selections(tmp_path):
     half = table["accuracy_of_least_wanted_half"]
     assert half[margin] > half[random] + 0.05
     errors = read(tmp_path / "compared.csv")
+    assert len(errors) == 4  # theta and three selections
     assert all(0 < errors[name][-1] < 0.8 for name in errors if name != "theta")
 
 

@@ -269,6 +269,7 @@ def test_of_nets_trained_side_by_side_those_that_fail_are_trained_alone(trainer,
     keys = [jax.random.key(k) for k in (0, 7)]
     with pytest.warns(UserWarning, match="steep"):
         together = steep.fit_many(np.arange(100), trainer.labels[:100], keys)
+    with pytest.warns(UserWarning, match="steep"):
         alone = [steep.fit(np.arange(100), trainer.labels[:100], key) for key in keys]
     assert all(equal(a[:3], b[:3]) for a, b in zip(together, alone, strict=True))
     assert {model.learning_rate for model in together} <= {10, 2.5, 0.625}
