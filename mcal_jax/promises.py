@@ -38,7 +38,7 @@ MADE = ("commit", "machine", "device", "versions")
 def load(path: str | Path) -> list[Row]:
     """A table of a benchmark, numbers as numbers, one row for each run. Raises McalError naming the file."""
     try:
-        with open(path, newline="") as file:
+        with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         return [{k: v if k in TEXT else float(v) for k, v in row.items() if k not in MADE} for row in rows]
     except (OSError, ValueError, TypeError) as error:

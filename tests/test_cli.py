@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -159,3 +160,89 @@ def test_deterministic_comes_too_late_once_jax_has_started(folder, capsys):
     assert code == 2
     assert "JAX has already started" in err
     assert not (folder / "a.jsonl").exists()
+
+
+@pytest.fixture
+def command():
+    """``mcal`` in a process of its own, as bytes."""
+
+    def run(*words, **settings):
+        code = "from mcal_jax.cli import main; main()"
+        given = {"capture_output": True, "check": False, **settings}
+        return subprocess.run([sys.executable, "-c", code, *words], **given)
+
+    return run
+
+
+def test_errors_of_libraries_end_in_one_line_and_debug_shows_where(folder, capsys, monkeypatch):
+    from mcal_jax import report
+
+    def fails(error):
+        def raises(path):
+            raise error
+
+        monkeypatch.setattr(report, "plan_report", raises)
+        return mcal(capsys, "plan", "a.jsonl")
+
+    for error, code, told in (
+        (OSError(28, "No space left on device", "/tmp/x"), 2, "/tmp/x: No space left on device"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), 2, "not UTF-8"),
+        (MemoryError("Unable to allocate 9 GiB"), 2, "not enough memory: Unable to allocate 9 GiB"),
+        (ModuleNotFoundError("No module named 'papermill'", name="papermill"), 2, "papermill is missing: pip install"),
+        (RuntimeError("one\n\n  two"), 1, "unforeseen RuntimeError: one two; the same command with --debug"),
+        (KeyError(), 1, "unforeseen KeyError: KeyError"),
+    ):
+        ended, out, err = fails(error)
+        assert (ended, out, err.count("\n")) == (code, "", 1)
+        assert told in err
+    with pytest.raises(RuntimeError, match="where"):
+        monkeypatch.setattr(report, "plan_report", lambda path: (_ for _ in ()).throw(RuntimeError("where")))
+        mcal(capsys, "--debug", "plan", "a.jsonl")
+
+
+def test_a_closed_pipe_ends_quietly(folder, command):
+    mine, theirs = os.pipe()
+    os.close(mine)
+    done = command("run", "--help", stdout=theirs, stderr=subprocess.PIPE, capture_output=False)
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("locale", [{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+                                    {"PYTHONIOENCODING": "ascii"}])  # fmt: skip
+def test_text_is_utf8_whatever_the_locale(folder, command, locale):
+    (folder / "grüße.yaml").write_text("# größe\ndata: {name: ünlabelled.npz}\n", encoding="utf-8")
+    (folder / "unlabelled.npz").rename(folder / "ünlabelled.npz")
+    done = command("run", "grüße.yaml", env={**os.environ, **locale})
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"mcal: ")
+    assert "ünlabelled.npz" in done.stderr.decode("utf-8")
+
+
+def test_check_says_whether_todays_rules_decide_the_same(folder, capsys):
+    from test_runlog import rewrite
+
+    (folder / "run.yaml").write_text("data: {name: tiny.npz}\nalgorithm: humans_only\n", encoding="utf-8")
+    mcal(capsys, "run", "run.yaml", "--log", "a.jsonl")
+    assert mcal(capsys, "check", "a.jsonl")[:2] == (
+        0, "a.jsonl: whole, finished, decision rules 1; rules 1 decide the same\n",
+    )  # fmt: skip
+    rewrite(folder / "a.jsonl", -1, lambda line: line["end"]["dollars"].update(residual=1.0))
+    code, out, _ = mcal(capsys, "check", "a.jsonl", "a.jsonl")
+    assert code == 1
+    assert out.count("decide otherwise: the outcome differs") == 2
+    assert mcal(capsys, "plan", "a.jsonl")[0] == 0
+
+
+def test_own_data_gets_a_net_that_suits_it_and_says_so(folder, capsys):
+    words = ["run", *TINY, "--algorithm", "humans_only", "--log"]
+    code, out, _ = mcal(capsys, *words, "a.jsonl")
+    assert code == 0
+    assert "recipe fast; --width and --recipe choose others" in out
+    described = json.loads((folder / "a.jsonl").read_text(encoding="utf-8").splitlines()[0])["run"]
+    assert described["recipe"] == "fast"
+    assert f"nets of width {described['width']}" in out
+    code, out, _ = mcal(capsys, *words, "b.jsonl", "--width", "4", "--recipe", "brief")
+    assert "choose others" not in out
+    described = json.loads((folder / "b.jsonl").read_text(encoding="utf-8").splitlines()[0])["run"]
+    assert (described["recipe"], described["width"]) == ("brief", 4)

@@ -2,11 +2,9 @@
 
 import csv
 import itertools
-import json
 import re
 import shutil
 import subprocess
-import sys
 import tomllib
 
 import pytest
@@ -18,7 +16,6 @@ ROOT = home()
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DEPENDENCIES = [*PYPROJECT["dependencies"], *itertools.chain(*PYPROJECT["optional-dependencies"].values())]
 LOCK = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]
-LOGS = sorted(p for p in (ROOT / "results" / "runs").glob("*/*.jsonl") if p.parent.name != "smoke")
 
 
 def parsed(dependency):
@@ -71,38 +68,6 @@ def test_version_is_told_the_same_everywhere():
     assert f"## {mcal_jax.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-REPLAY = """
-import json, sys
-sys.modules["jax"] = None  # importing it now fails
-from mcal_jax.runlog import replay, end_json
-from mcal_jax.types import McalError
-for log in sys.argv[1:]:
-    try:
-        replayed = replay(log)
-        told = "" if replayed.finished else "the log is not finished"
-        if not told and end_json(replayed.finished) != replayed.log.end:
-            told = "another outcome than the recorded one"
-    except McalError as error:
-        told = str(error)
-    print(json.dumps([log, told]))
-assert not any(name.startswith("jax.") for name in sys.modules)
-"""
-
-
-@pytest.fixture(scope="module")
-def replayed():
-    """What became of every committed log, fed back in a process where JAX can't be imported."""
-    command = [sys.executable, "-c", REPLAY, *map(str, LOGS)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(line) for line in done.stdout.splitlines())
-
-
-@pytest.mark.parametrize("log", LOGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_committed_logs_replay_to_their_outcome_without_jax(log, replayed):
-    assert replayed[str(log)] == ""
-
-
 def test_readme_tells_the_claims_as_they_were_found():
     with (ROOT / "results/laptop/claims/data.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -125,5 +90,5 @@ def test_committed_results_are_small():
         pytest.skip("only git knows what is committed")
     listed = subprocess.run(["git", "ls-files", "results"], cwd=ROOT, capture_output=True, text=True, check=True)
     sizes = [path.stat().st_size for name in listed.stdout.splitlines() if (path := ROOT / name).exists()]
-    assert len(sizes) > len(LOGS) > 100
+    assert len(sizes) > 300
     assert sum(sizes) < 30e6
