@@ -189,7 +189,7 @@ def sweep(
     found = {one.run.id: one for name in chosen for one in sweeps.planned(name, profile)}
     if dry:
         for one in found.values():
-            _tell(f"{'there' if sweeps.finished(one.run, profile) else 'to make':8} {sweeps.described(one.run)}")
+            _tell(f"{sweeps.state(one.run, profile):8} {sweeps.described(one.run)}")
     elif failed := _make(sorted(found.values(), key=lambda one: one.run.seed), profile, jobs, data_dir):
         raise SystemExit(f"mcal: {failed} runs failed")
 

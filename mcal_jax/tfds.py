@@ -178,12 +178,13 @@ def _not_found(name: str, data_dir: str | os.PathLike | None) -> McalError:
     if plain and base in known:
         command = _prepare_command(name, data_dir)
         return NotPrepared(f"data set '{name}' is not prepared in {where}; prepare it with: {command}")
-    if not root.is_dir() and data_dir is not None:
-        return UnknownDataset(f"unknown data set '{name}': there is no folder '{os.fspath(data_dir)}'")
     nearest = [other for other in sorted(prepared) if other.startswith(f"{base}/")]
     nearest = nearest or difflib.get_close_matches(name.lower(), [*prepared, *known], n=1)
     nearest = nearest or difflib.get_close_matches(base.lower(), known, n=1)
-    hint = f"did you mean '{nearest[0]}'?" if nearest else f"not in {where}, no set of TFDS, no path of a .npz file"
+    hints = [f"did you mean '{nearest[0]}'?"] if nearest else []
+    if not root.is_dir() and data_dir is not None:
+        hints.append(f"there is no folder '{os.fspath(data_dir)}'")
+    hint = " and ".join(hints) or f"not in {where}, no set of TFDS, no path of a .npz file"
     return UnknownDataset(f"unknown data set '{name}': {hint}")
 
 
