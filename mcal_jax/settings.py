@@ -16,15 +16,23 @@ PACKAGE = Path(__file__).parent
 S = TypeVar("S", bound=Settings)
 
 
+def clone() -> Path | None:
+    """The clone that the package is part of, None for an installed package.
+
+    A wheel carries experiments/ and notebooks/ inside the package, a clone never does. What lies beside the package
+    tells nothing: in site-packages that is other people's.
+    """
+    return None if (PACKAGE / "_clone").is_dir() else PACKAGE.parent
+
+
 def home() -> Path:
     """The folder that holds experiments/ and notebooks/: the clone, or inside the installed package."""
-    clone = PACKAGE.parent
-    return clone if (clone / "experiments").is_dir() else PACKAGE / "_clone"
+    return clone() or PACKAGE / "_clone"
 
 
 def results() -> Path:
-    """results/ of the clone, or of the present folder for an installed package."""
-    return home() / "results" if home() == PACKAGE.parent else Path("results")
+    """results/ of the clone, or of the present folder for an installed package; an absolute path."""
+    return (clone() or Path.cwd()) / "results"
 
 
 def digest(content: Any) -> str:
@@ -152,9 +160,11 @@ def _changed(given: dict[str, Any], data_set: str | None, **changes: Any) -> dic
 def load_settings(path: Path, kind: type[S]) -> S:
     """A YAML file as settings. Raises McalError naming the file and the key."""
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise McalError(f"can't read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise McalError(f"{path} is not text in UTF-8") from None
     except yaml.YAMLError as error:
         raise McalError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
