@@ -1,11 +1,13 @@
 """Notebooks executed with parameters. Papermill and ipykernel, which are optional, are loaded here and nowhere else."""
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from mcal_jax.settings import clone
 from mcal_jax.types import McalError
 
 PATIENCE = 300  # seconds in which a kernel must have started, on a machine that is busy training too
@@ -84,14 +86,22 @@ def _read(path: Path) -> Any:
 
 
 def _own_kernel() -> type:
-    """A kernel manager that knows one kernel, this Python: a "python3" that somebody installed may be any."""
-    from jupyter_client.kernelspec import KernelSpecManager
+    """A kernel manager that knows one kernel, this Python with this package: a "python3" that somebody installed may
+    be any, and so may a mcal_jax that it finds."""
+    from ipykernel.kernelspec import make_ipkernel_cmd
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager
     from traitlets import default
 
+    class OwnKernels(KernelSpecManager):
+        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+            paths = [str(clone() or ""), os.environ.get("PYTHONPATH", "")]
+            env = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+            return KernelSpec(argv=make_ipkernel_cmd(), language="python", display_name="Python 3", env=env)
+
     class OwnKernel(AsyncKernelManager):
         @default("kernel_spec_manager")
-        def _only_the_native_one(self) -> KernelSpecManager:
-            return KernelSpecManager(kernel_dirs=[])
+        def _own_kernels(self) -> KernelSpecManager:
+            return OwnKernels()
 
     return OwnKernel

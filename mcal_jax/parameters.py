@@ -1,6 +1,5 @@
 """Parameters of notebooks as people and papermill write them: 1e4 for a whole number, ~ in a path, a list as text."""
 
-import math
 import os
 from pathlib import Path
 from typing import Any
@@ -11,19 +10,14 @@ from mcal_jax import settings
 from mcal_jax.types import McalError
 
 
-def folder(out: str | os.PathLike | None, *default: str) -> Path:
-    """The absolute path of ``out``, by default that of the folder ``default`` of results/."""
-    return Path(out).expanduser().absolute() if out else settings.results().joinpath(*default)
+def path(given: str | os.PathLike | None, *default: str) -> Path:
+    """A path as an absolute one; where none is given, that of ``default`` under results/."""
+    return Path(given).expanduser().absolute() if given else settings.results().joinpath(*default)
 
 
 def whole(**given: Any) -> Any:
     """Whole numbers, in order; None stays None. Raises McalError naming the parameter."""
     return _each(given, _whole)
-
-
-def numbers(**given: Any) -> Any:
-    """Numbers, in order; None stays None. Raises McalError naming the parameter."""
-    return _each(given, _number)
 
 
 def several(**given: Any) -> Any:
@@ -52,19 +46,9 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _number(name: str, value: Any) -> float:
-    number = _plain(value)
-    if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-        raise McalError(f"{name}: expected a number, got {value!r}")
-    return number
-
-
 def _whole(name: str, value: Any) -> int:
-    try:
-        number = _number(name, value)
-    except McalError:
-        number = math.nan
-    if number != number // 1:
+    number = _plain(value)
+    if isinstance(number, bool) or not isinstance(number, int | float) or number % 1:  # not a number leaves nan
         raise McalError(f"{name}: expected a whole number, got {value!r}")
     return int(number)
 

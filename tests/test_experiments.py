@@ -116,7 +116,6 @@ def test_a_missing_run_fails_its_figures_in_a_line_and_no_others(tmp_path, monke
     """The real project with no runs at all: figure 1 needs none and is made, figure 8 says what is missing."""
     monkeypatch.setattr(experiments, "results", lambda: tmp_path)
     named = ["fig01", "fig08"]
-    monkeypatch.setenv("PYTHONPATH", str(settings.home()))
     with ThreadPoolExecutor(1) as executor:
         made = {one.name: one for one in experiments.reproduce(named, "paper", executor=executor)}
     assert (made["fig01"].state, made["fig08"].state) == ("made", "failed")
