@@ -62,15 +62,17 @@ def execute(path: Path, target: Path, given: dict[str, Any], folder: Path) -> No
 
 
 def _papermill() -> ModuleType:
+    missing = [name for name in ("papermill", "ipykernel") if importlib.util.find_spec(name) is None]
     try:
-        missing = "ipykernel" if importlib.util.find_spec("ipykernel") is None else "papermill"
-        if missing != "ipykernel":
+        if not missing:
             import papermill
 
             return papermill
     except ImportError as error:
-        missing = error.name or "papermill"
-    raise McalError(f"notebooks can't be executed without {missing}; install it: pip install 'mcal-jax[notebooks]'")
+        missing = [error.name or str(error)]
+    raise McalError(
+        f"notebooks can't be executed without {' and '.join(missing)}; install: pip install 'mcal-jax[notebooks]'"
+    )
 
 
 def _read(path: Path) -> Any:

@@ -157,13 +157,16 @@ def cost_surface(plans: Sequence[Plan], n: int, config: Config, ax: Axes | None 
     figure, ax = _axes(ax, (7.2, 4.6))
     plan, surface, humans = plans[-1], plans[-1].surface, n * config.label_price
     levels = MaxNLocator(12).tick_values(surface.dollars.min(), max(humans, 1.02 * surface.cost.min()))
-    filled = ax.contourf(surface.sizes, surface.thetas, surface.dollars.T, levels, cmap="viridis_r", extend="max")
+    sizes, dollars, broken = surface.sizes, surface.dollars.T, infeasible(plan, config).T
+    if len(sizes) == 1:  # B is all that there is: a surface takes two columns
+        sizes, dollars, broken = sizes[0] / np.array([1.05, 1.0]), dollars.repeat(2, axis=1), broken.repeat(2, axis=1)
+    filled = ax.contourf(sizes, surface.thetas, dollars, levels, cmap="viridis_r", extend="max")
     bar = ax.figure.colorbar(filled, ax=ax, format=DOLLARS, label="dollars of the whole job", pad=0.02)
     bar.ax.axhline(humans, color="white", linewidth=2)
     bar.ax.set_title(f"white line:\npeople only\n{money(humans)}", fontsize=8)
-    shade = np.ma.masked_equal(infeasible(plan, config).T, False)
+    shade = np.ma.masked_equal(broken, False)
     grey = ListedColormap(["#D9D9D9"])
-    ax.pcolormesh(surface.sizes, surface.thetas, shade, cmap=grey, alpha=0.93, zorder=2, rasterized=True)
+    ax.pcolormesh(sizes, surface.thetas, shade, cmap=grey, alpha=0.93, zorder=2, rasterized=True)
     ax.plot(surface.sizes, surface.best, color="black", linewidth=1.4, label="largest θ allowed", zorder=3)
     ax.plot([p.size for p in plans], [p.theta_now for p in plans], "o-", color="0.35", linewidth=1,
             markerfacecolor="white", markersize=5, label="trained so far", zorder=4, clip_on=False)  # fmt: skip
