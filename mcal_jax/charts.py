@@ -52,7 +52,7 @@ def machine_share(rows: Sequence[Row], title: str) -> Figure:
     figure, (axes,) = plots._grid(1, len(sets), (3.6 * len(sets) + 1, 3.9))
     for ax, (data_set, own) in zip(axes, sets, strict=True):
         _sweep_lines(ax, own, "machine", ring=False)
-        ax.set(title=paper.DATA_SETS.get(data_set, data_set), ylim=(-0.02, 1))
+        ax.set(title=plots.literal(paper.DATA_SETS.get(data_set, data_set)), ylim=(-0.02, 1))
         plots._finish(
             ax, PERCENT, PERCENT, columns=1, xlabel="batch δ (share of X)", ylabel="share of X by the machine"
         )
@@ -102,7 +102,7 @@ def totals(rows: Sequence[Row], title: str) -> Figure:
                 )
         ax.set_yticks(range(len(own)), [row["by"] for row in own] if i == 0 else [""] * len(own))
         ax.invert_yaxis()
-        ax.set(title=paper.DATA_SETS.get(data_set, data_set), xlabel="dollars")
+        ax.set(title=plots.literal(paper.DATA_SETS.get(data_set, data_set)), xlabel="dollars")
         ax.xaxis.set_major_formatter(DOLLARS)
         ax.xaxis.set_major_locator(plots.MaxNLocator(4))
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)

@@ -219,30 +219,28 @@ def reproduce(
     chosen = names or experiments.experiments(profile, recorded=recorded)
     needed = experiments.needed(chosen, profile)
     _tell(f"{len(chosen)} experiments at profile {profile}: {', '.join(chosen)}")
-    if rerun:
-        sweeps.forget([one.run for one in needed], profile)
-    if not recorded:
-        _make(needed, profile, jobs, data_dir)
+    unmade = 0 if recorded else _make(needed, profile, jobs, data_dir, again=rerun)
     done: list[experiments.Made] = []
-    for made in experiments.reproduce(chosen, profile, again=again or rerun, jobs=jobs):
+    for made in experiments.reproduce(chosen, profile, again=again or rerun, jobs=jobs, data_dir=data_dir):
         _tell(f"{made.name:24} {made.state:10} {made.seconds:6.0f} s  {made.message or made.folder}")
         done.append(made)
     for made in sorted(done):
         summary = made.folder / "summary.txt"
-        if made.state != "failed" and summary.exists() and (names or summary.stat().st_size < 1000):
-            _tell(f"\n{made.name}, pictures in {made.folder}:\n\n{summary.read_text()}")
-    failed = [made.name for made in done if made.state == "failed"]
+        if made.state in ("made", "up to date") and summary.exists() and (names or summary.stat().st_size < 1000):
+            _tell(f"\n{made.name}, pictures in {made.folder}:\n\n{summary.read_text(encoding='utf-8')}")
+    failed = [made.name for made in done if made.state == "failed" or (names and made.state == "no runs")]
+    failed = [f"{unmade} runs", *failed] if unmade else failed
     if failed:
         print(f"mcal: failed: {', '.join(failed)}", file=sys.stderr)
         raise SystemExit(1)
 
 
-def _make(needed, profile: str, jobs: int | None, data_dir: Path | None) -> int:
+def _make(needed, profile: str, jobs: int | None, data_dir: Path | None, again: bool = False) -> int:
     """Make the runs that are not there, telling how it goes; how many failed."""
     from mcal_jax import sweeps
 
     failed = 0
-    for p in sweeps.make([one.run for one in needed], profile, jobs=jobs, data_dir=data_dir):
+    for p in sweeps.make([one.run for one in needed], profile, jobs=jobs, data_dir=data_dir, again=again):
         failed += bool(p.error)
         rest = f"about {p.left / 60:.0f} min left" if p.done < p.of else "the last one"
         state = f"failed: {p.error}" if p.error else f"{p.seconds:.0f} s, {rest}"

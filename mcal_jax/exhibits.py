@@ -30,7 +30,8 @@ def publish(out: str | Path, figure: Figure, rows: Sequence[Mapping[str, Any]], 
     """Write figure.svg, figure.png, data.csv and summary.txt (the caption, then a paragraph for each note) into
     ``out``; returns the figure. Raises McalError where the folder can't be written."""
     plots.save(figure, out, "figure", columns(rows), table="data")
-    write_atomically(Path(out) / "summary.txt", "\n\n".join([caption, *filter(None, notes)]) + "\n")
+    text = "\n\n".join([caption, *filter(None, notes)])
+    write_atomically(Path(out) / "summary.txt", plots.plain(text) + "\n")
     return figure
 
 

@@ -1,24 +1,24 @@
 """Experiments: notebooks executed with parameters, after the runs they need; what is up to date is left alone."""
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, as_completed
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from mcal_jax import sweeps
-from mcal_jax.records import NoRuns
+from mcal_jax import notebooks, sweeps
 from mcal_jax.report import write_atomically
 from mcal_jax.runs import log_path, provenance
 from mcal_jax.settings import PACKAGE, Experiment, digest, home, load_settings, named, results
 from mcal_jax.sweeps import Planned
-from mcal_jax.types import McalError
+from mcal_jax.types import McalError, NoRuns
+from mcal_jax.workers import Workers, in_a_line
 
 
 class Made(NamedTuple):
@@ -38,13 +38,29 @@ def experiments(profile: str, *, recorded: bool = False) -> list[str]:
     return [name for name, one in found.items() if profile in one.profiles and not (recorded and one.live)]
 
 
-def workers(count: int) -> Executor:
-    """Processes that make experiments."""
-    return ProcessPoolExecutor(count, initializer=sweeps.die_with_parent)
+def check(names: Iterable[str], profile: str) -> None:
+    """Raises McalError if experiments can't be made whatever their runs show: for an unknown name or parameter, for
+    want of a program, or because results can't be written. So nothing is trained in vain."""
+    notebooks.check()
+    for name in names:
+        _check_parameters(_load(name, profile))
+    folder = results() / profile
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe.{os.getpid()}"
+        probe.mkdir()
+        probe.rmdir()
+    except OSError as error:
+        raise McalError(f"can't write {folder}: {error.strerror}") from None
 
 
 def needed(names: Iterable[str], profile: str) -> list[Planned]:
-    """The runs that experiments need, each once, the first seeds first: an interrupted night has whole figures."""
+    """The runs that experiments need, each once, the first seeds first: an interrupted night has whole figures.
+
+    Raises McalError as ``check``.
+    """
+    names = list(names)
+    check(names, profile)
     found = {one.run.id: one for name in names for one in _runs(_load(name, profile), profile)}
     return sorted(found.values(), key=lambda one: one.run.seed)
 
@@ -55,25 +71,36 @@ def reproduce(
     *,
     again: bool = False,
     jobs: int | None = None,
+    data_dir: Path | None = None,
     executor: Executor | None = None,
 ) -> Iterator[Made]:
     """Make experiments, ``jobs`` at once, by ``executor`` if one is given; what is up to date is left alone unless
-    ``again``.
+    ``again``. ``data_dir`` is TFDS's folder, for notebooks that load images.
 
     Results go to results/<profile>/<name>/: the executed notebook, pictures, tables, provenance.json. One that
-    fails, be it for want of a run (``needed``), leaves its folder as it was, and the others go on.
+    fails, be it for want of a run (``needed``), leaves its folder as it was, and the others go on. Raises McalError
+    as ``check``.
     """
-    chosen = [(name, _load(name, profile)) for name in names]
-    for _, experiment in chosen:
-        _check_parameters(experiment)
-    own = executor or workers(jobs or max(1, (os.cpu_count() or 2) // 2))
+    names = list(names)
+    check(names, profile)
+    folders = [results() / profile / name for name in names]
+    given = {"profile": profile, "data_dir": data_dir and str(data_dir)}
+    count = jobs or max(1, (os.cpu_count() or 2) // 2)
     try:
-        futures = [own.submit(_make, name, experiment, profile, again) for name, experiment in chosen]
-        for future in as_completed(futures):
-            yield future.result()
+        with contextlib.nullcontext(executor) if executor else Workers([None] * count) as own:
+            futures = {own.submit(_make, _load(f.name, profile), f, given, again): f for f in folders}
+            for future in as_completed(futures):
+                yield _told(futures[future], future)
     finally:
-        if executor is None:
-            own.shutdown(cancel_futures=True)
+        for folder in folders:
+            _sweep_up(folder)
+
+
+def _told(folder: Path, future: Future) -> Made:
+    if error := future.exception():
+        return Made(folder.name, "failed", 0.0, folder, in_a_line(error))
+    state, seconds, message = future.result()
+    return Made(folder.name, state, seconds, folder, message)
 
 
 def _load(name: str, profile: str) -> Experiment:
@@ -96,9 +123,7 @@ def _notebook(experiment: Experiment) -> Path:
 
 
 def _check_parameters(experiment: Experiment) -> None:
-    import papermill
-
-    known = papermill.inspect_notebook(str(_notebook(experiment)))
+    known = notebooks.parameters(_notebook(experiment))
     for key in experiment.parameters:
         if key not in known:
             near = get_close_matches(key, known, 1)
@@ -106,59 +131,67 @@ def _check_parameters(experiment: Experiment) -> None:
             raise McalError(f"notebook {experiment.notebook!r} has no parameter {key!r}{hint}")
 
 
-def _make(name: str, experiment: Experiment, profile: str, again: bool) -> Made:
-    import papermill
-
+def _make(experiment: Experiment, folder: Path, given: dict[str, Any], again: bool) -> tuple[str, float, str]:
+    """Make one experiment in a worker: its state, seconds, and why there are no runs. Raises McalError."""
     began = time.perf_counter()
-    folder = results() / profile / name
-    state = _state(experiment, profile)
+    state = _state(experiment, given["profile"])
     if not again and _up_to_date(folder, state):
-        return Made(name, "up to date", 0.0, folder)
-    needed = _runs(experiment, profile)
-    try:
-        drawn = [one.run.id for one in needed if sweeps.finished(one.run, profile)]
-    except McalError as error:
-        return Made(name, "failed", time.perf_counter() - began, folder, str(error))
+        return "up to date", 0.0, ""
+    needed = _runs(experiment, given["profile"])
+    drawn = [one.run.id for one in needed if sweeps.finished(one.run, given["profile"])]
     if needed and not drawn:
-        message = f"none of the {len(needed)} runs is finished; mcal reproduce {name} --profile {profile} makes them"
-        return Made(name, "no runs", time.perf_counter() - began, folder, message)
-    work = folder.with_name(f".{name}.{os.getpid()}")
+        command = f"mcal reproduce {folder.name} --profile {given['profile']}"
+        return "no runs", 0.0, f"none of the {len(needed)} runs is finished; {command} makes them"
+    work = folder.with_name(f".{folder.name}.{os.getpid()}")
     _sweep_up(folder)
-    parameters = dict(experiment.parameters)
-    known = papermill.inspect_notebook(str(_notebook(experiment)))
-    parameters |= {k: v for k, v in {"profile": profile, "out": str(work)}.items() if k in known}
+    known = notebooks.parameters(_notebook(experiment))
+    own = {k: v for k, v in {**given, "out": str(work)}.items() if k in known}
     try:
         work.mkdir(parents=True)
-        papermill.execute_notebook(
-            str(_notebook(experiment)),
-            str(work / "notebook.ipynb"),
-            parameters,
-            progress_bar=False,
-            kernel_name="python3",
-            cwd=str(home()),
-            # It warns of its own TCP port, on this machine alone, and calls its end an error; real ones raise here.
-            extra_arguments=["--IPKernelApp.log_level=50"],
-            stdout_file=sys.stdout,  # what the notebook tells while it works is its progress
-        )
+        # Paths that a user gave are from the present folder, also inside the notebook.
+        parameters = {**experiment.parameters, **own}
+        notebooks.execute(_notebook(experiment), work / "notebook.ipynb", parameters, Path.cwd())
         seconds = time.perf_counter() - began
-        files = sorted(p.name for p in work.iterdir() if p.suffix != ".ipynb")  # it names paths of this machine
-        made = {**provenance(), **state, "title": experiment.title, "profile": profile, "files": files}
-        made["command"] = f"mcal reproduce {name} --profile {profile}"
-        made["runs"] = drawn
-        text = json.dumps({**made, "seconds": round(seconds, 1)}, indent=1)
-        write_atomically(work / "provenance.json", text + "\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(work, folder)
-        return Made(name, "made", seconds, folder)
+        _write_provenance(work, experiment, folder, {**state, "seconds": round(seconds, 1)}, given["profile"], drawn)
+        _replace(folder, work)
+    except NoRuns as error:
+        return "no runs", time.perf_counter() - began, str(error)
     except OSError as error:
-        message = f"can't write {error.filename}: {error.strerror}"
-    except papermill.PapermillExecutionError as error:
-        message = f"{error.ename}: {error.evalue}"
-        if error.ename == NoRuns.__name__:
-            return Made(name, "no runs", time.perf_counter() - began, folder, error.evalue)
+        raise McalError(f"can't write {error.filename or folder}: {error.strerror}") from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return Made(name, "failed", time.perf_counter() - began, folder, " ".join(message.split()))
+    return "made", seconds, ""
+
+
+def _write_provenance(
+    work: Path, experiment: Experiment, folder: Path, state: dict[str, Any], profile: str, runs: list[str]
+) -> None:
+    made = {
+        **provenance(),
+        **state,
+        "title": experiment.title,
+        "profile": profile,
+        "files": sorted(p.name for p in work.iterdir() if p.suffix != ".ipynb"),  # it names paths of this machine
+        "command": f"mcal reproduce {folder.name} --profile {profile}",
+        "runs": runs,
+    }
+    write_atomically(work / "provenance.json", json.dumps(made, indent=1) + "\n")
+
+
+def _replace(folder: Path, work: Path) -> None:
+    """Put ``work`` in the place of ``folder``, also if another process does the same at this moment."""
+    old = work.with_name(f".{folder.name}.old.{os.getpid()}")
+    for attempt in range(100):
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(folder, old)
+            os.rename(work, folder)
+            break
+        except OSError:  # between the two the other one has put its own there
+            if attempt == 99:
+                raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _sweep_up(folder: Path) -> None:
@@ -166,7 +199,7 @@ def _sweep_up(folder: Path) -> None:
     for stale in folder.parent.glob(f".{folder.name}.*"):
         try:
             os.kill(int(stale.suffix[1:]), 0)
-        except (ProcessLookupError, ValueError):
+        except (ProcessLookupError, ValueError, OverflowError):
             shutil.rmtree(stale, ignore_errors=True)
         except PermissionError:
             pass  # alive, and of another user
@@ -187,7 +220,7 @@ def _state(experiment: Experiment, profile: str) -> dict[str, str]:
 
 def _up_to_date(folder: Path, state: dict[str, str]) -> bool:
     try:
-        made = json.loads((folder / "provenance.json").read_text())
+        made = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return all(made.get(k) == v for k, v in state.items()) and all((folder / f).exists() for f in made["files"])

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -24,6 +24,9 @@ from mcal_jax import costs, planner, powerlaw
 from mcal_jax.data import Dataset
 from mcal_jax.runlog import Finished
 from mcal_jax.types import Answer, Config, Fitted, Label, Labelled, McalError, Outcome, Plan, Request, trials
+
+if TYPE_CHECKING:
+    from IPython.display import Markdown
 
 # Okabe and Ito's colours: people are blue and green, the machine is orange, training is red.
 COLOURS = {
@@ -59,10 +62,39 @@ def use_style() -> Iterator[None]:
 
 
 def money(dollars: float) -> str:
-    """Dollars as text, with cents below $100. The sign is escaped: pictures and Markdown take two for a formula."""
-    if 0 < abs(dollars) < 0.01:
-        return f"\\${dollars:.3g}"
-    return f"\\${dollars:,.2f}" if abs(dollars) < 100 and round(dollars, 2) % 1 else f"\\${dollars:,.0f}"
+    """Dollars as text, with cents below $100. The sign is escaped, or pictures take two for a formula: ``markdown``
+    shows it in a notebook, ``plain`` gives it back as it is."""
+    sign, size = "-" if dollars < 0 else "", abs(dollars)
+    if 0 < size < 0.01:
+        return f"{sign}\\${size:.3g}"
+    return f"{sign}\\${size:,.2f}" if size < 100 and round(size, 2) % 1 else f"{sign}\\${size:,.0f}"
+
+
+def literal(name: str, longest: int = 60) -> str:
+    """A name as it is, for pictures and ``markdown``: no dollars taken for a formula, in one line, not too long."""
+    line = " ".join(name.split())
+    return (line if len(line) <= longest else f"{line[: longest - 1]}…").replace("$", "\\$")
+
+
+def plain(text: str) -> str:
+    """Text of ``money`` and ``literal`` as a file or a terminal shows it."""
+    return text.replace("\\$", "$")
+
+
+def html(text: str) -> str:
+    """Text of ``money`` and ``literal`` for Markdown and HTML.
+
+    Jupyter's Markdown gives an escaped dollar to MathJax without its backslash, and MathJax sets whatever stands
+    between two of them as a formula. It does not look for one across the ends of an element.
+    """
+    return text.replace("\\$", "<span>&#36;</span>")
+
+
+def markdown(*paragraphs: str) -> "Markdown":
+    """What a notebook shows of text and of ``table``, the dollars of ``money`` as dollars and $...$ as mathematics."""
+    from IPython.display import Markdown
+
+    return Markdown(html("\n\n".join(paragraphs)))
 
 
 def percent(share: float) -> str:
@@ -71,9 +103,10 @@ def percent(share: float) -> str:
 
 
 def table(columns: Mapping[str, Sequence[Any]]) -> str:
-    """Columns of equal length as a Markdown table."""
+    """Columns of equal length as a Markdown table, for ``markdown``."""
     rows = [list(columns), ["---:"] * len(columns), *zip(*columns.values(), strict=True)]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
+    cells = [[" ".join(str(cell).replace("|", "\\|").split("\n")) for cell in row] for row in rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in cells)
 
 
 def save(
@@ -90,7 +123,7 @@ def save(
     drafts = {ending: folder / f".{os.getpid()}.{name}.{ending}" for ending in targets}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with open(drafts["csv"], "w", newline="") as file:
+        with open(drafts["csv"], "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(data)
             rows = zip(*data.values(), strict=True)
@@ -124,13 +157,16 @@ def cost_surface(plans: Sequence[Plan], n: int, config: Config, ax: Axes | None 
     figure, ax = _axes(ax, (7.2, 4.6))
     plan, surface, humans = plans[-1], plans[-1].surface, n * config.label_price
     levels = MaxNLocator(12).tick_values(surface.dollars.min(), max(humans, 1.02 * surface.cost.min()))
-    filled = ax.contourf(surface.sizes, surface.thetas, surface.dollars.T, levels, cmap="viridis_r", extend="max")
+    sizes, dollars, broken = surface.sizes, surface.dollars.T, infeasible(plan, config).T
+    if len(sizes) == 1:  # B is all that there is: a surface takes two columns
+        sizes, dollars, broken = sizes[0] / np.array([1.05, 1.0]), dollars.repeat(2, axis=1), broken.repeat(2, axis=1)
+    filled = ax.contourf(sizes, surface.thetas, dollars, levels, cmap="viridis_r", extend="max")
     bar = ax.figure.colorbar(filled, ax=ax, format=DOLLARS, label="dollars of the whole job", pad=0.02)
     bar.ax.axhline(humans, color="white", linewidth=2)
     bar.ax.set_title(f"white line:\npeople only\n{money(humans)}", fontsize=8)
-    shade = np.ma.masked_equal(infeasible(plan, config).T, False)
+    shade = np.ma.masked_equal(broken, False)
     grey = ListedColormap(["#D9D9D9"])
-    ax.pcolormesh(surface.sizes, surface.thetas, shade, cmap=grey, alpha=0.93, zorder=2, rasterized=True)
+    ax.pcolormesh(sizes, surface.thetas, shade, cmap=grey, alpha=0.93, zorder=2, rasterized=True)
     ax.plot(surface.sizes, surface.best, color="black", linewidth=1.4, label="largest θ allowed", zorder=3)
     ax.plot([p.size for p in plans], [p.theta_now for p in plans], "o-", color="0.35", linewidth=1,
             markerfacecolor="white", markersize=5, label="trained so far", zorder=4, clip_on=False)  # fmt: skip
@@ -337,15 +373,32 @@ def gallery(
         ax.axis("off")
     for (name, (indices, key)), axes in zip(rows.items(), grid, strict=True):
         for ax, i in zip(axes, rng.choice(indices, min(columns, len(indices)), replace=False), strict=False):
-            image = dataset.images[i]
-            ax.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray_r")
-            given = dataset.classes[labels[i]]
+            given, true = (class_name(dataset, label[i]) for label in (labels, truth))
             wrong = labels[i] != truth[i]
-            ax.set_title(f"{given}\n({dataset.classes[truth[i]]})" if wrong else given, loc="center", fontsize=7,
+            ax.set_title(f"{given}\n({true})" if wrong else given, loc="center", fontsize=7,
                          color=COLOURS["training"] if wrong else "black", pad=2)  # fmt: skip
+            show_image(ax, dataset.images[i])
         axes[0].text(-0.15, 0.5, name, transform=axes[0].transAxes, ha="right", va="center", fontsize=9,
                      color=COLOURS[key], fontweight="bold")  # fmt: skip
+    say_channels(figure, dataset)
     return figure
+
+
+def show_image(ax: Axes, image: np.ndarray) -> None:
+    """Draw an image [height, width, channels]: grey or in colours, of other numbers of channels their mean."""
+    channels = image.shape[-1]
+    ax.imshow(image if channels == 3 else image.mean(axis=-1), cmap="gray_r" if channels == 1 else "gray")
+
+
+def say_channels(figure: Figure, dataset: Dataset) -> None:
+    """Say of images that can't be shown as they are what is shown in their place."""
+    if (channels := dataset.images.shape[-1]) not in (1, 3):
+        figure.suptitle(f"images of {channels} channels: their mean is shown, in grey", fontsize=9)
+
+
+def class_name(dataset: Dataset, label: int) -> str:
+    """The name of a class, for the title of a small picture."""
+    return literal(dataset.classes[label], 18)
 
 
 def _grid(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, np.ndarray]:

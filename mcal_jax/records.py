@@ -18,17 +18,13 @@ from mcal_jax.runlog import RunLog, answer_from_json
 from mcal_jax.runs import log_path
 from mcal_jax.settings import Run, check
 from mcal_jax.sweeps import Planned, planned
-from mcal_jax.types import Config, Fitted, Ledger, McalError, Measured
+from mcal_jax.types import Config, Fitted, Ledger, McalError, Measured, NoRuns
 
 R = TypeVar("R")
 SWEEPS = {
     "mcal": "MCAL", "trajectories": "active learning", "dear_training": "dear training",
 }  # fmt: skip
 """Sweeps under the name by which a reader knows them."""
-
-
-class NoRuns(McalError):
-    """None of the runs that a figure or table needs is there."""
 
 
 class Trajectory(NamedTuple):

@@ -16,15 +16,23 @@ PACKAGE = Path(__file__).parent
 S = TypeVar("S", bound=Settings)
 
 
+def clone() -> Path | None:
+    """The clone that the package is part of, None for an installed package.
+
+    A wheel carries experiments/ and notebooks/ inside the package, a clone never does. What lies beside the package
+    tells nothing: in site-packages that is other people's.
+    """
+    return None if (PACKAGE / "_clone").is_dir() else PACKAGE.parent
+
+
 def home() -> Path:
     """The folder that holds experiments/ and notebooks/: the clone, or inside the installed package."""
-    clone = PACKAGE.parent
-    return clone if (clone / "experiments").is_dir() else PACKAGE / "_clone"
+    return clone() or PACKAGE / "_clone"
 
 
 def results() -> Path:
-    """results/ of the clone, or of the present folder for an installed package."""
-    return home() / "results" if home() == PACKAGE.parent else Path("results")
+    """results/ of the clone, or of the present folder for an installed package; an absolute path."""
+    return (clone() or Path.cwd()) / "results"
 
 
 def digest(content: Any) -> str:

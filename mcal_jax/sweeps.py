@@ -5,20 +5,19 @@ their logs, or made; what is finished costs nothing to ask for again.
 """
 
 import itertools
-import multiprocessing
 import os
-import threading
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from mcal_jax import costs
 from mcal_jax.runlog import RunLog
 from mcal_jax.runs import execute, log_path
 from mcal_jax.settings import Run, Settings, describe, home, load_settings, named
 from mcal_jax.types import McalError
+from mcal_jax.workers import Workers
 
 
 class Sweep(Settings):
@@ -90,16 +89,17 @@ class Progress(NamedTuple):
     error: str = ""
 
 
+def state(run: Run, profile: str) -> Literal["to make", "begun", "there"]:
+    """How far a run is, by its log. Raises McalError for a damaged one."""
+    path = log_path(run, profile)
+    if not path.exists():
+        return "to make"
+    return "begun" if RunLog.read(path).end is None else "there"
+
+
 def finished(run: Run, profile: str) -> bool:
     """Whether the log of a run is there, whole. Raises McalError for a damaged one."""
-    path = log_path(run, profile)
-    return path.exists() and RunLog.read(path).end is not None
-
-
-def forget(runs: Iterable[Run], profile: str) -> None:
-    """Delete the logs of runs, so that they are made again."""
-    for run in runs:
-        log_path(run, profile).unlink(missing_ok=True)
+    return state(run, profile) == "there"
 
 
 def described(run: Run) -> str:
@@ -112,39 +112,51 @@ def described(run: Run) -> str:
 
 
 def make(
-    runs: Iterable[Run], profile: str, *, jobs: int | None = None, data_dir: Path | None = None
+    runs: Iterable[Run],
+    profile: str,
+    *,
+    jobs: int | None = None,
+    data_dir: Path | None = None,
+    again: bool = False,
 ) -> Iterator[Progress]:
     """Make the runs that are not there yet, ``jobs`` at once (default: one a core, one on an accelerator).
 
     A run that fails is told in its ``error`` and the others go on; Ctrl-C or a kill loses at most the training in
-    progress.
+    progress. ``again``: make those too that are there. A log stays in its place until the new one is whole, and is
+    then kept beside it under another name: it may have taken hours of a machine that is not here.
     """
-    todo = [run for run in runs if not finished(run, profile)]
+    todo, damaged = _unfinished(runs, profile, again)
+    weights = {run.id: work(run) for run in todo}
+    began, worked, of = time.perf_counter(), 0.0, len(todo) + len(damaged)
+    for done, (run, error) in enumerate(damaged, 1):
+        yield Progress(run, log_path(run, profile), done, of, 0.0, 0.0, error)
     if not todo:
         return
-    context = multiprocessing.get_context("spawn")  # JAX does not survive a fork
-    cores: Any = context.Queue()
-    count = jobs or _default_jobs()
-    for core in range(count):
-        cores.put(core if not jobs or jobs > 1 else None)
-    weights = {run.id: work(run) for run in todo}
-    began, worked = time.perf_counter(), 0.0
-    with ProcessPoolExecutor(min(count, len(todo)), mp_context=context, initializer=_begin, initargs=(cores,)) as pool:
-        futures: dict[Future, Run] = {}
+    count = min(jobs or _default_jobs(), len(todo))
+    # Two nets on a core each train faster than one after the other on both.
+    with Workers(range(count) if count > 1 else [None]) as workers:
+        futures = {}
         for run in todo:
             given = run.model_dump(mode="json", exclude_unset=True)
-            futures[pool.submit(_work, given, log_path(run, profile), data_dir)] = run
+            futures[workers.submit(_work, given, log_path(run, profile), data_dir, again)] = run
+        for done, future in enumerate(as_completed(futures), 1 + len(damaged)):
+            run, error = futures[future], str(future.exception() or "")
+            worked += weights[run.id]
+            seconds = 0.0 if error else future.result()
+            left = (time.perf_counter() - began) * (sum(weights.values()) / worked - 1)
+            yield Progress(run, log_path(run, profile), done, of, seconds, left, error)
+
+
+def _unfinished(runs: Iterable[Run], profile: str, again: bool) -> tuple[list[Run], list[tuple[Run, str]]]:
+    """The runs to make, and those whose log is damaged, with how."""
+    todo, damaged = [], []
+    for run in runs:
         try:
-            for done, future in enumerate(as_completed(futures), 1):
-                run = futures[future]
-                seconds, error = future.result()
-                worked += weights[run.id]
-                elapsed = time.perf_counter() - began
-                left = elapsed * (sum(weights.values()) / worked - 1)
-                yield Progress(run, log_path(run, profile), done, len(todo), seconds, left, error)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            if again or not finished(run, profile):
+                todo.append(run)
+        except McalError as error:
+            damaged.append((run, str(error)))
+    return todo, damaged
 
 
 def work(run: Run) -> float:
@@ -161,33 +173,22 @@ def _default_jobs() -> int:
     return (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
 
 
-def _begin(cores: Any) -> None:
-    """Give the worker a core of its own: two nets on a core each train faster than one after the other on both."""
-    die_with_parent()
-    core = cores.get()
-    if core is not None and hasattr(os, "sched_setaffinity"):
-        allowed = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {allowed[core % len(allowed)]})
-
-
-def die_with_parent() -> None:
-    """A killed parent must not leave workers behind that train on, and hold the locks of the logs."""
-    threading.Thread(target=_watch_parent, daemon=True).start()
-
-
-def _watch_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent
-    parent.join()
-    os._exit(1)
-
-
-def _work(given: dict[str, Any], path: Path, data_dir: Path | None) -> tuple[float, str]:
-    """Make one run in a worker, with its log at ``path``: seconds, and the error that stopped it."""
+def _work(given: dict[str, Any], path: Path, data_dir: Path | None, again: bool) -> float:
+    """Make one run in a worker, with its log at ``path``: seconds. Raises McalError."""
     began = time.perf_counter()
-    error = ""
+    log = path.with_name(f"{path.name}.new") if again else path
+    execute(Run.model_validate(given), log, data_dir=data_dir, tell=lambda line: None)
+    if again:
+        _supersede(path, log)
+    return time.perf_counter() - began
+
+
+def _supersede(path: Path, new: Path) -> None:
+    """Put a log that is whole in the place of another, which is kept."""
     try:
-        execute(Run.model_validate(given), path, data_dir=data_dir, tell=lambda line: None)
-    except McalError as mistake:
-        error = str(mistake)
-    return time.perf_counter() - began, error
+        if path.exists():
+            kept = (path.with_name(f"{path.name}.old{number or ''}") for number in itertools.count())
+            os.rename(path, next(old for old in kept if not old.exists()))
+        os.replace(new, path)
+    except OSError as error:
+        raise McalError(f"can't write {path}: {error.strerror}; the new log is {new}") from None

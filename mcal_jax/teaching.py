@@ -299,10 +299,9 @@ def selected(dataset: Dataset, seen: Seen, columns: int = 10) -> Figure:
     truth = None if dataset.labels is None else dataset.labels[seen.pool]
     for (by, order), axes in zip(seen.orders.items(), grid, strict=True):
         for ax, i in zip(axes, order[:columns], strict=False):
-            image = dataset.images[seen.pool[i]]
-            ax.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray_r")
-            name = dataset.classes[seen.scores.label[i]]
-            name += f"\n({dataset.classes[truth[i]]})" if truth is not None and seen.wrong[i] else ""
+            plots.show_image(ax, dataset.images[seen.pool[i]])
+            name = plots.class_name(dataset, seen.scores.label[i])
+            name += f"\n({plots.class_name(dataset, truth[i])})" if truth is not None and seen.wrong[i] else ""
             ax.set_title(name, loc="center", fontsize=7, pad=2, color=plots.COLOURS["training"] if seen.wrong[i]
                          else "black")  # fmt: skip
             ax.set_xlabel(f"{seen.scores.margin[i]:.2f}", fontsize=7, labelpad=1)
@@ -314,6 +313,7 @@ def selected(dataset: Dataset, seen: Seen, columns: int = 10) -> Figure:
             spine.set_visible(False)
         if not ax.images:
             ax.axis("off")
+    plots.say_channels(figure, dataset)
     return figure
 
 

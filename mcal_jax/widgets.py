@@ -32,7 +32,7 @@ def explore_costs(n: int, curve: Curve, config: Config) -> Any:
                 max=0,
                 step=0.1,
                 readout_format=".2g",
-                description="label price ($)",
+                description="dollars a label",
                 **options,
             )
             self.epsilons = widgets.FloatLogSlider(
@@ -62,7 +62,7 @@ def explore_costs(n: int, curve: Curve, config: Config) -> Any:
             changes = {"label_price": prices, "epsilon": epsilons, "test_fraction": tests}
             self.config = config.model_copy(update=changes)
             self.plan = teaching.known_plan(n, curve, self.config)
-            self.told.value = verdict(n, self.plan, self.config).replace("\\$", "$")
+            self.told.value = plots.html(verdict(n, self.plan, self.config))
             self.picture.value = png(teaching.explored(self.plan, n, self.config))
 
         def _repr_mimebundle_(self, **kwargs: Any) -> Any:

@@ -1,7 +1,15 @@
 """Experiments: parameters checked, failures told and contained, nothing made twice or half-made."""
 
+import importlib.util
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import nbformat
 import papermill
@@ -12,6 +20,7 @@ from mcal_jax import experiments, runs, settings, sweeps
 from mcal_jax.runlog import RunLog, drive
 from mcal_jax.types import Job, McalError
 from mcal_jax.worlds.simulated import SimulatedWorld
+from mcal_jax.workers import Workers
 
 PARAMETERS = 'text = "a"\nout = None\nprofile = None'
 CELL = 'from pathlib import Path\nassert text != "bad", "this text is bad"\nPath(out, "text.txt").write_text(text)'
@@ -37,6 +46,10 @@ def project(tmp_path, monkeypatch):
         monkeypatch.setattr(module, "home", lambda: tmp_path)
     monkeypatch.setattr(experiments, "results", lambda: tmp_path / "results")
     return tmp_path
+
+
+def died(*args):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def make(*names, **options):
@@ -146,7 +159,6 @@ def test_a_missing_run_fails_its_figures_in_a_line_and_no_others(tmp_path, monke
     """The real project without trajectories: figure 1 needs none and is made, figure 8 says what is missing."""
     monkeypatch.setattr(experiments, "results", lambda: tmp_path)
     named = ["fig01", "fig08"]
-    monkeypatch.setenv("PYTHONPATH", str(settings.home()))
     with ThreadPoolExecutor(1) as executor:
         made = {one.name: one for one in experiments.reproduce(named, "paper", executor=executor)}
     assert (made["fig01"].state, made["fig08"].state) == ("made", "no runs")
@@ -189,3 +201,97 @@ def test_parameters_of_the_real_experiments_are_those_of_their_notebooks():
         experiment = settings.load_settings(settings.home() / "experiments" / f"{name}.yaml", settings.Experiment)
         known = papermill.inspect_notebook(str(settings.home() / "notebooks" / f"{experiment.notebook}.ipynb"))
         assert set(experiment.parameters) <= set(known)
+
+
+@pytest.mark.parametrize("missing", ["papermill", "ipykernel"])
+def test_without_the_programs_for_notebooks_nothing_is_begun(with_runs, monkeypatch, missing):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find(name))
+    message = rf"notebooks can't be executed without {missing}; install: pip install 'mcal-jax\[notebooks\]'"
+    for ask in (lambda: experiments.needed(["needy"], "smoke"), lambda: make("needy")):
+        with pytest.raises(McalError, match=message):
+            ask()
+    assert not list((with_runs / "results").iterdir())
+
+
+def test_where_results_cannot_be_written_nothing_is_begun(with_runs):
+    (with_runs / "results").rmdir()
+    (with_runs / "results").write_text("a file")
+    with pytest.raises(McalError, match=r"can't write .*results/smoke: Not a directory"):
+        experiments.needed(["needy"], "smoke")
+
+
+def test_a_worker_that_dies_fails_its_experiment_alone(project, monkeypatch):
+    monkeypatch.setattr(experiments, "_make", died)
+    found = list(experiments.reproduce(["good", "ill"], "smoke", jobs=2))
+    assert sorted(made.name for made in found) == ["good", "ill"]
+    for made in found:
+        assert made.state == "failed"
+        assert made.message.startswith("its process was ended by signal SIGKILL")
+
+
+def test_a_kernel_that_dies_and_a_foreign_kernel_named_python3(project, monkeypatch):
+    kernel = project / "jupyter/kernels/python3"
+    kernel.mkdir(parents=True)
+    (kernel / "kernel.json").write_text(json.dumps({"argv": ["/bin/false"], "language": "python"}))
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(project / "jupyter"))
+    cell = nbformat.v4.new_code_cell("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    notebook = nbformat.read(project / "notebooks/small.ipynb", as_version=4)
+    notebook.cells.append(cell)
+    nbformat.write(notebook, project / "notebooks/deadly.ipynb")
+    (project / "experiments/deadly.yaml").write_text("title: x\nnotebook: deadly\n")
+    made = make("deadly", "good")
+    assert made["good"].state == "made"
+    assert made["deadly"].message == "its kernel was ended; the system does so where memory runs out"
+
+
+def test_paths_may_hold_braces_and_the_kernel_works_in_the_present_folder(project, monkeypatch):
+    odd = project / "a {b} folder"
+    odd.mkdir()
+    monkeypatch.chdir(odd)
+    monkeypatch.setattr(experiments, "results", lambda: odd / "results")
+    notebook = nbformat.read(project / "notebooks/small.ipynb", as_version=4)
+    notebook.cells[0].source += "\ndata_dir = None"
+    notebook.cells[1].source = "from pathlib import Path\nPath(out, 'text.txt').write_text(f'{Path.cwd()} {data_dir}')"
+    nbformat.write(notebook, project / "notebooks/small.ipynb")
+    assert make("good", data_dir=Path("sets"))["good"].message == ""
+    assert (odd / "results/smoke/good/text.txt").read_text() == f"{odd} sets"
+
+
+def put_often(folder):
+    for i in range(200):
+        work = folder.with_name(f".fig.{os.getpid()}")
+        work.mkdir()
+        (work / "text").write_text(str(i))
+        experiments._replace(folder, work)
+
+
+def test_two_that_make_the_same_at_the_same_time_both_succeed(tmp_path):
+    with Workers([None, None]) as workers:
+        ends = [workers.submit(put_often, tmp_path / "fig").exception for _ in range(2)]
+    assert [end() for end in ends] == [None, None]
+    assert (tmp_path / "fig/text").read_text() == "199"
+    assert [path.name for path in tmp_path.iterdir()] == ["fig"]
+
+
+def test_an_installed_package_writes_under_the_present_folder_alone(tmp_path):
+    """As from a wheel: the package with what it carries, and beside it a folder of somebody else's."""
+    site, here = tmp_path / "site-packages", tmp_path / "here"
+    clone = settings.clone()
+    shutil.copytree(settings.PACKAGE, site / "mcal_jax", ignore=shutil.ignore_patterns("__pycache__"))
+    carried = tomllib.loads((clone / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert len(carried["force-include"]) == 2
+    for source, target in carried["force-include"].items():
+        shutil.copytree(clone / source, site / target)
+    (site / "experiments").mkdir()
+    here.mkdir()
+    before = sorted(site.rglob("*"))
+    done = subprocess.run(
+        [sys.executable, "-c", "from mcal_jax.cli import main; main()", "reproduce", "fig01"],
+        cwd=here, env={**os.environ, "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert str(here / "results/smoke/fig01") in done.stdout
+    assert (here / "results/smoke/fig01/figure.svg").exists()
+    assert sorted(site.rglob("*")) == before

@@ -80,7 +80,7 @@ def test_mcal_run_tells_every_kind_of_run(kind, tmp_path, monkeypatch):
         "usual": {},
     }[kind]
 
-    def simulated(run, profile):
+    def simulated(run, profile, data_dir):
         job = Job(n=n, architectures=run.architectures, config=run.resolve(channels=1))
         log = RunLog.create(tmp_path / "run.jsonl", job, run.model_dump(mode="json"))
         finished = drive(job, SimulatedWorld(n, HOPELESS if kind == "hopeless" else MIDDLING), log)

@@ -1,11 +1,6 @@
 """Sweeps: grids expanded, runs made once, several at once, failures contained."""
 
 import json
-import subprocess
-import sys
-import textwrap
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,41 +96,44 @@ def test_runs_are_made_once_and_a_failing_one_does_not_stop_the_others(project):
     assert {log: log.stat().st_mtime_ns for log in (project / "results").rglob("*.jsonl")} == before
     made = json.loads(next(iter(before)).read_text().splitlines()[0])["made"]
     assert made["device"].startswith("cpu")
-    sweeps.forget(planned[:1], "smoke")
-    assert [sweeps.finished(run, "smoke") for run in planned[:4]] == [False, True, True, True]
 
 
 @pytest.mark.slow
-def test_a_killed_sweep_leaves_no_worker_behind(project):
-    """Workers that lived on would hold the locks of the logs, and the cores."""
-    code = """
-    import os, signal, sys
-    from concurrent.futures import ProcessPoolExecutor
-    import multiprocessing
-    from mcal_jax import sweeps
-    if __name__ == "__main__":
-        context = multiprocessing.get_context("spawn")
-        cores = context.Queue()
-        cores.put(None)
-        pool = ProcessPoolExecutor(1, mp_context=context, initializer=sweeps._begin, initargs=(cores,))
-        print(pool.submit(os.getpid).result(), flush=True)
-        import time
-        pool.submit(time.sleep, 60)
-        os.kill(os.getpid(), signal.SIGKILL)
-    """
-    (project / "killed.py").write_text(textwrap.dedent(code))
-    done = subprocess.run([sys.executable, "killed.py"], cwd=project, capture_output=True, text=True, check=False)
-    worker = int(done.stdout)
-    for _ in range(100):
-        if not alive(worker):
-            break
-        time.sleep(0.1)
-    assert not alive(worker)
+def test_what_a_rerun_replaces_is_kept_and_stays_until_the_new_log_is_whole(project, monkeypatch):
+    run = sweeps.planned("few", "smoke")[1].run
+    path, new = runs.log_path(run, "smoke"), runs.log_path(run, "smoke").with_suffix(".jsonl.new")
+    assert [p.error for p in sweeps.make([run], "smoke", jobs=1)] == [""]
+    first = path.read_bytes()
+    new.write_bytes(first[: len(first) // 2])  # of a rerun that was interrupted
+    assert sweeps.finished(run, "smoke")
+    for kept in ("old", "old1"):
+        before = path.read_bytes()
+        assert [p.error for p in sweeps.make([run], "smoke", jobs=1, again=True)] == [""]
+        assert path.with_suffix(f".jsonl.{kept}").read_bytes() == before
+        assert not new.exists()
+        assert sweeps.finished(run, "smoke")
+    assert path.with_suffix(".jsonl.old").read_bytes() == first
 
 
-def alive(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+def test_a_rerun_that_fails_leaves_the_record_in_its_place(project):
+    run = sweeps.planned("few", "smoke")[0].run
+    path = runs.log_path(run, "smoke")
+    path.parent.mkdir(parents=True)
+    path.write_text("a record")
+    (project / "tiny.npz").unlink()
+    ((error,),) = [[p.error for p in sweeps.make([run], "smoke", jobs=1, again=True)]]
+    assert "tiny.npz" in error
+    assert path.read_text() == "a record"
+
+
+def test_a_damaged_log_is_told_and_the_other_runs_go_on(project):
+    damaged, other = (one.run for one in sweeps.planned("few", "smoke")[:2])
+    path = runs.log_path(damaged, "smoke")
+    path.parent.mkdir(parents=True)
+    path.write_text("no log\n")
+    (project / "tiny.npz").unlink()
+    told = list(sweeps.make([damaged, other], "smoke", jobs=1))
+    assert [(p.run, p.done, p.of) for p in told] == [(damaged, 1, 2), (other, 2, 2)]
+    assert "not a run log" in told[0].error
+    assert "tiny.npz" in told[1].error
+    assert path.read_text() == "no log\n"

@@ -1,0 +1,110 @@
+"""Notebooks executed with parameters. Papermill and ipykernel, which are optional, are loaded here and nowhere else."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from mcal_jax.settings import clone
+from mcal_jax.types import McalError, NoRuns
+
+PATIENCE = 300  # seconds in which a kernel must have started, on a machine that is busy training too
+
+
+def check() -> None:
+    """Raises McalError if there is nothing to execute notebooks with."""
+    _papermill()
+
+
+def parameters(path: Path) -> list[str]:
+    """The names of a notebook's parameters. Raises McalError as ``check``, or if it can't be read."""
+    papermill = _papermill()
+    try:
+        return list(papermill.inspect_notebook(_read(path)))
+    except (ValueError, papermill.exceptions.PapermillException) as error:
+        raise McalError(f"{path} is not a notebook ({' '.join(str(error).split())})") from None
+
+
+def execute(path: Path, target: Path, given: dict[str, Any], folder: Path) -> None:
+    """Execute a notebook with parameters in ``folder`` and write it to ``target``, outputs and all.
+
+    The kernel is the Python of this process, whatever kernels are installed. Raises McalError with what went wrong
+    in the notebook, in one line.
+    """
+    papermill = _papermill()
+    import nbclient
+    import nbformat
+
+    try:
+        executed = papermill.execute_notebook(
+            _read(path),
+            None,  # a path given to papermill is a pattern: braces in it would have to be parameters
+            given,
+            progress_bar=False,
+            kernel_name="python3",
+            kernel_manager_class=_own_kernel(),
+            cwd=str(folder),
+            start_timeout=PATIENCE,
+            # It warns of its own TCP port, on this machine alone, and calls its end an error; real ones raise here.
+            extra_arguments=["--IPKernelApp.log_level=50"],
+            stdout_file=sys.stdout,  # what the notebook tells while it works is its progress
+        )
+    except papermill.PapermillExecutionError as error:
+        ours = {kind.__name__: kind for kind in (McalError, NoRuns)}
+        message = error.evalue if error.ename in ours else f"{error.ename}: {error.evalue}"
+        raise ours.get(error.ename, McalError)(" ".join(message.split())) from None
+    except nbclient.exceptions.DeadKernelError:
+        raise McalError("its kernel was ended; the system does so where memory runs out") from None
+    except RuntimeError as error:  # the kernel did not start
+        raise McalError(f"no kernel: {' '.join(str(error).split())}") from None
+    nbformat.write(executed, target)
+
+
+def _papermill() -> ModuleType:
+    missing = [name for name in ("papermill", "ipykernel") if importlib.util.find_spec(name) is None]
+    try:
+        if not missing:
+            import papermill
+
+            return papermill
+    except ImportError as error:
+        missing = [error.name or str(error)]
+    raise McalError(
+        f"notebooks can't be executed without {' and '.join(missing)}; install: pip install 'mcal-jax[notebooks]'"
+    )
+
+
+def _read(path: Path) -> Any:
+    import nbformat
+
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except OSError as error:
+        raise McalError(f"can't read {path}: {error.strerror}") from None
+    except (ValueError, nbformat.ValidationError) as error:
+        raise McalError(f"{path} is not a notebook ({' '.join(str(error).split())[:100]})") from None
+    return notebook
+
+
+def _own_kernel() -> type:
+    """A kernel manager that knows one kernel, this Python with this package: a "python3" that somebody installed may
+    be any, and so may a mcal_jax that it finds."""
+    from ipykernel.kernelspec import make_ipkernel_cmd
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+    from traitlets import default
+
+    class OwnKernels(KernelSpecManager):
+        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+            paths = [str(clone() or ""), os.environ.get("PYTHONPATH", "")]
+            env = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+            return KernelSpec(argv=make_ipkernel_cmd(), language="python", display_name="Python 3", env=env)
+
+    class OwnKernel(AsyncKernelManager):
+        @default("kernel_spec_manager")
+        def _own_kernels(self) -> KernelSpecManager:
+            return OwnKernels()
+
+    return OwnKernel

@@ -1,0 +1,63 @@
+"""Parameters of notebooks as people and papermill write them: 1e4 for a whole number, ~ in a path, a list as text."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mcal_jax import settings
+from mcal_jax.types import McalError
+
+
+def path(given: str | os.PathLike | None, *default: str) -> Path:
+    """A path as an absolute one; where none is given, that of ``default`` under results/."""
+    return Path(given).expanduser().absolute() if given else settings.results().joinpath(*default)
+
+
+def whole(**given: Any) -> Any:
+    """Whole numbers, in order; None stays None. Raises McalError naming the parameter."""
+    return _each(given, _whole)
+
+
+def several(**given: Any) -> Any:
+    """Lists, in order: each given as a list, as its text, as names with commas between, or as the one thing in it."""
+    return _each(given, _several)
+
+
+def price(service: str | float) -> str | float:
+    """The name of a labelling service, or the dollars of a label."""
+    return _plain(service)
+
+
+def _each(given: dict[str, Any], read: Any) -> Any:
+    found = [value if value is None else read(name, value) for name, value in given.items()]
+    return found[0] if len(found) == 1 else found
+
+
+def _plain(value: Any) -> Any:
+    """Text that is a number as that number."""
+    if isinstance(value, str):
+        for kind in (int, float):
+            try:
+                return kind(value)
+            except ValueError:
+                pass
+    return value
+
+
+def _whole(name: str, value: Any) -> int:
+    number = _plain(value)
+    if isinstance(number, bool) or not isinstance(number, int | float) or number % 1:  # not a number leaves nan
+        raise McalError(f"{name}: expected a whole number, got {value!r}")
+    return int(number)
+
+
+def _several(name: str, value: Any) -> list[Any]:
+    if isinstance(value, str):
+        try:
+            read = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise McalError(f"{name}: expected a list, got {value!r}") from None
+        value = read if isinstance(read, list) else [part.strip() for part in value.split(",")]
+    return [_plain(one) for one in (value if isinstance(value, list | tuple) else [value])]
