@@ -211,7 +211,7 @@ def reproduce(
 
     For example: mcal reproduce fig08 tab01 --profile laptop
     """
-    from mcal_jax import experiments, sweeps
+    from mcal_jax import experiments
 
     at_least_one("jobs", jobs)
     if recorded and rerun:

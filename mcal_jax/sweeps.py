@@ -81,7 +81,6 @@ class Progress(NamedTuple):
     """How a run of a sweep went; ``left`` are the seconds still to come, by what the finished ones took."""
 
     run: Run
-    path: Path
     done: int
     of: int
     seconds: float
@@ -125,38 +124,38 @@ def make(
     progress. ``again``: make those too that are there. A log stays in its place until the new one is whole, and is
     then kept beside it under another name: it may have taken hours of a machine that is not here.
     """
-    todo, damaged = _unfinished(runs, profile, again)
-    weights = {run.id: work(run) for run in todo}
-    began, worked, of = time.perf_counter(), 0.0, len(todo) + len(damaged)
-    for done, (run, error) in enumerate(damaged, 1):
-        yield Progress(run, log_path(run, profile), done, of, 0.0, 0.0, error)
+    todo, impossible = _unfinished(runs, profile, again)
+    weights = {run.id: work(run) for run, _ in todo}
+    began, worked, of = time.perf_counter(), 0.0, len(todo) + len(impossible)
+    for done, (run, error) in enumerate(impossible, 1):
+        yield Progress(run, done, of, 0.0, 0.0, error)
     if not todo:
         return
     count = min(jobs or _default_jobs(), len(todo))
     # Two nets on a core each train faster than one after the other on both.
     with Workers(range(count) if count > 1 else [None]) as workers:
         futures = {}
-        for run in todo:
+        for run, path in todo:
             given = run.model_dump(mode="json", exclude_unset=True)
-            futures[workers.submit(_work, given, log_path(run, profile), data_dir, again)] = run
-        for done, future in enumerate(as_completed(futures), 1 + len(damaged)):
+            futures[workers.submit(_work, given, path, data_dir, again)] = run
+        for done, future in enumerate(as_completed(futures), 1 + len(impossible)):
             run, error = futures[future], str(future.exception() or "")
             worked += weights[run.id]
             seconds = 0.0 if error else future.result()
             left = (time.perf_counter() - began) * (sum(weights.values()) / worked - 1)
-            yield Progress(run, log_path(run, profile), done, of, seconds, left, error)
+            yield Progress(run, done, of, seconds, left, error)
 
 
-def _unfinished(runs: Iterable[Run], profile: str, again: bool) -> tuple[list[Run], list[tuple[Run, str]]]:
-    """The runs to make, and those whose log is damaged, with how."""
-    todo, damaged = [], []
+def _unfinished(runs: Iterable[Run], profile: str, again: bool) -> tuple[list[tuple[Run, Path]], list[tuple[Run, str]]]:
+    """The runs to make with their logs, and those whose log is damaged or whose images can't be read, with how."""
+    todo, impossible = [], []
     for run in runs:
         try:
             if again or not finished(run, profile):
-                todo.append(run)
+                todo.append((run, log_path(run, profile)))
         except McalError as error:
-            damaged.append((run, str(error)))
-    return todo, damaged
+            impossible.append((run, str(error)))
+    return todo, impossible
 
 
 def work(run: Run) -> float:

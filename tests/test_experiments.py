@@ -19,8 +19,8 @@ from conftest import EASY
 from mcal_jax import experiments, runs, settings, sweeps
 from mcal_jax.runlog import RunLog, drive
 from mcal_jax.types import Job, McalError
-from mcal_jax.worlds.simulated import SimulatedWorld
 from mcal_jax.workers import Workers
+from mcal_jax.worlds.simulated import SimulatedWorld
 
 PARAMETERS = 'text = "a"\nout = None\nprofile = None'
 CELL = 'from pathlib import Path\nassert text != "bad", "this text is bad"\nPath(out, "text.txt").write_text(text)'
@@ -134,7 +134,7 @@ def test_without_any_of_its_runs_an_experiment_is_not_begun_and_says_so(with_run
     (made,) = make("needy").values()
     assert made.state == "no runs"
     assert made.message == "none of the 2 runs is finished; mcal reproduce needy --profile smoke makes them"
-    assert not list((with_runs / "results").iterdir())
+    assert [path for path in (with_runs / "results").rglob("*") if path.is_file()] == []
 
 
 def test_a_damaged_log_fails_its_experiment_by_its_name_and_no_other(with_runs):

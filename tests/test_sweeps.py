@@ -127,13 +127,13 @@ def test_a_rerun_that_fails_leaves_the_record_in_its_place(project):
 
 
 def test_a_damaged_log_is_told_and_the_other_runs_go_on(project):
-    damaged, other = (one.run for one in sweeps.planned("few", "smoke")[:2])
+    damaged = sweeps.planned("few", "smoke")[0].run
+    other = settings.Run(data={"name": "absent.npz"})
     path = runs.log_path(damaged, "smoke")
     path.parent.mkdir(parents=True)
-    path.write_text("no log\n")
-    (project / "tiny.npz").unlink()
+    path.write_text("no log\n", encoding="utf-8")
     told = list(sweeps.make([damaged, other], "smoke", jobs=1))
     assert [(p.run, p.done, p.of) for p in told] == [(damaged, 1, 2), (other, 2, 2)]
     assert "not a run log" in told[0].error
-    assert "tiny.npz" in told[1].error
-    assert path.read_text() == "no log\n"
+    assert "absent.npz" in told[1].error
+    assert path.read_text(encoding="utf-8") == "no log\n"
