@@ -14,8 +14,8 @@ import pytest
 from mcal_jax import acquisition, nets, train
 from mcal_jax.acquisition import Scores
 from mcal_jax.backends import ACCELERATOR, CPU
+from mcal_jax.recipes import RECIPES, decay
 from mcal_jax.train import (
-    RECIPES,
     Trainer,
     augment,
     compilations,
@@ -240,7 +240,7 @@ def test_a_loss_that_is_finite_at_no_rate_stops_the_training(trainer):
 @pytest.fixture(scope="module")
 def steep(trainer):
     """A rate of 40 blows the weights up, a 16th of it trains."""
-    recipe = SHORT._replace(name="steep", learning_rate=40.0, epochs=15, optimizer=train.decay(1.0))
+    recipe = SHORT._replace(name="steep", learning_rate=40.0, epochs=15, optimizer=decay(1.0))
     return like(trainer, recipe=recipe, backend=CPU._replace(chunk=8))
 
 
@@ -267,8 +267,10 @@ def test_a_loss_that_is_not_finite_is_retried_with_a_smaller_rate_by_the_same_pr
 
 def test_of_nets_trained_side_by_side_those_that_fail_are_trained_alone(trainer, steep):
     keys = [jax.random.key(k) for k in (0, 7)]
-    with pytest.warns(UserWarning, match="steep"):
+    with pytest.warns(UserWarning, match="steep") as told:
         together = steep.fit_many(np.arange(100), trainer.labels[:100], keys)
+    assert len(told) == 2
+    with pytest.warns(UserWarning, match="steep"):
         alone = [steep.fit(np.arange(100), trainer.labels[:100], key) for key in keys]
     assert all(equal(a[:3], b[:3]) for a, b in zip(together, alone, strict=True))
     assert {model.learning_rate for model in together} <= {10, 2.5, 0.625}
