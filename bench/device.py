@@ -29,10 +29,12 @@ from flax import nnx
 from mcal_jax import backends, runs
 from mcal_jax.annotators.ground_truth import GroundTruth
 from mcal_jax.data import Dataset, load
+from mcal_jax.pool import Pool, look_up
+from mcal_jax.recipes import RECIPES
 from mcal_jax.report import Reporter, write_atomically
 from mcal_jax.runlog import RunLog, drive
 from mcal_jax.settings import DataSettings, Run, results
-from mcal_jax.train import RECIPES, Graph, Model, Pool, Trainer, look_up
+from mcal_jax.train import Graph, Model, Trainer
 from mcal_jax.types import Answer, Fitted, Job, Request
 from mcal_jax.worlds.trained import TrainedWorld
 

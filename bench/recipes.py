@@ -21,7 +21,8 @@ import jax
 import numpy as np
 
 from mcal_jax import data
-from mcal_jax.train import RECIPES, Trainer, enable_compilation_cache
+from mcal_jax.recipes import RECIPES
+from mcal_jax.train import Trainer, enable_compilation_cache
 from mcal_jax.types import McalError
 
 TRAINING_IMAGES = {"fashion_mnist": 60_000, "mnist": 60_000, "cifar10": 50_000, "cifar100": 50_000}

@@ -16,7 +16,8 @@ from jax import lax
 from mcal_jax import backends
 from mcal_jax.backends import Backend
 from mcal_jax.nets import BatchNorm, Conv
-from mcal_jax.train import Recipe, Trainer, decay
+from mcal_jax.recipes import Recipe, decay
+from mcal_jax.train import Trainer
 
 PATCH = 2
 """Rows and columns of pixels that are whitened together."""

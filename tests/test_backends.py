@@ -1,5 +1,6 @@
 """Deterministic training is asked for before JAX starts; which choices are made where."""
 
+import os
 import subprocess
 import sys
 
@@ -28,6 +29,28 @@ def test_a_cpu_computes_in_float32():
 )
 def test_images_scored_at_once_keep_the_largest_activation_in_the_cache(activation, images):
     assert backends.NATIVE.score_batch(activation) == images
+
+
+@pytest.mark.parametrize("asked", ["cuda", "gpu", "tpu", "banana", ","])
+def test_a_device_that_is_not_there_is_told_in_one_line_with_what_to_do(asked):
+    code = """
+from mcal_jax import backends
+from mcal_jax.types import McalError
+try:
+    print(backends.default())
+except McalError as error:
+    print(error)
+"""
+    settings = {**os.environ, "JAX_PLATFORMS": asked}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=settings)
+    if "NHWC" in done.stdout:
+        pytest.skip(f"this machine has a {asked}")
+    (line,) = done.stdout.splitlines()
+    assert line.startswith(f"JAX was told to use {asked!r} and can't; unset JAX_PLATFORMS, or set it to cpu")
+
+
+def test_the_memory_of_the_machine_is_known_here():
+    assert 10**8 < backends.memory() < 10**14
 
 
 def test_deterministic_adds_to_the_flags_of_xla_and_only_before_jax_starts():

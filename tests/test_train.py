@@ -14,8 +14,8 @@ import pytest
 from mcal_jax import acquisition, nets, train
 from mcal_jax.acquisition import Scores
 from mcal_jax.backends import ACCELERATOR, CPU
+from mcal_jax.recipes import RECIPES, decay
 from mcal_jax.train import (
-    RECIPES,
     Trainer,
     augment,
     compilations,
@@ -240,7 +240,7 @@ def test_a_loss_that_is_finite_at_no_rate_stops_the_training(trainer):
 @pytest.fixture(scope="module")
 def steep(trainer):
     """A rate of 40 blows the weights up, a 16th of it trains."""
-    recipe = SHORT._replace(name="steep", learning_rate=40.0, epochs=15, optimizer=train.decay(1.0))
+    recipe = SHORT._replace(name="steep", learning_rate=40.0, epochs=15, optimizer=decay(1.0))
     return like(trainer, recipe=recipe, backend=CPU._replace(chunk=8))
 
 
@@ -267,8 +267,9 @@ def test_a_loss_that_is_not_finite_is_retried_with_a_smaller_rate_by_the_same_pr
 
 def test_of_nets_trained_side_by_side_those_that_fail_are_trained_alone(trainer, steep):
     keys = [jax.random.key(k) for k in (0, 7)]
-    with pytest.warns(UserWarning, match="steep"):
+    with pytest.warns(UserWarning, match="steep") as told:
         together = steep.fit_many(np.arange(100), trainer.labels[:100], keys)
+    assert len(told) == 2
     with pytest.warns(UserWarning, match="steep"):
         alone = [steep.fit(np.arange(100), trainer.labels[:100], key) for key in keys]
     assert all(equal(a[:3], b[:3]) for a, b in zip(together, alone, strict=True))
@@ -289,37 +290,33 @@ DEFAULTS = {
 }
 TRAINED = """
 import hashlib
+import sys
 import jax
 import numpy as np
 from mcal_jax.kcenter import k_center
 from mcal_jax.train import RECIPES, Trainer, key_of
 labels = np.arange(120) % 4
 images = (np.random.default_rng(0).integers(0, 120, (120, 4, 4, 3)) + 30 * labels[:, None, None, None]).astype(np.uint8)
-for recipe in ("short", "paper"):
-    recipe = RECIPES[recipe]._replace(epochs=2, power=0, batch=32)
-    trainer = Trainer(images, 4, architecture="cnn18", width=4, recipe=recipe)
-    model = trainer.fit(np.arange(60), labels[:60], key_of(3))
-    features = trainer.features(model, np.arange(120))
-    scores, chosen = trainer.score(model, np.arange(120)), k_center(features, 20, features[:5])
-    for leaf in jax.tree.leaves((trainer.pool, model[:2], features, scores, chosen)):
-        leaf = np.asarray(leaf)
-        print(leaf.dtype, leaf.shape, hashlib.sha256(leaf.tobytes()).hexdigest())
+recipe = RECIPES[sys.argv[1]]._replace(epochs=2, power=0, batch=32)
+trainer = Trainer(images, 4, architecture="cnn18", width=4, recipe=recipe)
+model = trainer.fit(np.arange(60), labels[:60], key_of(3))
+features = trainer.features(model, np.arange(120))
+scores, chosen = trainer.score(model, np.arange(120)), k_center(features, 20, features[:5])
+for leaf in jax.tree.leaves((trainer.pool, model[:2], features, scores, chosen)):
+    leaf = np.asarray(leaf)
+    print(leaf.dtype, leaf.shape, hashlib.sha256(leaf.tobytes()).hexdigest())
 """
 
 
-@pytest.mark.parametrize("native", ["1", "0"])
-def test_global_defaults_of_jax_change_neither_weights_nor_labels(native):
+@pytest.mark.parametrize(("native", "recipe"), [("1", "short"), ("0", "paper")])
+def test_global_defaults_of_jax_change_neither_weights_nor_labels(native, recipe):
     plain = {name: value for name, value in os.environ.items() if name not in DEFAULTS}
-    printed = [
-        subprocess.run(
-            [sys.executable, "-c", TRAINED], capture_output=True, text=True, check=True, env=environment
-        ).stdout
-        for environment in (
-            {**plain, "MCAL_JAX_NATIVE": native},
-            {**plain, "MCAL_JAX_NATIVE": native, **DEFAULTS},
-        )
-    ]
-    assert printed[0].count("\n") > 100
+    printed = []
+    for environment in ({}, DEFAULTS):
+        command, settings = [sys.executable, "-c", TRAINED, recipe], {"MCAL_JAX_NATIVE": native, **environment}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env={**plain, **settings})
+        printed.append(done.stdout)
+    assert printed[0].count("\n") > 60
     assert printed[0] == printed[1]
 
 
@@ -419,9 +416,11 @@ def test_a_rehearsal_compiles_what_training_runs_and_tells_what_fails(trainer, m
         one.rehearse()
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
-@pytest.mark.parametrize(("height", "width", "classes", "n"), [(1, 1, 2, 4), (2, 2, 3, 9), (3, 5, 1000, 200)])
-def test_tiny_pools_are_trained_and_scored(height, width, classes, n, channels):
+@pytest.mark.parametrize(
+    ("n", "height", "width", "channels", "classes"),
+    [(4, 1, 1, 1, 2), (5, 2, 2, 2, 3), (200, 3, 5, 5, 1000), (9, 1, 1, 4, 2), (30, 2, 1, 3, 30)],
+)
+def test_tiny_pools_are_trained_and_scored(n, height, width, channels, classes):
     rng = np.random.default_rng(channels)
     images = rng.integers(0, 256, (n, height, width, channels), np.uint8)
     trainer = Trainer(images, classes, architecture="tiny", width=4, recipe=SHORT)

@@ -74,6 +74,36 @@ def test_a_model_that_is_needed_again_is_trained_again_to_the_same(images):
     assert same(first.answer(request, 3), second.answer(request, 3))
 
 
+@pytest.mark.parametrize(("classes", "has"), [(("cat",), "1 class: 'cat';"), ((), "0 classes;")])
+def test_fewer_than_two_classes_are_refused_before_a_label_is_bought(images, classes, has):
+    few = images._replace(name="mine.npz", classes=classes)
+    with pytest.raises(McalError, match=f"^data 'mine.npz' has {has} a classifier needs at least 2$"):
+        TrainedWorld(few, GroundTruth(images), width=2).prepare(["resnet18"])
+
+
+def test_what_cannot_be_trained_is_refused_before_a_label_is_bought(images):
+    for settings, name, message in (
+        ({"width": 10**6}, "resnet18", "GB of memory at least"),
+        ({"width": 2}, "resnet19", "did you mean 'resnet18'"),
+        ({"width": 2, "recipe": "fats"}, "resnet18", "did you mean 'fast'"),
+    ):
+        with pytest.raises(McalError, match=message):
+            TrainedWorld(images, None, **settings).prepare([name])
+
+
+def test_what_is_prepared_is_what_the_run_takes_and_the_images_are_there_once(images):
+    ready = world(images)
+    ready.prepare(["resnet18", "cnn18"])
+    one, other = ready.trainers.values()
+    assert one.pool is other.pool
+    before = compilations()
+    done = drive(Job(n=500, config=CONFIG, architectures=("resnet18", "cnn18")), ready)
+    assert compilations() == before
+    assert same(
+        done.outcome.S, drive(Job(n=500, config=CONFIG, architectures=("resnet18", "cnn18")), world(images)).outcome.S
+    )
+
+
 def test_images_without_labels_are_refused_by_the_ground_truth(images):
     with pytest.raises(McalError, match="has images but no labels"):
         GroundTruth(from_arrays(images.images))
