@@ -159,7 +159,11 @@ def cost_surface(plans: Sequence[Plan], n: int, config: Config, ax: Axes | None 
     levels = MaxNLocator(12).tick_values(surface.dollars.min(), max(humans, 1.02 * surface.cost.min()))
     sizes, dollars, broken = surface.sizes, surface.dollars.T, infeasible(plan, config).T
     if len(sizes) == 1:  # B is all that there is: a surface takes two columns
-        sizes, dollars, broken = sizes[0] / np.array([1.05, 1.0]), dollars.repeat(2, axis=1), broken.repeat(2, axis=1)
+        sizes, dollars, broken = (
+            np.array([plans[0].size / 1.08, sizes[0]]),
+            dollars.repeat(2, axis=1),
+            broken.repeat(2, axis=1),
+        )
     filled = ax.contourf(sizes, surface.thetas, dollars, levels, cmap="viridis_r", extend="max")
     bar = ax.figure.colorbar(filled, ax=ax, format=DOLLARS, label="dollars of the whole job", pad=0.02)
     bar.ax.axhline(humans, color="white", linewidth=2)
@@ -449,6 +453,8 @@ def _log_sizes(ax: Axes, smallest: int, largest: int) -> None:
         if axis.get_scale() == "log":
             axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.set_minor_formatter(NullFormatter())
+    if largest < 2 * smallest:
+        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))  # less than an octave has too few round numbers
 
 
 def _stack(ax: Axes, lengths: Sequence[float], colour: str, label: str) -> None:

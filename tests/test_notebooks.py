@@ -1,6 +1,7 @@
 """The notebooks: one cell of parameters, no definitions, no outputs; and that they run."""
 
 import ast
+import re
 
 import matplotlib.pyplot as plt
 import nbformat
@@ -9,7 +10,7 @@ import papermill
 import pytest
 from conftest import HOPELESS, MIDDLING
 
-from mcal_jax import runlog, runs, settings
+from mcal_jax import plots, runlog, runs, settings
 from mcal_jax.data import Dataset
 from mcal_jax.runlog import RunLog, drive, replay
 from mcal_jax.types import Job
@@ -34,8 +35,23 @@ def execute(name, out, **parameters):
         cwd=str(out),
     )
     cells = [cell.get("outputs", []) for cell in executed.cells]
+    shown = [
+        data[kind] for outputs in cells for o in outputs if (data := o.get("data")) for kind in HTML if kind in data
+    ]
+    assert not [text for text in shown if stray_dollars(text)]
     assert not [o for outputs in cells for o in outputs if o.get("name") == "stderr"]
     return ["".join(o.get("text") or o["data"].get("text/markdown", "") for o in outputs) for outputs in cells]
+
+
+HTML = ("text/markdown", "text/html")
+MATHS = ("$\\varepsilon$", "$|B|$")  # all that outputs have of it; a dollar anywhere else is money
+
+
+def stray_dollars(markdown):
+    """Whether text has a dollar that Jupyter would give to MathJax, escaped or not."""
+    for formula in MATHS:
+        markdown = markdown.replace(formula, "")
+    return "$" in markdown
 
 
 def pictures(out):
@@ -63,8 +79,37 @@ def test_every_parameter_is_used(path):
     assert set(known) <= used
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_notebook_shows_text_but_by_plots_markdown(path):
+    """Jupyter's own Markdown would show amounts of money as a formula."""
+    source = "\n".join(cell.source for cell in code_cells(path))
+    nodes = list(ast.walk(ast.parse(source)))
+    imported = {name.name for node in nodes if isinstance(node, ast.ImportFrom) for name in node.names}
+    called = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
+    assert not {"Markdown", "HTML", "Latex", "Math", "display_markdown"} & imported
+    assert not {name for name in called if name.endswith("Markdown") or name.endswith("HTML")}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_markdown_cell_takes_money_for_mathematics(path):
+    cells = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown"]
+    assert cells
+    for source in cells:
+        text = re.sub(r"\$\$.+?\$\$", "", source, flags=re.DOTALL)
+        formulas = re.findall(r"\$([^$]+)\$", text)
+        assert "$" not in re.sub(r"\$[^$]+\$", "", text)
+        assert not [f for f in formulas if f != f.strip() or re.match(r"[\d.,]+ [a-z]", f)]
+
+
+def test_stray_dollars_are_told_from_mathematics():
+    assert stray_dollars(r"\$601 instead of \$2,000")
+    assert stray_dollars("it cost $601")
+    assert not stray_dollars("with $|B|$ = 5, <span>&#36;</span>601 ($\\varepsilon$ = 5 %)")
+
+
 def test_read_me_first_runs_and_tells_the_end(tmp_path):
-    texts = execute("00_read_me_first", tmp_path, n=4000, epsilon=0.08, seed=3)
+    texts = execute("00_read_me_first", tmp_path, n=4e3, epsilon=0.08, seed="3")  # as papermill -p n 4e3 gives it
+    assert any("<span>&#36;</span>" in text for text in texts)
     assert any("MCAL stopped after" in text and "reached_optimum" in text for text in texts)
     assert pictures(tmp_path) == PICTURES
 
@@ -106,6 +151,7 @@ def test_mcal_run_tells_every_kind_of_run(kind, tmp_path, monkeypatch):
         "usual": "reached_optimum",
     }
     assert told[kind] in scope["verdict"]
+    assert not stray_dollars(plots.html(scope["verdict"]))
     assert not plt.get_fignums()
 
 

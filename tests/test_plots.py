@@ -3,12 +3,16 @@
 import csv
 import subprocess
 import sys
+import warnings
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from conftest import HOPELESS, MIDDLING
+from conftest import HOPELESS, MIDDLING, curves, readings
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib import cbook
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_hex
 
@@ -228,7 +232,17 @@ def test_save_where_no_folder_can_be_is_one_line(usual, tmp_path):
 
 @pytest.mark.parametrize(
     ("dollars", "text"),
-    [(0, r"\$0"), (0.00066, r"\$0.00066"), (0.04, r"\$0.04"), (5, r"\$5"), (31.5, r"\$31.50"), (1234.5, r"\$1,234")],
+    [
+        (0, r"\$0"),
+        (0.00066, r"\$0.00066"),
+        (0.04, r"\$0.04"),
+        (5, r"\$5"),
+        (31.5, r"\$31.50"),
+        (1234.5, r"\$1,234"),
+        (-1234.5, r"-\$1,234"),
+        (np.float64(-0.04), r"-\$0.04"),
+        (np.inf, r"\$inf"),
+    ],
 )
 def test_money(dollars, text):
     assert plots.money(dollars) == text
@@ -246,3 +260,99 @@ def test_table_escapes_what_would_end_a_cell():
 def test_pictures_need_no_jax():
     code = "import sys, mcal_jax.plots; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_money_is_money_in_a_notebook_a_picture_and_a_file():
+    text = f"{plots.money(601)} instead of {plots.money(2000)}, $|B|$ = 5"
+    assert plots.plain(text) == "$601 instead of $2,000, $|B|$ = 5"
+    shown = "<span>&#36;</span>601 instead of <span>&#36;</span>2,000, $|B|$ = 5"
+    assert plots.html(text) == shown
+    assert plots.markdown("A.", text).data == f"A.\n\n{shown}"
+    assert not cbook.is_math_text(plots.money(601) + plots.money(2000))
+
+
+NAMES = ("a$b$c", "$", "_x", r"\alpha $^", "two\nlines", "very long " * 20, "", "a|b", "犬")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_shown_as_they_are(name):
+    shown = plots.literal(name, 18)
+    assert not cbook.is_math_text(shown)
+    line = " ".join(name.split())
+    assert shown.replace(r"\$", "$") == (line if len(line) <= 18 else line[:17] + "…")
+    assert "\n" not in plots.table({"name": [name]}).splitlines()[2]
+
+
+@pytest.mark.parametrize(
+    ("channels", "note"), [(1, ""), (2, "2 channels"), (3, ""), (4, "4 channels"), (5, "5 channels")]
+)
+def test_images_of_any_number_of_channels_are_shown_and_it_says_how(usual, channels, note):
+    images = np.arange(N * 12 * channels, dtype=np.uint8).reshape(N, 3, 4, channels)
+    dataset = Dataset("noise", images, np.zeros(N, np.int32), NAMES[:2])
+    figure = plots.gallery(dataset, usual.finished, usual.steps, columns=2)
+    figure.draw_without_rendering()
+    drawn = figure.axes[0].images[0].get_array()
+    assert drawn.shape == ((3, 4, 3) if channels == 3 else (3, 4))
+    assert note in figure.get_suptitle()
+    assert bool(figure.get_suptitle()) == bool(note)
+
+
+@st.composite
+def tiny_worlds(draw):
+    """A run on 4 to 200 images, whatever comes of it, with images of odd names and channels."""
+    n = draw(st.sampled_from([4, 5, 7, 10, 20, 50, 120, 200]))
+    config = draw(readings)(
+        epsilon=draw(st.sampled_from([0.01, 0.05, 0.3])),
+        label_price=draw(st.sampled_from([0.003, 0.04, 1000.0])),
+        test_fraction=draw(st.sampled_from([0.02, 0.1, 0.3])),
+        seed_fraction=draw(st.sampled_from([0.02, 0.1, 0.2])),
+        max_steps=draw(st.integers(1, 6)),
+    )
+    algorithm = draw(st.sampled_from(["mcal", "mcal", "humans_only", "without_active_learning"]))
+    steps, seed = [], draw(st.integers(0, 99))
+    job = Job(n=n, config=config, algorithm=algorithm)
+    finished = drive(job, SimulatedWorld(n, draw(curves), seed=seed), observe=lambda number, *step: steps.append(step))
+    rng, classes, channels = np.random.default_rng(seed), draw(st.integers(1, 5)), draw(st.integers(1, 5))
+    finished = finished._replace(labels=rng.integers(0, classes, n))
+    truth = draw(st.sampled_from([None, rng.integers(0, classes, n)]))
+    images = rng.integers(0, 256, (n, 3, 4, channels)).astype(np.uint8)
+    return Done(finished, config, steps), Dataset("odd", images, truth, NAMES[:classes])
+
+
+def all_pictures(done, dataset):
+    outcome, n = done.finished.outcome, done.finished.outcome.n
+    yield plots.sets(outcome)
+    yield plots.ledger(outcome, {"$a$": outcome})
+    yield plots.gallery(dataset, done.finished, done.steps, columns=2)
+    plans, history = outcome.plans, outcome.history
+    if plans and history:
+        yield plots.cost_surface(plans, n, done.config)
+        yield plots.cost_against_size(plans, n, done.config)
+        yield plots.plan_path(plans, n, done.config)
+        yield plots.fits(history, plans[-1], done.config)
+        yield plots.training_cost(history, plans[-1], outcome.architecture, done.config)
+        yield plots.error_by_rank(history[-1], plans[-1], n, done.config)
+
+
+def test_tiny_and_odd_worlds_are_drawn_without_error_or_warning():
+    counts = []
+
+    @settings(max_examples=30)
+    @given(tiny_worlds())
+    def draw(world):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            counts.append(sum(figure.draw_without_rendering() is None for figure in all_pictures(*world)))
+
+    draw()
+    assert set(counts) == {3, 9}
+    assert counts.count(9) > 10
+
+
+def test_a_surface_of_one_size_is_drawn(usual):
+    plan = usual.finished.outcome.plans[0]
+    first = {name: getattr(plan.surface, name)[:1] for name in ("sizes", "error", "dollars", "best", "cost")}
+    one = plan._replace(surface=plan.surface._replace(**first), B_opt=plan.size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plots.cost_surface([one], N, usual.config).draw_without_rendering()
