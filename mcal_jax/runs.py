@@ -164,7 +164,7 @@ def _check_settings(run: Run, log: RunLog) -> None:
 # A scale for a file of one's own
 
 WIDTHS = (8, 16, 32, 64)
-PATIENCE = 60.0
+PATIENCE = 2.0
 """Seconds of training on a fifth of the images that a CPU may take, by a rough estimate, before nets get narrower."""
 
 
