@@ -47,7 +47,7 @@ def naive_al(n: int, config: Config, architecture: str, delta: float) -> Algorit
             stop = "constraint_met"
             break
     S = (yield Annotate(U, len(U), history[-1].model)).indices
-    spent = sum(costs.training_dollars(f, architecture, config) for f in history)
+    spent = costs.spent_dollars(history, architecture, config)
     bill = costs.ledger(n, len(T), len(B), 0, spent, config)
     return Outcome(n, T, B, S, remove(U, S), 1.0, architecture, stop, bill, (), tuple(history))
 
@@ -76,7 +76,7 @@ def trajectory(
             stop = "far_enough"
         yield Measure(U, history[-1].model, ("margin", *(by for by in compare if stop and by != "margin")))
     R = (yield Label(U, len(U), "all", "residual")).indices
-    spent = sum(costs.training_dollars(f, architecture, config) for f in history)
+    spent = costs.spent_dollars(history, architecture, config)
     bill = costs.ledger(n, len(T), len(B), len(R), spent, config)
     return Outcome(n, T, B, np.arange(0), R, 0.0, architecture, stop, bill, (), tuple(history))
 

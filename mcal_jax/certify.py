@@ -7,6 +7,9 @@ fixed beforehand: the most that V may show if S is to have fewer than epsilon |X
 first k + epsilon |X| mistakes in U the sample caught k or fewer, whose chance is hypergeometric, whatever the
 ranking. It is fixed-sequence testing (Learn then Test, Angelopoulos et al. 2021) over every threshold there is: the
 hypotheses are nested, so nothing is paid for their number.
+
+What is bounded by class that way is how many of the labels c are wrong. How many images of c get another label is a
+different question, which ``recall`` answers: a class that is never predicted has no wrong labels, and is lost.
 """
 
 from typing import NamedTuple
@@ -15,7 +18,7 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import beta, binom, hypergeom
 
-from mcal_jax.types import Certificate, ClassBound, Config, People, Repeated, Verified
+from mcal_jax.types import Certificate, ClassBound, ClassRecall, Config, People, Repeated, Verified
 
 SAMPLES = 48
 """How many sizes of V are weighed."""
@@ -59,12 +62,16 @@ def certificate(n: int, pool: int, planned: int, seen: Verified, config: Config)
     ``pool`` is |U \\ V|. The error of all n labels is below epsilon with the confidence asked for, people making no
     mistakes; so few that all may be wrong are allowed in any case. In budget mode S is what was ``planned``.
     """
+    assert config.certify
     risk = risk_of_all(config)
     if config.budget is not None:
-        return bounded(n, pool, seen, min(planned, pool), risk)
-    machine, at_least = furthest(pool, len(seen.ahead), seen.ahead[seen.wrong], config.epsilon * n, risk)
-    sure = bounded(n, pool, seen, machine, risk, at_least)
-    return within_classes(n, sure, seen, config) if config.class_epsilon else sure
+        sure = bounded(n, pool, seen, min(planned, pool), risk)
+    else:
+        machine, at_least = furthest(pool, len(seen.ahead), seen.ahead[seen.wrong], config.epsilon * n, risk)
+        sure = bounded(n, pool, seen, machine, risk, at_least)
+    if config.class_epsilon:
+        sure = within_classes(n, sure, seen, config)
+    return sure._replace(by_true_class=recall(pool, sure.machine, seen, 1 - config.certify))
 
 
 def risk_of_all(config: Config) -> float:
@@ -87,7 +94,8 @@ def within_classes(n: int, sure: Certificate, seen: Verified, config: Config) ->
     """``sure`` with limits for each class, so that every class keeps ``class_epsilon`` and all labels epsilon, at once.
 
     In a class the same walk: of those of U that the classifier calls c, V holds a random sample too. The classes share
-    half of the risk evenly (Bonferroni). What the classes may get wrong together bounds all labels too.
+    half of the risk evenly (Bonferroni). What the classes may get wrong together bounds all labels too. Nothing here
+    bounds what is lost of a class, see ``recall``.
     """
     assert config.class_epsilon
     risk, most = risk_of_all(config) / len(seen.called), config.class_epsilon
@@ -124,6 +132,41 @@ def bounded(n: int, pool: int, seen: Verified, machine: int, risk: float, at_lea
     )
 
 
+def recall(pool: int, machine: int, seen: Verified, risk: float) -> tuple[ClassRecall, ...]:
+    """For each class c, as people label it, an upper limit on the share of its images in X that get another label; all
+    hold at once with a chance of at least 1 - ``risk``, whatever rule chose ``machine``. None for logs without
+    ``seen.human``.
+
+    Given how many images of c V holds, t, they are a random sample of the N that U holds. Take those that the
+    classifier gets wrong in its order of confidence. For each k there is a fixed number of them so large that the
+    first so many images show k mistakes or fewer in V with a chance of at most risk_k; as a share of N it is no larger
+    than Clopper and Pearson's limit for k of t, whatever N is. So with a chance of at least 1 - sum risk_k no k fails,
+    and then wherever S ends, and by whatever rule, the limit for the k seen up to there holds. risk_k is
+    1 / ((k + 1) (k + 2)) of the whole, which sums to it. Half of the risk of c goes there, half to the limit on N; the
+    images of c that people labelled elsewhere, and V's own, are right. The classes share the risk evenly (Bonferroni).
+
+    It is conservative: where ``limits`` keep images of the first ``machine`` from S, they count as labelled by the
+    machine here, because a region cut by several limits is no longer an initial stretch of that order.
+    """
+    sample, classes = len(seen.ahead), len(seen.elsewhere)
+    inside = seen.ahead < machine if machine < pool else np.ones(sample, bool)
+    found = []
+    for c, elsewhere in enumerate(seen.elsewhere.tolist()):
+        of, share = seen.human == c, risk / classes / 2
+        trials, mistakes = int(of.sum()), int((of & inside & seen.wrong).sum())
+        left = most_mistakes(pool + sample, sample, trials, share)  # images of c in U \ V, at most
+        rate = clopper_pearson(mistakes, trials, share / ((mistakes + 1) * (mistakes + 2)))
+        lost = min(rate * (left + trials) - mistakes, left) if machine else 0.0
+        called = int((seen.label == c).sum()) + (int(seen.called[c]) if c < len(seen.called) else 0)
+        found.append(ClassRecall(c, trials, mistakes, called, lost / max(left + trials + elsewhere, 1)))
+    return tuple(found)
+
+
+def clopper_pearson(mistakes: int, trials: int, risk: float) -> float:
+    """Exact upper confidence limit on the chance of a mistake, which showed in ``mistakes`` of ``trials``."""
+    return 1.0 if mistakes == trials else float(beta.ppf(1 - risk, mistakes + 1, trials - mistakes))
+
+
 def people_err(n: int, again: Repeated, config: Config) -> tuple[People, Config]:
     """How many of ``n`` labels people may get wrong, by how often two of them differ, and what that leaves.
 
@@ -136,7 +179,7 @@ def people_err(n: int, again: Repeated, config: Config) -> tuple[People, Config]
     """
     assert config.certify
     risk, sample, differ = 1 - config.certify, len(again.differ), int(again.differ.sum())
-    rate = 1.0 if differ == sample else float(beta.ppf(1 - risk / 4, differ + 1, sample - differ))
+    rate = clopper_pearson(differ, sample, risk / 4)
     bound = float(binom.isf(risk / 4, n, rate)) / n
     changes: dict[str, float] = {}
     if config.budget is not None:
@@ -152,8 +195,7 @@ def class_bound(label: int, of: np.ndarray, wrong: np.ndarray, risk: float) -> C
     Exact for a threshold fixed beforehand; that of S is chosen by the same sample.
     """
     trials, mistakes = int(of.sum()), int((of & wrong).sum())
-    bound = 1.0 if mistakes == trials else float(beta.ppf(1 - risk, mistakes + 1, trials - mistakes))
-    return ClassBound(label, trials, mistakes, bound)
+    return ClassBound(label, trials, mistakes, clopper_pearson(mistakes, trials, risk))
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Eqn 1 and Eqn 4: what labels and training cost, in US dollars, and what they will cost."""
 
+import math
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -41,6 +42,11 @@ def training_dollars(fit: Fitted, architecture: str, config: Config) -> float:
         return fit.seconds / 3600 * price.dollars
     epochs_of_images = fit.images if price.epochs == "recipe" else price.epochs * fit.size
     return _image_epoch(price, architecture) * epochs_of_images
+
+
+def spent_dollars(history: Sequence[Fitted], architecture: str, config: Config) -> float:
+    """What all trainings of ``history`` cost; the exact sum, for that of ``sum`` depends on the version of Python."""
+    return math.fsum(training_dollars(fit, architecture, config) for fit in history)
 
 
 def expected_dollars(size: int, architecture: str, config: Config) -> float:

@@ -101,7 +101,7 @@ def search(n: int, history: Sequence[Fitted], architecture: str, previous: Plan 
     """
     now, tests = history[-1], history[-1].n_test
     size = now.size
-    spent = sum(costs.training_dollars(f, architecture, config) for f in history)
+    spent = costs.spent_dollars(history, architecture, config)
     rate = costs.learned_rate(history, architecture, config)
     laws = powerlaw.fit_all(history, config)
 

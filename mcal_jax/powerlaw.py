@@ -25,6 +25,7 @@ LEVEL = (np.log(0.1), 3.0)  # prior mean and standard deviation of a: an error a
 SLOPE = (0.5, 0.5)  # of gamma, where nothing is known
 NEIGHBOUR_SLOPE_SD = 0.2  # of gamma about that of the next larger theta (pooled fits)
 SPREAD = {"kappa": 0.3, "floor": 0.02, "shift": 1.0}  # about 0: a bend must be seen to be believed
+BENDS = {"kappa": 0.02, "floor": 0.002, "shift": 0.1}  # where the search for them begins
 POINTS_FOR_BEND = 5  # with fewer, three parameters are saturated: all laws are the plain one
 
 
@@ -78,7 +79,7 @@ def fit(
     """Fit one law to ``errors`` mistakes out of ``n`` test images at each training size; all [points].
 
     ``law`` is a key of ``FREE``; with fewer than five points all are "power". ``slope`` is the mean and standard
-    deviation of the prior on gamma.
+    deviation of the prior on gamma. By the deviance and the priors together no constant is better.
     """
     sizes, errors, n = (np.asarray(v, float) for v in (sizes, errors, n))
     B0 = float(np.exp(np.log(sizes).mean()))
@@ -92,15 +93,35 @@ def fit(
         return np.concatenate([deviance_residuals(errors, n, eps), prior])
 
     start = {"a": np.log((errors.sum() + 0.5) / (n.sum() + 1)), "gamma": max(slope[0], 0.05)}
-    start |= {"kappa": 0.02, "floor": 0.002, "shift": 0.1}
+    start |= dict.fromkeys(BENDS, 0.0)
+    bends = {name: BENDS[name] for name in free}
+    found = _least(residuals, start | bends, ["a", "gamma", *free])
+    flat = start | {"gamma": 0.0}
+    saturated = (log_error(start["a"], start["gamma"], 0.0, B0, sizes) >= 0) & (errors < n)
+    if "floor" in free or saturated.any() or _squares(residuals, found) > _squares(residuals, flat):
+        # At 100 % there is no gradient, and near a bound little, so the search may have been stuck. These begin below
+        # 100 % at every size.
+        steepest = -start["a"] / (2 * np.log(B0 / sizes.min()) + 1e-9)
+        plain = _least(residuals, start | {"gamma": min(start["gamma"], steepest)}, ["a", "gamma"])
+        bent = _least(residuals, plain | bends, ["a", "gamma", *free])
+        for other in (_least(residuals, flat, ["a"]), plain, bent):
+            before, after = _squares(residuals, found), _squares(residuals, other)
+            found = other if after < before - 1e-6 * (1 + before) else found
+    covariance = _covariance(residuals, found, ["a", "gamma", *free])
+    return Law(found["a"], found["gamma"], found["kappa"], B0, covariance, form, found["floor"], found["shift"])
+
+
+def _squares(residuals, parameters: dict[str, float]) -> float:
+    return float((residuals(parameters) ** 2).sum())
+
+
+def _least(residuals, start: dict[str, float], varying: list[str]) -> dict[str, float]:
+    """The parameters within BOUNDS of the least sum of squares that is found from ``start``."""
     parameters = lmfit.Parameters()
     for name, (low, high) in BOUNDS.items():
-        parameters.add(name, value=float(np.clip(start[name], low, high)), min=low, max=high)
-        if name in SPREAD and name not in free:
-            parameters[name].set(value=0.0, vary=False)
-    found = lmfit.minimize(residuals, parameters, calc_covar=False).params.valuesdict()
-    covariance = _covariance(residuals, found, [k for k in BOUNDS if parameters[k].vary])
-    return Law(found["a"], found["gamma"], found["kappa"], B0, covariance, form, found["floor"], found["shift"])
+        value = float(np.clip(start[name], low, high))
+        parameters.add(name, value=value, min=low, max=high, vary=name in varying)
+    return lmfit.minimize(residuals, parameters, calc_covar=False).params.valuesdict()
 
 
 def fit_all(history: Sequence[Fitted], config: Config) -> tuple[Law, ...]:

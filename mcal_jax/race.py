@@ -5,6 +5,7 @@ label them once, and everyone gets them. When the leader's plan is stable, or so
 plan wins; what the others' training cost is the tax of the race.
 """
 
+import math
 from collections.abc import Sequence
 
 from mcal_jax import costs, planner
@@ -48,7 +49,7 @@ def race(n: int, config: Config, architectures: Sequence[str], stops: StopRule =
         )
         for name in runs
     )
-    tax = sum(c.spent for c in result if not c.won)
+    tax = math.fsum(c.spent for c in result if not c.won)
     return outcome._replace(ledger=outcome.ledger._replace(race=tax), race=result if len(runs) > 1 else ())
 
 

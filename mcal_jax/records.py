@@ -259,7 +259,7 @@ def stopped(trajectory: Trajectory, i: int, config: Config) -> Priced:
     allowed = planner.constrained_error(n, rest, thetas, eps, tests, config)
     theta = 1.0 if met else max((float(t) for t in thetas[seen & (allowed < config.epsilon)]), default=0.0)
     S = int(planner.machine_images(n, rest, np.array(theta), config))
-    spent = sum(costs.training_dollars(f, trajectory.architecture, config) for f in trajectory.fits[: i + 1])
+    spent = costs.spent_dollars(trajectory.fits[: i + 1], trajectory.architecture, config)
     bill = costs.ledger(n, tests, fit.size, rest - S, spent, config)
     error = float(measured.eps(S / rest)) * S / n if S else 0.0
     people = bill.test + bill.train + bill.residual

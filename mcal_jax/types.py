@@ -150,7 +150,8 @@ class Verified(NamedTuple):
     (``ahead``), whether it is ``wrong``, its ``label``, int32, and how many of the pool that it gives the same label
     it is more confident of (``ahead_in_class``); all [sample]. ``called`` [classes] counts the pool by label.
 
-    The first logs lack the last two.
+    ``human`` [sample] are the labels that people gave, int32; ``elsewhere`` [classes] counts by label what people
+    labelled before, T and B. The first logs lack the last two or four.
     """
 
     ahead: np.ndarray
@@ -158,6 +159,8 @@ class Verified(NamedTuple):
     label: np.ndarray
     ahead_in_class: np.ndarray = np.empty(0, np.int64)
     called: np.ndarray = np.empty(0, np.int64)
+    human: np.ndarray = np.empty(0, np.int32)
+    elsewhere: np.ndarray = np.empty(0, np.int64)
 
 
 class Repeated(NamedTuple):
@@ -234,7 +237,9 @@ class Config(Settings):
     class_epsilon: Fraction | None = Field(
         None,
         description="with certify: of the images left that the classifier calls one class, fewer than this share get a "
-        "label that people would not give, for every class; what can't be vouched for is left to people",
+        "label that people would not give, for every class; what can't be vouched for is left to people. It does not "
+        "bound what is lost of a class: a rare one that the classifier never predicts may be mislabelled whole; the "
+        "certificate tells for every class how much of it may be",
     )
     repeat: Fraction | None = Field(
         None,
@@ -409,12 +414,28 @@ class ClassBound(NamedTuple):
     bound: float
 
 
+class ClassRecall(NamedTuple):
+    """Upper limit on the share of X's images of one class, as people label them, that get another label.
+
+    V holds ``trials`` such images; of these, ``mistakes`` lie where S does and the classifier gets them wrong. It calls
+    ``called`` images of U so; if none, all that are in S are mislabelled. Without trials only T and B speak for a
+    class: the bound is 1 if they hold none of it either.
+    """
+
+    label: int
+    trials: int
+    mistakes: int
+    called: int
+    bound: float
+
+
 class Certificate(NamedTuple):
     """What V vouches for: with ``confidence``, at most ``bound`` of X is labelled wrongly by the machine.
 
     Of the ``sample`` images of V, ``trials`` lie where S does, and ``mistakes`` of those the classifier gets wrong. S
     are the ``machine`` surest images, of each class no more than ``limits``, if there are any. ``by_class`` holds for
-    all classes at once: with that confidence alone, or with ``class_epsilon`` together with ``bound``.
+    all classes at once: with that confidence alone, or with ``class_epsilon`` together with ``bound``. It is about what
+    the classifier calls a class; ``by_true_class``, of what people call one, holds with that confidence alone.
     """
 
     confidence: float
@@ -426,6 +447,7 @@ class Certificate(NamedTuple):
     bound: float
     by_class: tuple[ClassBound, ...] = ()
     limits: tuple[int, ...] | None = None
+    by_true_class: tuple[ClassRecall, ...] = ()
 
 
 class People(NamedTuple):

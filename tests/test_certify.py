@@ -1,11 +1,13 @@
 """The certificate: exact where it says so, kept as often as it promises, and worth its labels."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from conftest import EASY, HOPELESS, MIDDLING, assert_partition, simulate
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import hypergeom
+from scipy.stats import beta, binom, hypergeom
 
 from mcal_jax import certify
 from mcal_jax.acquisition import standing_ahead, within
@@ -229,6 +231,137 @@ def test_a_bound_for_every_class_needs_a_certificate_and_no_budget():
     for changes in ({}, {"certify": 0.95, "budget": 60}):
         with pytest.raises(McalError, match="class_epsilon"):
             check(Run, {"config": {"class_epsilon": 0.1, **changes}})
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What is lost of a class
+
+
+ELSEWHERE = np.array([40, 5, 0])
+
+
+@pytest.mark.parametrize("risk", [0.06, 0.01, 1e-4])
+def test_clopper_and_pearsons_limit_is_safe_for_a_sample_of_few_images_too(risk):
+    """A class of any size, more of which is mislabelled than the limit says, shows so few mistakes that seldom."""
+    tried = 0
+    for size in [*range(1, 31), 60, 100]:
+        for trials in range(1, size + 1):
+            mistakes = np.arange(trials)
+            limit = beta.ppf(1 - risk, mistakes + 1, trials - mistakes)
+            too_many = (limit * size + 1e-9).astype(int) + 1
+            possible = too_many <= size
+            chance = hypergeom.cdf(mistakes, size, too_many, trials)[possible]
+            assert (chance <= risk * (1 + 1e-9)).all()
+            tried += len(chance)
+    assert tried > 5000
+
+
+def draw_of_truth(rng, human, label, sample):
+    """V out of a pool that people would label ``human`` and the classifier ``label``, the most confident first ->
+    (Verified, which of the pool V holds)."""
+    chosen = np.zeros(len(human), bool)
+    chosen[rng.choice(len(human), sample, replace=False)] = True
+    order = np.arange(len(human))
+    ahead, in_class = (standing_ahead(order, ~chosen, of)[chosen] for of in (np.zeros(len(human)), label))
+    called = np.bincount(label[~chosen], minlength=3)
+    wrong = (human != label)[chosen]
+    return Verified(ahead, wrong, label[chosen], in_class, called, human[chosen], ELSEWHERE), chosen
+
+
+@pytest.fixture
+def cached(monkeypatch):
+    """The limits are functions of whole numbers, which thousands of draws repeat."""
+    for name in ("most_mistakes", "allowed_mistakes", "clopper_pearson"):
+        monkeypatch.setattr(certify, name, cache(getattr(certify, name)))
+
+
+def three_classes(shape):
+    """-> (labels by people, labels by the classifier) of a pool, the most confident first."""
+    rng, pool = np.random.default_rng(3), 2000
+    human = rng.choice(3, pool, p=[0.67, 0.03, 0.3]).astype(np.int32)
+    at = np.arange(pool) / pool
+    right = {
+        "a rare class is never predicted": human != 1,
+        "a rare class is lost late": (human != 1) | (at < 0.7),
+        "half of every class is lost, anywhere": rng.random(pool) < 0.5,
+        "few are lost": rng.random(pool) > 0.1 * at,
+    }[shape]
+    return human, np.where(right, human, 2 * (human < 2)).astype(np.int32)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "a rare class is never predicted",
+        "a rare class is lost late",
+        "half of every class is lost, anywhere",
+        "few are lost",
+    ],
+)
+@pytest.mark.parametrize("class_epsilon", [None, 0.2])
+def test_what_is_lost_of_every_class_is_within_its_limit_as_often_as_promised(shape, class_epsilon, cached):
+    """Of 2,000 draws of V, for the S that each allows."""
+    human, label = three_classes(shape)
+    config, n, draws = Config(certify=0.9, epsilon=0.1, class_epsilon=class_epsilon), 2500, 2000
+    total = np.bincount(human, minlength=3) + ELSEWHERE
+    rng, broke, lost = np.random.default_rng(11), 0, []
+    for _ in range(draws):
+        seen, chosen = draw_of_truth(rng, human, label, 300)
+        sure = certify.certificate(n, int((~chosen).sum()), 0, seen, config)
+        rest, called = human[~chosen], label[~chosen]
+        machine = delivered(sure, called)
+        shares = np.bincount(rest[machine & (rest != called)], minlength=3) / total
+        broke += bool((shares > np.array([one.bound for one in sure.by_true_class]) + 1e-12).any())
+        lost.append(shares[1])
+    assert broke <= binom.isf(0.001, draws, 0.1)
+    assert np.mean(lost) > (0.4 if shape == "a rare class is never predicted" else 0.01)  # there is something to bound
+
+
+@pytest.mark.parametrize("shape", ["a rare class is never predicted", "half of every class is lost, anywhere"])
+def test_the_limit_on_what_is_lost_holds_wherever_S_ends(shape, cached):
+    """Were S to end where the limit of a class fails, if it does anywhere: that place exists in no more draws than
+    promised, and in some."""
+    human, label = three_classes(shape)
+    total, draws, risk = np.bincount(human, minlength=3) + ELSEWHERE, 600, 0.3
+    rng, broke = np.random.default_rng(12), 0
+    for _ in range(draws):
+        seen, chosen = draw_of_truth(rng, human, label, 100)
+        rest, wrong = human[~chosen], (human != label)[~chosen]
+        # Between two mistakes of V the limit stays as it is while losses mount.
+        ends = np.unique([*seen.ahead[seen.wrong], len(rest)])
+        fails = False
+        for end in ends.tolist():
+            shares = np.bincount(rest[:end][wrong[:end]], minlength=3) / total
+            fails |= any(shares[one.label] > one.bound + 1e-12 for one in certify.recall(len(rest), end, seen, risk))
+        broke += fails
+    assert 0 < broke <= binom.isf(0.001, draws, risk)
+
+
+def test_what_is_lost_of_a_class_by_hand():
+    """People call 20 of 100 images of V tumours, of which the classifier misses 5 where S lies and 2 beyond it."""
+    human = np.repeat([0, 1], [80, 20]).astype(np.int32)
+    label, wrong = human.copy(), np.zeros(100, bool)
+    wrong[80:87], label[80:87] = True, 0
+    ahead = np.concatenate([np.arange(80), np.full(5, 10), np.full(15, 900)])
+    called = np.array([960, 40])
+    seen = Verified(ahead, wrong, label, ahead, called, human, np.array([50, 30]))
+    zero, one = certify.recall(1000, 500, seen, 0.1)
+    assert one[:4] == (1, 20, 5, 40 + 13)
+    left = certify.most_mistakes(1100, 100, 20, 0.025)
+    assert one.bound == pytest.approx((beta.ppf(1 - 0.025 / 42, 6, 15) * (left + 20) - 5) / (left + 20 + 30))
+    assert (zero.trials, zero.mistakes) == (80, 0)
+    assert 0 < zero.bound < 0.1 < 7 / 20 < one.bound < 1
+
+
+def test_of_a_class_that_V_does_not_show_only_what_people_labelled_elsewhere_is_known():
+    human, never = np.zeros(100, np.int32), np.array([900, 0, 0])
+    seen = Verified(np.arange(100) * 9, np.zeros(100, bool), human, np.arange(100) * 9, never, human, ELSEWHERE)
+    _, one, two = certify.recall(900, 900, seen, 0.1)
+    left = certify.most_mistakes(1000, 100, 0, 0.1 / 6)
+    assert (one.trials, one.called, one.bound) == (0, 0, pytest.approx(left / (left + 5)))
+    assert two.bound == 1
+    assert all(found.bound == 0 for found in certify.recall(900, 0, seen, 0.1))  # where the machine labels nothing
+    assert certify.recall(900, 900, seen._replace(elsewhere=np.empty(0, int)), 0.1) == ()  # a log of old
 
 
 # ---------------------------------------------------------------------------------------------------------

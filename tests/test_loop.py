@@ -46,18 +46,26 @@ def test_any_run_partitions_X_bills_by_count_and_names_its_stop_rule(n, config, 
     assert len(outcome.S) == planner.n_machine(n, n - len(outcome.T) - len(outcome.B), outcome.plans[-1], config)
 
 
-@given(st.integers(50, 3000), configs(), curves, st.integers(0, 99), st.floats(1, 1.5))
+# A budget can be promised where the price of a training is known beforehand.
+known_prices = st.builds(PerImageEpoch, dollars=st.floats(0, 1e-4), epochs=st.integers(1, 300))
+
+
+@given(st.integers(50, 3000), configs(), known_prices, curves, st.integers(0, 99), st.floats(0, 1))
 @settings(max_examples=20)
-def test_any_budget_is_kept(n, config, curve, seed, plenty):
-    price = config.training_price
-    if isinstance(price, PerImageEpoch) and price.epochs != "recipe":
-        least = costs.labels_dollars(planner.n_test(n, config), planner.n_seed(n, config), config)
-        least += costs.expected_dollars(planner.n_seed(n, config), "resnet18", config)
-        for budget in (least, (least + plenty * n * config.label_price) / 2, plenty * n * config.label_price):
-            run = mcal(n, config.model_copy(update={"budget": max(budget, least)}))
-            _, outcome = tell(run, curve, n, seed)
-            assert outcome.ledger.total <= max(budget, least) * (1 + 1e-9)
-            assert_partition(outcome)
+def test_any_budget_is_kept(n, config, price, curve, seed, share):
+    """The least that it takes to begin, what pays for everything, and one between."""
+    config = config.model_copy(update={"training_price": price})
+    least = costs.labels_dollars(planner.n_test(n, config), planner.n_seed(n, config), config)
+    least += costs.expected_dollars(planner.n_seed(n, config), "resnet18", config)
+    plenty = least + n * config.label_price
+    trainings = []
+    for budget in (least, least + share * (plenty - least), plenty):
+        _, outcome = tell(mcal(n, config.model_copy(update={"budget": budget})), curve, n, seed)
+        assert outcome.ledger.total <= budget * (1 + 1e-9)
+        assert_partition(outcome)
+        trainings.append(len(outcome.history))
+    assert trainings[0] == 1
+    assert len(outcome.S) == 0
 
 
 def test_an_easy_world_is_labelled_by_the_machine():
@@ -179,6 +187,8 @@ def test_only_unlabelled_images_are_offered():
             assert len(np.intersect1d(request.train, taken)) == len(taken)
             assert len(np.intersect1d(request.train, request.test)) == 0
             taken = request.train
+    assert np.array_equal(taken, outcome.B)
+    assert len(outcome.history) > 2
 
 
 def test_T_for_nothing_is_not_billed():

@@ -7,6 +7,7 @@ import pytest
 from conftest import EASY, MIDDLING, fitted, history_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
 
 from mcal_jax import powerlaw
 from mcal_jax.types import Config, Law
@@ -95,6 +96,71 @@ def test_zero_errors_are_data_and_never_a_law_of_exactly_zero(counts):
 def test_a_classifier_that_is_always_wrong_has_a_law_of_one():
     found = powerlaw.fit(SIZES, np.full(6, 200), np.full(6, 200))
     assert powerlaw.predict([found], SIZES)[:, 0] == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("errors", "n"),
+    [
+        ([180, 184, 170], 200),
+        ([0.97, 0.96, 0.95, 0.94, 0.92, 0.9], 3000),
+        ([0.84, 0.82, 0.78, 0.74, 0.7, 0.66], 3000),
+        ([199, 200, 200, 200, 199], 200),
+        ([199, 198, 190], 200),
+    ],
+)
+@pytest.mark.parametrize("form", list(powerlaw.FREE))
+def test_where_nearly_all_is_wrong_the_law_follows_the_errors_and_is_not_stuck_at_100_percent(errors, n, form):
+    share = np.array(errors) / (n if max(errors) > 1 else 1)
+    sizes = np.array([120, 240, 480, 960, 1920, 3840])[: len(errors)]
+    found = powerlaw.fit(sizes, np.round(share * n), np.full(len(sizes), n), law=form)
+    assert powerlaw.predict([found], sizes)[:, 0] == pytest.approx(share, abs=0.035)
+
+
+@pytest.mark.parametrize(("gamma", "slope"), [(0.1, (0.5, 0.5)), (0.05, (2.0, 0.2)), (0.3, (3.0, 5.0))])
+def test_from_a_start_far_above_100_percent_the_parameters_are_recovered(gamma, slope):
+    sizes, n = np.geomspace(50, 50_000, 6).round(), 10**8
+    truth = 0.99 * (sizes / 50) ** -gamma
+    assert 0.9 * (sizes[0] / np.exp(np.log(sizes).mean())) ** -slope[0] > 1  # where the search begins
+    found = powerlaw.fit(sizes, np.round(n * truth), np.full(6, n), "power", slope)
+    assert found.gamma == pytest.approx(gamma, abs=1e-3)
+    assert powerlaw.predict([found], sizes)[:, 0] == pytest.approx(truth, rel=1e-3)
+
+
+@st.composite
+def any_history(draw):
+    """Sizes, errors and trials, some of them near 100 % or near none, and a prior on the slope."""
+    points = draw(st.integers(1, 8))
+    sizes = sorted(draw(st.lists(st.integers(1, 60000), min_size=points, max_size=points, unique=True)))
+    n = draw(st.sampled_from([1, 20, 200, 3000, 60000]))
+    few = st.integers(0, max(n // 20, 1))
+    counts = st.one_of(st.integers(0, n), few, few.map(lambda right: n - right))
+    slope = draw(st.one_of(st.just(powerlaw.SLOPE), st.tuples(st.floats(0, 3), st.just(powerlaw.NEIGHBOUR_SLOPE_SD))))
+    return np.array(sizes, float), np.array([draw(counts) for _ in sizes], float), np.full(points, float(n)), slope
+
+
+@given(any_history(), st.sampled_from(list(powerlaw.FREE)))
+@settings(max_examples=100)
+def test_no_fit_is_worse_than_the_best_constant_law(history, form):
+    """By what it minimises, the deviance and the priors; by the deviance alone no worse than the priors are worth."""
+    sizes, errors, n, slope = history
+    found = powerlaw.fit(sizes, errors, n, form, slope)
+    eps = found.floor + np.exp(powerlaw.log_error(found.a, found.gamma, found.kappa, found.B0, sizes, found.shift))
+
+    def deviance(eps):
+        return (powerlaw.deviance_residuals(errors, n, np.minimum(eps, 1.0)) ** 2).sum()
+
+    def level(a):
+        return ((a - powerlaw.LEVEL[0]) / powerlaw.LEVEL[1]) ** 2
+
+    bends = sum((getattr(found, name) / powerlaw.SPREAD[name]) ** 2 for name in powerlaw.FREE[found.form])
+    objective = deviance(eps) + level(found.a) + ((found.gamma - slope[0]) / slope[1]) ** 2 + bends
+    flat = (slope[0] / slope[1]) ** 2
+    constant = minimize_scalar(
+        lambda a: deviance(np.full(len(sizes), np.exp(a))) + level(a) + flat, bounds=powerlaw.BOUNDS["a"]
+    ).fun
+    assert objective <= constant + 1e-5 * (1 + constant)
+    mean = np.clip(errors.sum() / n.sum(), np.exp(powerlaw.BOUNDS["a"][0]), 1)
+    assert deviance(eps) <= (deviance(np.full(len(sizes), mean)) + level(np.log(mean)) + flat) * (1 + 1e-5) + 1e-5
 
 
 counts = st.integers(1, 8).flatmap(

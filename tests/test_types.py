@@ -138,17 +138,20 @@ def test_a_job_comes_back_from_json_as_it_was(config):
     assert Job.model_validate_json(job.model_dump_json()) == job
 
 
-@given(st.floats(0.01, 0.5))
-def test_the_grid_of_theta_rises_to_one(step):
-    try:
-        config = Config(theta_step=step)
-    except ValidationError:
-        return  # a step that does not divide 1 may be refused
-    thetas = config.thetas
+@given(st.integers(2, 1000))
+def test_the_grid_of_theta_rises_to_one(parts):
+    thetas = Config(theta_step=1 / parts).thetas
+    assert len(thetas) == parts
     assert (np.diff(thetas) > 0).all()
     assert thetas[0] > 0
     assert thetas[-1] == pytest.approx(1)
     assert thetas[-1] <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("step", [0.3, 0.15, 0.07, 0.49])
+def test_a_step_of_theta_that_does_not_divide_one_is_refused(step):
+    with pytest.raises(ValidationError, match="must be a whole number"):
+        Config(theta_step=step)
 
 
 def test_the_default_grid_of_theta_is_the_papers():

@@ -153,8 +153,11 @@ class SimulatedWorld:
                 order, counted, V = np.argsort(u), np.arange(len(u)) >= len(sample), slice(len(sample))
                 ahead = acquisition.standing_ahead(order, counted, np.zeros(len(u)))[V]
                 ahead_in_class = acquisition.standing_ahead(order, counted, label)[V]
-                wrong = (label[V] != 0) | self.slips[sample]
-                return Verified(ahead, wrong, label[V], ahead_in_class, np.bincount(label[counted], minlength=2))
+                wrong, called = (label[V] != 0) | self.slips[sample], np.bincount(label[counted], minlength=2)
+                said, before = 2 * self.slips.astype(np.int32), np.ones(len(self.truth), bool)
+                before[sample] = before[pool] = False
+                elsewhere = np.bincount(said[before], minlength=3)
+                return Verified(ahead, wrong, label[V], ahead_in_class, called, said[sample], elsewhere)
 
     def restore(self, request: Request, number: int, answer: Answer) -> None:
         if isinstance(request, Train):

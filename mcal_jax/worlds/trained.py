@@ -125,8 +125,11 @@ class TrainedWorld:
         ahead = acquisition.standing_ahead(order, ~chosen, np.zeros(len(every)))
         ahead_in_class = acquisition.standing_ahead(order, ~chosen, scores.label)
         label = scores.label[chosen]
-        called = np.bincount(scores.label[~chosen], minlength=len(self.dataset.classes))
-        return Verified(ahead[chosen], label != self.known[sample], label, ahead_in_class[chosen], called)
+        classes, before = len(self.dataset.classes), np.setdiff1d(np.flatnonzero(self.known >= 0), sample)
+        called = np.bincount(scores.label[~chosen], minlength=classes)
+        elsewhere = np.bincount(self.known[before], minlength=classes)
+        human = self.known[sample]
+        return Verified(ahead[chosen], label != human, label, ahead_in_class[chosen], called, human, elsewhere)
 
     def _select(self, request: Label, number: int) -> Indices:
         pool, n = request.pool, request.n
