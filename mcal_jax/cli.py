@@ -55,7 +55,13 @@ def run(
     epsilon: Annotated[float | None, Parameter(help="bound on the error of the labels delivered")] = None,
     budget: Annotated[float | None, Parameter(help="dollars: seek the least error within it instead")] = None,
     certify: Annotated[float | None, Parameter(help="confidence, such as 0.95, that the bound is kept")] = None,
-    class_epsilon: Annotated[float | None, Parameter(help="with --certify: bound on the error of every class")] = None,
+    class_epsilon: Annotated[
+        float | None,
+        Parameter(
+            help="with --certify: bound on the wrong labels among what the classifier calls each class; a class that "
+            "it never predicts is not protected, see the summary"
+        ),
+    ] = None,
     repeat: Annotated[float | None, Parameter(help="with --certify: share of T that people label twice")] = None,
     noise: Annotated[float | None, Parameter(help="simulated people: chance that a label is wrong")] = None,
     votes: Annotated[int | None, Parameter(help="simulated people asked for each label, all paid")] = None,

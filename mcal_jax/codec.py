@@ -17,6 +17,7 @@ from mcal_jax.types import (
     Answer,
     Certificate,
     ClassBound,
+    ClassRecall,
     Contestant,
     Fitted,
     Label,
@@ -120,7 +121,7 @@ def answer_from_json(data: dict[str, Any]) -> Answer:
         if "indices" in data:
             return Labelled(unpack(data["indices"], np.int64), unpack(data["labels"], np.int32))
         if "ahead" in data:
-            kinds = {"wrong": np.bool_, "label": np.int32}
+            kinds = {"wrong": np.bool_, "label": np.int32, "human": np.int32}
             columns = known(Verified, data)
             return Verified(**{name: unpack(columns[name], kinds.get(name, np.int64)) for name in columns})
         if "errors" in data:
@@ -158,6 +159,8 @@ def outcome_json(outcome: Outcome, labels: np.ndarray, true_error: float | None)
         figures = {**certificate._asdict(), "by_class": [one._asdict() for one in certificate.by_class]}
         if (limits := figures.pop("limits")) is not None:
             figures["limits"] = list(limits)
+        if recall := figures.pop("by_true_class"):
+            figures["by_true_class"] = [one._asdict() for one in recall]
         certified = {"V": len(outcome.V), "certificate": figures}
     if outcome.people is None:
         del dollars["repeat"]
@@ -189,7 +192,8 @@ def certificate_from_json(end: dict[str, Any]) -> Certificate | None:
         return None
     by_class = tuple(ClassBound(**known(ClassBound, one)) for one in data["by_class"])
     limits = tuple(data["limits"]) if data.get("limits") is not None else None
-    return Certificate(**{**known(Certificate, data), "by_class": by_class, "limits": limits})
+    recall = tuple(ClassRecall(**known(ClassRecall, one)) for one in data.get("by_true_class", ()))
+    return Certificate(**{**known(Certificate, data), "by_class": by_class, "limits": limits, "by_true_class": recall})
 
 
 def outcome_from_json(

@@ -103,8 +103,11 @@ STOPS = {
 }
 
 
-def summary(finished: Finished, config: Config) -> str:
-    """The end of a run as a table: sets, dollars by part, savings, true error, and why it stopped."""
+def summary(finished: Finished, config: Config, classes: Sequence[str] = ()) -> str:
+    """The end of a run as a table: sets, dollars by part, savings, true error, and why it stopped.
+
+    ``classes`` are the names of the classes, where numbers are not to stand for them.
+    """
     outcome, bill = finished.outcome, finished.outcome.ledger
     sizes = {"|X|": outcome.n, **{f"|{k}|": len(getattr(outcome, k)) for k in "TBSR"}}
     certified = ""
@@ -132,7 +135,8 @@ def summary(finished: Finished, config: Config) -> str:
             f"certified: with {sure.confidence:.0%} confidence the machine mislabels at most {sure.bound:.2%} of X"
             f" ({sure.mistakes} mistakes among the {sure.trials:,} images of V where S lies; {sure.method})"
         )
-        rows.append(classes_line(sure, config))
+        rows.append(classes_line(sure, config, classes))
+        rows += recall_lines(sure, classes)
     if people:
         rows.append(people_line(people, sure, config))
     for c in outcome.race:
@@ -141,18 +145,49 @@ def summary(finished: Finished, config: Config) -> str:
     return "\n".join(rows)
 
 
-def classes_line(sure: Certificate, config: Config) -> str:
-    """What the certificate says of the classes, told of the worst."""
-    if not sure.by_class:
+def classes_line(certificate: Certificate, config: Config, classes: Sequence[str] = ()) -> str:
+    """What the certificate says of what the classifier calls each class: the worst of them."""
+    if not certificate.by_class:
         return "by class: V shows no image where S lies"
-    worst = max(sure.by_class, key=lambda one: one.bound)
-    counts = f"{worst.mistakes} of {worst.trials:,} in V"
-    if sure.limits is None:
-        return f"by class: the most may be wrong of what the machine calls {worst.label}, {worst.bound:.1%} ({counts})"
+    worst = max(certificate.by_class, key=lambda one: one.bound)
+    name, counts = class_name(worst.label, classes), f"{worst.mistakes} of {worst.trials:,} in V"
+    if certificate.limits is None:
+        return f"by class: the most may be wrong of what the machine calls {name}, {worst.bound:.1%} ({counts})"
     return (
-        f"by class: of what the classifier calls {worst.label} it mislabels at most {worst.bound:.2%} ({counts}), of "
-        f"every other no more, all with the same confidence (class_epsilon {config.class_epsilon:.1%})"
+        f"by class: of what the classifier calls {name} it mislabels at most {worst.bound:.2%} ({counts}), of every "
+        f"other no more, all with the same confidence (class_epsilon {config.class_epsilon:.1%})"
     )
+
+
+def recall_lines(certificate: Certificate, classes: Sequence[str] = ()) -> list[str]:
+    """What may be lost of each true class: the class with the largest bound, then a warning for each class that V shows
+    to be lost, and one for those that V does not show."""
+    in_sample = [one for one in certificate.by_true_class if one.trials]
+    rows = []
+    if in_sample:
+        worst = max(in_sample, key=lambda one: one.bound)
+        name = class_name(worst.label, classes)
+        rows.append(
+            f"recall: of all images that humans would call {name} at most {worst.bound:.1%} get another label "
+            f"({worst.mistakes} of {worst.trials:,} in V), of every other class in V no more "
+            f"({certificate.confidence:.0%} confidence)"
+        )
+    for one in in_sample:
+        if 2 * one.mistakes > one.trials:
+            never = "" if one.called else "never predicts it and "
+            rows.append(
+                f"warning: class {class_name(one.label, classes)} is lost: the classifier {never}mislabels "
+                f"{one.mistakes:,} of its {one.trials:,} images in V"
+            )
+    if absent := [class_name(one.label, classes) for one in certificate.by_true_class if not one.trials]:
+        names = ", ".join(absent[:8]) + (", ..." if len(absent) > 8 else "")
+        rows.append(f"warning: V holds no image of class {names}: nothing is known of what the machine does to it")
+    return rows
+
+
+def class_name(label: int, classes: Sequence[str]) -> str:
+    """A class by its name, where that is known and says more than its number."""
+    return classes[label] if label < len(classes) else str(label)
 
 
 def people_line(people: People, sure: Certificate | None, config: Config) -> str:

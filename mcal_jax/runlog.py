@@ -201,6 +201,7 @@ def check_answer(request: Request, answer: Answer) -> None:
         raise McalError(f"{type(request).__name__} was answered by {type(answer).__name__}")
     if isinstance(answer, Verified) and isinstance(request, Verify):
         sizes = {len(column) for column in answer[:3]} | ({len(answer.ahead_in_class)} if len(answer.called) else set())
+        sizes |= {len(answer.human)} if len(answer.elsewhere) else set()
         inside = not len(answer.ahead) or (answer.ahead.min() >= 0 and answer.ahead.max() <= len(request.pool))
         if sizes != {len(request.sample)} or not inside:
             raise McalError(f"asked about {len(request.sample)} images, got an answer that does not fit them")

@@ -59,8 +59,8 @@ class Result:
         return tuple(names) if names is not None else self.dataset.classes
 
     def summary(self) -> str:
-        """The end of the run as a table."""
-        return summary(self.finished, self.job.config)
+        """The end of the run as a table; it needs the log alone."""
+        return summary(self.finished, self.job.config, self.record.log.content.get("class_names", ()))
 
     def write_labels(self, path: Path) -> None:
         """The labels delivered, as CSV. Raises McalError."""
