@@ -12,7 +12,8 @@ READY := $(VENV)/.ready
 PYTEST := -m "not slow" -n 2 --dist loadfile
 
 # What every Python and every version of what we need must read, plan and train alike; TESTS=tests runs them all.
-TESTS := tests/test_runlog.py tests/test_recorded.py tests/test_records.py tests/test_project.py tests/test_cli.py tests/test_nets.py
+TESTS := tests/test_runlog.py tests/test_recorded.py tests/test_committed_logs.py tests/test_identity.py tests/test_records.py \
+	tests/test_project.py tests/test_cli.py tests/test_nets.py
 PYTHONS := 3.11 3.12 3.13
 
 .PHONY: reproduce reproduce-live test test-pythons test-lowest test-slow check setup clean

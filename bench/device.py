@@ -29,9 +29,10 @@ from flax import nnx
 from mcal_jax import backends, runs
 from mcal_jax.annotators.ground_truth import GroundTruth
 from mcal_jax.data import Dataset, load
+from mcal_jax.files import write_atomically
 from mcal_jax.pool import Pool, look_up
 from mcal_jax.recipes import RECIPES
-from mcal_jax.report import Reporter, write_atomically
+from mcal_jax.report import Reporter
 from mcal_jax.runlog import RunLog, drive
 from mcal_jax.settings import DataSettings, Run, results
 from mcal_jax.train import Graph, Model, Trainer

@@ -26,7 +26,7 @@ def redraw(planned: sweeps.Planned, draws: int, class_epsilon: float | None) -> 
     world = runs._world(planned.run, result.dataset)
     assert isinstance(world, TrainedWorld)
     assert world.truth is not None
-    steps = result.replayed.steps
+    steps = result.record.steps
     for number, (request, answer) in enumerate(steps):
         world.restore(request, number, answer)
     (last,) = [request.model for request, _ in steps if isinstance(request, Annotate)]

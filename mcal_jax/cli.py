@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 from cyclopts import App, CycloptsError, Parameter
 
 from mcal_jax import __version__
+from mcal_jax.files import check_writable
 from mcal_jax.types import McalError
 
 app = App(
@@ -274,6 +275,8 @@ def report(
     """
     from mcal_jax import page
 
+    if out is not None:
+        check_writable(out, "--out", page.BEGINS)
     found = page.gather(profile)
     _tell(f"{page.write(found, out)}: {len(found.exhibits)} exhibits shown, {len(found.missing)} missing")
     if found.damaged:

@@ -13,8 +13,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mcal_jax import costs, paper, plots, powerlaw, records
+from mcal_jax.files import write_atomically
 from mcal_jax.records import Labelling, Priced, Records, Trajectory, grouped, not_run, seeds, spread
-from mcal_jax.report import write_atomically
 from mcal_jax.types import MEASURES, Law, McalError, trials
 
 Row = dict[str, Any]

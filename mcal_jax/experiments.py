@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from mcal_jax import notebooks, sweeps
-from mcal_jax.report import write_atomically
+from mcal_jax.files import write_atomically
 from mcal_jax.runs import log_path, provenance
 from mcal_jax.settings import PACKAGE, Experiment, digest, home, load_settings, named, results
 from mcal_jax.sweeps import Planned

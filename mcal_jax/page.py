@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mcal_jax import settings
+from mcal_jax.files import write_atomically
 from mcal_jax.paper import EXHIBITS
-from mcal_jax.report import write_atomically
 from mcal_jax.types import McalError, Settings
+
+BEGINS = "<!DOCTYPE html>\n<!-- made by mcal report -->"
+"""By which a page of ours is known from any other."""
 
 ROWS = 200
 """Most rows of a table that are shown."""
@@ -262,7 +265,7 @@ def _document(found: Collection, most_svg: float, most: float) -> str:
         for section, exhibits in groupby(found.exhibits, key=lambda exhibit: _section(exhibit.name))
     )
     # The policy has the browser refuse whatever would have to be loaded from elsewhere.
-    return f"""<!DOCTYPE html>
+    return f"""{BEGINS}
 <html lang="en">
 <head>
 <meta charset="utf-8">
