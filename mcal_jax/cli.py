@@ -130,9 +130,10 @@ def plan(log: Path) -> None:
 
     Works on finished and unfinished logs, without the images and without JAX.
     """
-    from mcal_jax import report
+    from mcal_jax.recorded import RecordedRun
+    from mcal_jax.report import plan_report
 
-    _tell(report.plan_report(log))
+    _tell(plan_report(RecordedRun(log)))
 
 
 @app.command

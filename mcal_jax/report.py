@@ -201,10 +201,9 @@ def people_line(people: People, sure: Certificate | None, config: Config) -> str
     return f"{found}; with {config.certify:.0%} confidence at most {total:.2%} of all labels are wrong"
 
 
-def plan_report(path: str | Path) -> str:
+def plan_report(run: RecordedRun) -> str:
     """What a run log knows: the laws, the least cost at each |B|, and what comes next; or, of a run that makes no
-    plans, its trainings. Raises McalError if the log can't be read."""
-    run = RecordedRun(path)
+    plans, its trainings."""
     log, config = run.log, run.job.config
     rows = [
         f"{log.run.get('data', {}).get('name', 'images')}: {run.job.n:,} images, {run.job.algorithm}, {_state(run)}"

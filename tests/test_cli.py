@@ -175,13 +175,13 @@ def command():
 
 
 def test_errors_of_libraries_end_in_one_line_and_debug_shows_where(folder, capsys, monkeypatch):
-    from mcal_jax import report
+    from mcal_jax import recorded
 
     def fails(error):
         def raises(path):
             raise error
 
-        monkeypatch.setattr(report, "plan_report", raises)
+        monkeypatch.setattr(recorded, "RecordedRun", raises)
         return mcal(capsys, "plan", "a.jsonl")
 
     for error, code, told in (

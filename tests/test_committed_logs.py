@@ -26,7 +26,7 @@ for log in sys.argv[1:]:
     told = ""
     try:
         run = RecordedRun(log)
-        assert report.plan_report(log).count("\\n") > 3
+        assert report.plan_report(run).count("\\n") > 3
         if run.is_finished:
             if found := differences(run.end, end_json(run.finished)):
                 told = "the outcome read is not the one recorded: " + ", ".join(found)
@@ -35,7 +35,7 @@ for log in sys.argv[1:]:
                 labels = Path(folder, "labels.csv")
                 report.write_labels(run.finished, [str(k) for k in range(1000)], labels)
                 assert labels.read_text(encoding="utf-8").count("\\n") == run.job.n + 1
-            Recorded.from_log(log)
+            Recorded(tuple(run.fits[run.end['architecture']]))
     except McalError as error:
         told = str(error)
     print(json.dumps([log, run.is_finished, told]))

@@ -75,7 +75,7 @@ def test_the_record_stands_when_the_rules_have_changed(made, monkeypatch):
     assert summary(run.finished, run.job.config) == summary(live, run.job.config)
     assert [plan.delta for plan in run.outcome.plans] == [plan.delta for plan in live.outcome.plans]
     assert [plan.stable for plan in run.plans] == [plan.stable for plan in live.outcome.plans]
-    assert "finished" in plan_report(path)
+    assert "finished" in plan_report(run)
     line, agrees = check_line(path)
     assert "\n" not in line
     assert "rules 1" in line
@@ -96,7 +96,7 @@ def test_an_unfinished_log_tells_its_plans_and_what_comes_next(made):
         assert len(run.steps) == kept - 1
         with pytest.raises(McalError, match="not finished"):
             _ = run.outcome
-        told = plan_report(path).splitlines()
+        told = plan_report(run).splitlines()
         assert told[-1].startswith("next: ")
         trained = sum(isinstance(request, Train) for request, _ in run.steps)
         assert ("no plan" in told[1]) == (not run.plans)
@@ -151,7 +151,7 @@ def test_a_trajectory_tells_its_trainings_instead_of_plans(tmp_path):
     log = RunLog.create(tmp_path / "run.jsonl", job, {})
     live = drive(job, SimulatedWorld(job.n, HOPELESS), log)
     log.close()
-    told = plan_report(log.path)
+    told = plan_report(RecordedRun(log.path))
     assert "no plan: trajectory makes none" in told
     assert "no classifier" not in told
     assert len(live.outcome.history) == 3
