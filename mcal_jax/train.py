@@ -300,7 +300,7 @@ class Trainer:
             if done.finite.all():
                 if tried:
                     was = f"the loss did not stay finite with recipe {recipe.name!r} at a learning rate of {tried[0]}"
-                    warnings.warn(f"{was}; the net was trained with {rate:g}", stacklevel=2)
+                    warnings.warn(f"{was}; the net was trained with {rate:g}", stacklevel=3)
                 return Model(done.state.params, done.state.stats, processed, seconds, rate)
             tried.append(f"{rate:g}")
         where = f"after {done.steps} of {recipe.steps(len(indices))} steps of recipe {recipe.name!r}"

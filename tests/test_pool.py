@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcal_jax import data, pool
@@ -28,6 +28,7 @@ def test_statistics_of_the_shipped_images_are_those_of_numpy():
     check(data.load(data.SHIPPED).images)
 
 
+@settings(max_examples=20)
 @given(st.tuples(st.integers(1, 40), st.integers(1, 5), st.integers(1, 5), st.integers(1, 6)), st.integers(0, 255))
 def test_statistics_are_those_of_numpy_whatever_the_shape_and_the_chunk(shape, least):
     images = np.random.default_rng(least).integers(least, 256, shape, np.uint8)
