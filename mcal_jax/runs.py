@@ -90,8 +90,7 @@ def load_data(run: Run, data_dir: str | Path | None = None) -> Dataset:
 
 @lru_cache(2)  # a sweep asks for the same images again and again, and decoding them takes seconds
 def _load(d: DataSettings, data_dir: str | Path | None, stamp: Any) -> Dataset:
-    name = str(absolute(d.name)) if is_file(d.name) else d.name
-    return data.load(name, data_dir=data_dir, first=d.first, per_class=d.per_class, downsample=d.downsample)
+    return data.load(d.name, data_dir=data_dir, first=d.first, per_class=d.per_class, downsample=d.downsample)
 
 
 def content(dataset: Dataset) -> dict[str, Any]:
@@ -164,7 +163,7 @@ def _check_settings(run: Run, log: RunLog) -> None:
 # A scale for a file of one's own
 
 WIDTHS = (8, 16, 32, 64)
-PATIENCE = 2.0
+PATIENCE = 0.25
 """Seconds of training on a fifth of the images that a CPU may take, by a rough estimate, before nets get narrower."""
 
 
