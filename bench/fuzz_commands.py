@@ -162,6 +162,8 @@ def wrong(words: list[str], code: int, told: str, before: dict, after: dict) -> 
             if name.endswith(".csv") and isinstance(now, bytes) and now.startswith(b"index,label,class,by\n"):
                 continue
             return f"{name} was changed or lost"
+    if not all(Path(device).is_char_device() for device in ("/dev/null", "/dev/full")):
+        return "a device is no longer one"
     if drafts := [name for name in after.keys() - before.keys() if Path(name).name.startswith(".")]:
         return f"left behind: {drafts}"
     return ""

@@ -19,13 +19,19 @@ def absolute(path: str | os.PathLike) -> Path:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a UTF-8 file whole or not at all, where a link leads to if ``path`` is one. Raises McalError."""
+    """Write a UTF-8 file whole or not at all, where a link leads to if ``path`` is one. Raises McalError.
+
+    A device, such as /dev/null, is written to and stays a device.
+    """
     target = Path(os.path.realpath(path))
+    is_device = target.exists() and not target.is_file()
     temporary = target.with_name(f".{target.name[:200]}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
-        os.replace(temporary, target)
+        draft = target if is_device else temporary
+        draft.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
+        if not is_device:
+            os.replace(temporary, target)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()

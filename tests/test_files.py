@@ -109,3 +109,14 @@ def test_a_link_is_written_through_and_stays(tmp_path):
     assert (tmp_path / "folder" / "real.txt").read_text(encoding="utf-8") == "text"
     (tmp_path / "loop").symlink_to("loop")
     assert "leads to itself" in error_of(check_writable, tmp_path / "loop", "--labels")
+
+
+def test_a_device_is_written_to_and_stays_one(tmp_path):
+    pipe = tmp_path / "pipe"  # not /dev/null itself, which a mistake here would destroy
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_atomically(pipe, "text")
+    assert os.read(reader, 10) == b"text"
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert [p.name for p in tmp_path.iterdir()] == ["pipe"]
