@@ -24,9 +24,9 @@ def write_atomically(path: Path, text: str) -> None:
     A device, such as /dev/null, is written to and stays a device.
     """
     target = Path(os.path.realpath(path))
-    is_device = target.exists() and not target.is_file()
     temporary = target.with_name(f".{target.name[:200]}.{os.getpid()}")
     try:
+        is_device = target.exists() and not target.is_file()
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = target if is_device else temporary
         draft.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
@@ -85,3 +85,14 @@ def check_writable(path: str | os.PathLike, what: str, begins: str = "") -> None
         raise McalError(f"{what}: can't write {path}: no permission to write in {folder}, or it is read-only")
     if len(os.fsencode(target.name)) > 255:
         raise McalError(f"{what}: can't write {path}: the name is too long")
+
+
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """What a file or a pipe holds. Raises McalError; a device is refused, for some of them never end."""
+    path = Path(path)
+    try:
+        if path.is_char_device() or path.is_block_device():
+            raise McalError(f"can't read {path}: it is a device")
+        return path.read_bytes()
+    except OSError as error:
+        raise McalError(f"can't read {path}: {error.strerror}") from None

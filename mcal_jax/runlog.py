@@ -28,6 +28,7 @@ from mcal_jax.codec import (
     plan_json,
     request_json,
 )
+from mcal_jax.files import read_bytes
 from mcal_jax.loop import mcal
 from mcal_jax.planner import StopRule
 from mcal_jax.race import race
@@ -487,9 +488,6 @@ def _locked(path: Path) -> Any:
 
 def _complete_lines(path: Path) -> tuple[list[bytes], int]:
     """The lines that end in a newline, and their length in bytes."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise McalError(f"can't read {path}: {error.strerror}") from None
+    data = read_bytes(path)
     length = data.rfind(b"\n") + 1
     return data[:length].splitlines(), length

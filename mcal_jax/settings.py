@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from mcal_jax import costs
+from mcal_jax.files import absolute, read_bytes
 from mcal_jax.types import Config, Fraction, McalError, PerHour, PerImageEpoch, Settings
 
 PACKAGE = Path(__file__).parent
@@ -160,9 +161,7 @@ def _changed(given: dict[str, Any], data_set: str | None, **changes: Any) -> dic
 def load_settings(path: Path, kind: type[S]) -> S:
     """A YAML file as settings. Raises McalError naming the file and the key."""
     try:
-        content = yaml.safe_load(path.expanduser().read_text(encoding="utf-8-sig"))
-    except (OSError, RuntimeError) as error:
-        raise McalError(f"can't read {path}: {getattr(error, 'strerror', None) or error}") from None
+        content = yaml.safe_load(read_bytes(absolute(path)).decode("utf-8-sig"))
     except UnicodeDecodeError:
         hint = f"; for images: --data {path}" if path.suffix.lower() == ".npz" else "; save it as UTF-8"
         raise McalError(f"{path} is not a text file in UTF-8{hint}") from None

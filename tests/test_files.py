@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from mcal_jax.files import absolute, check_distinct, check_writable, is_same_file, write_atomically
+from mcal_jax.files import absolute, check_distinct, check_writable, is_same_file, read_bytes, write_atomically
 from mcal_jax.types import McalError
 
 
@@ -120,3 +120,10 @@ def test_a_device_is_written_to_and_stays_one(tmp_path):
     os.close(reader)
     assert pipe.is_fifo()
     assert [p.name for p in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_device_that_never_ends_is_not_read(tmp_path):
+    assert "it is a device" in error_of(read_bytes, "/dev/zero")
+    assert "No such file" in error_of(read_bytes, tmp_path / "none")
+    (tmp_path / "file").write_bytes(b"1")
+    assert read_bytes(tmp_path / "file") == b"1"

@@ -12,8 +12,8 @@ import mcal_jax
 
 PACKAGE = Path(mcal_jax.__file__).parent
 DECISION_SIDE = (
-    "types", "powerlaw", "costs", "certify", "planner", "acquisition", "loop", "baselines", "race", "codec", "runlog",
-    "recorded", "worlds.simulated",
+    "types", "powerlaw", "costs", "certify", "planner", "acquisition", "loop", "baselines", "race", "codec", "files",
+    "runlog", "recorded", "worlds.simulated",
 )  # fmt: skip
 JAX_SIDE = ("jax", "jaxlib", "flax", "optax", "tensorflow", "tensorflow_datasets", "matplotlib")
 LAYERS = (
