@@ -21,13 +21,13 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from mcal_jax import costs
-from mcal_jax.recorded import RecordedRun
-from mcal_jax.types import Label, Labelled
+from mcal_jax.algorithm import costs
+from mcal_jax.algorithm.protocol import Label, Labelled
+from mcal_jax.runs.recorded import RecordedRun
 
 RUN = {"data": {"name": "fashion_mnist_10k", "first": 3000, "downsample": 2}, "width": 4, "recipe": "short"}
 MCAL = "from mcal_jax.cli import main; main()"
-BILL = "import sys; from mcal_jax.recorded import RecordedRun as R; print(R(sys.argv[1]).end['dollars']['total'])"
+BILL = "import sys; from mcal_jax.runs.recorded import RecordedRun as R; print(R(sys.argv[1]).end['dollars']['total'])"
 
 
 def paid(log: Path) -> tuple[float, np.ndarray]:

@@ -26,17 +26,19 @@ import numpy as np
 import speed_net
 from flax import nnx
 
-from mcal_jax import backends, runs
+from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.protocol import Answer, Fitted, Request
 from mcal_jax.annotators.ground_truth import GroundTruth
 from mcal_jax.data import Dataset, load
 from mcal_jax.files import write_atomically
-from mcal_jax.pool import Pool, look_up
-from mcal_jax.recipes import RECIPES
-from mcal_jax.report import Reporter
-from mcal_jax.runlog import RunLog, drive
-from mcal_jax.settings import DataSettings, Run, results
-from mcal_jax.train import Graph, Model, Trainer
-from mcal_jax.types import Answer, Fitted, Job, Request
+from mcal_jax.runs import execution
+from mcal_jax.runs.report import Reporter
+from mcal_jax.runs.runlog import RunLog, drive
+from mcal_jax.runs.settings import DataSettings, Run, results
+from mcal_jax.training import devices
+from mcal_jax.training.pool import Pool, look_up
+from mcal_jax.training.recipes import RECIPES
+from mcal_jax.training.trainer import Graph, Model, Trainer
 from mcal_jax.worlds.trained import TrainedWorld
 
 
@@ -46,7 +48,7 @@ class Record:
     def __init__(self, args: argparse.Namespace):
         self.path = args.out or results() / "bench" / f"device_{args.name}.json"
         settings = {key: value for key, value in vars(args).items() if key != "out"}
-        self.content = {"device": runs.device(), **runs.provenance(), "settings": settings, "rows": []}
+        self.content = {"device": execution.device(), **execution.provenance(), "settings": settings, "rows": []}
         print(f"{self.content['device']}, JAX {jax.__version__}, {self.path}", flush=True)
 
     def add(self, **row: Any) -> None:
@@ -187,7 +189,9 @@ def run(args: argparse.Namespace) -> None:
     world = TimedWorld(data, GroundTruth(data), width=args.width, recipe=args.recipe, seed=args.seed)
     path = record.path.with_suffix(".jsonl")
     path.unlink(missing_ok=True)
-    log = RunLog.create(path, job, settings.model_dump(mode="json"), {**runs.provenance(), "device": runs.device()})
+    log = RunLog.create(
+        path, job, settings.model_dump(mode="json"), {**execution.provenance(), "device": execution.device()}
+    )
     world.watch, tell = watch, Reporter(lambda line: print(line, flush=True), job)
 
     def parts() -> dict[str, float]:
@@ -221,7 +225,7 @@ def side_by_side(args: argparse.Namespace) -> None:
     labels = data.labels[indices]
     recipe = RECIPES["fast"]._replace(name="bench", epochs=args.epochs, power=0, batch=args.batch)
     for layout in args.layouts:
-        backend = backends.default()._replace(layout=layout)
+        backend = devices.default()._replace(layout=layout)
         trainer = Trainer(
             data.images, len(data.classes), architecture=args.architecture, width=args.width, recipe=recipe,
             backend=backend,
@@ -263,14 +267,14 @@ def main() -> None:
     whole.add_argument("--recipe", default="fast", choices=list(RECIPES))
     whole.add_argument("--seed", type=int, default=0)
     vmap.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 4, 8])
-    vmap.add_argument("--layouts", nargs="+", default=[backends.ACCELERATOR.layout, backends.CPU.layout])
+    vmap.add_argument("--layouts", nargs="+", default=[devices.ACCELERATOR.layout, devices.CPU.layout])
     vmap.add_argument("--labels", type=int, default=10_000, help="|B|")
     vmap.add_argument("--epochs", type=int, default=4)
     vmap.add_argument("--batch", type=int, default=64)
     vmap.add_argument("--repeats", type=int, default=2, help="the best counts")
     args = parser.parse_args()
     if args.deterministic:
-        backends.deterministic()
+        devices.deterministic()
     function = args.function
     del args.function
     function(args)

@@ -21,10 +21,12 @@ from scipy.optimize import minimize_scalar
 from tables import publish
 from tqdm import tqdm
 
-from mcal_jax import powerlaw
-from mcal_jax.runlog import RunLog, answer_from_json
-from mcal_jax.settings import results
-from mcal_jax.types import Config, Fitted, Law, trials
+from mcal_jax.algorithm import powerlaw
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.plan import Law
+from mcal_jax.algorithm.protocol import Fitted, trials
+from mcal_jax.runs.runlog import RunLog, answer_from_json
+from mcal_jax.runs.settings import results
 
 ROUNDING = 1e-6  # of the objective; least squares end there
 

@@ -38,10 +38,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from mcal_jax.acquisition import ACQUISITIONS
-from mcal_jax.runlog import Finished, RunLog, algorithm, drive, end_json, replay
-from mcal_jax.settings import Run, check
-from mcal_jax.types import Config, Job, McalError, PerImageEpoch
+from mcal_jax.algorithm.acquisition import ACQUISITIONS
+from mcal_jax.algorithm.config import Config, PerImageEpoch
+from mcal_jax.algorithm.job import Job, algorithm
+from mcal_jax.errors import McalError
+from mcal_jax.runs.runlog import Finished, RunLog, drive, end_json, replay
+from mcal_jax.runs.settings import Run, check
 from mcal_jax.worlds.simulated import Analytic, SimulatedWorld
 
 JUNK: tuple[Any, ...] = (

@@ -175,7 +175,12 @@ def cases(count: int, seed: int) -> Iterator[tuple[str, str]]:
         whole = Path(name, "whole")
         whole.mkdir()
         os.environ["HOME"] = str(whole)
-        for module in ("tensorflow_datasets", "mcal_jax.page", "mcal_jax.runs", "mcal_jax.worlds.trained"):
+        for module in (
+            "tensorflow_datasets",
+            "mcal_jax.paper.html_report",
+            "mcal_jax.runs.execution",
+            "mcal_jax.worlds.trained",
+        ):
             importlib.import_module(module)  # once, not in every process
         furnish(whole)
         for number in range(count):

@@ -18,7 +18,7 @@ import sklearn
 from sklearn.metrics import pairwise_distances
 from tables import publish
 
-from mcal_jax.kcenter import k_center
+from mcal_jax.training.kcenter import k_center
 
 
 def gaussian(n: int, d: int, rng: np.random.Generator) -> np.ndarray:

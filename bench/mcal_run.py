@@ -39,10 +39,12 @@ from typing import Any
 import numpy as np
 import peers
 
-from mcal_jax import acquisition, planner, powerlaw, runs, settings
-from mcal_jax.runlog import RunLog, drive
-from mcal_jax.settings import Run
-from mcal_jax.types import Answer, Fitted, McalError, Request
+from mcal_jax.algorithm import acquisition, planner, powerlaw
+from mcal_jax.algorithm.protocol import Answer, Fitted, Request
+from mcal_jax.errors import McalError
+from mcal_jax.runs import execution, settings
+from mcal_jax.runs.runlog import RunLog, drive
+from mcal_jax.runs.settings import Run
 
 PARTS = ("compile", "train", "score", "select", "laws", "plan", "other")
 COLUMNS = (
@@ -113,7 +115,7 @@ def decisions(clock: Clock) -> None:
 def run_ours(run: Run, log: Path) -> dict[str, Any]:
     import jax
 
-    from mcal_jax import train
+    from mcal_jax.training import trainer
 
     clock, counts = Clock(), Counter[str]()
     jax.monitoring.register_event_listener(lambda event, **_: counts.update([event]))
@@ -125,17 +127,17 @@ def run_ours(run: Run, log: Path) -> dict[str, Any]:
 
     jax.monitoring.register_event_duration_secs_listener(compiled)
     decisions(clock)
-    clock.time(train.Trainer, "fit", "train")
-    clock.time(train.Trainer, "score", "score")
-    runs.load_data(run)  # kept, and so not part of the run
+    clock.time(trainer.Trainer, "fit", "train")
+    clock.time(trainer.Trainer, "score", "score")
+    execution.load_data(run)  # kept, and so not part of the run
     jax.devices()
     began = time.perf_counter()
-    result = runs.execute(run, log, tell=lambda text: print(f"  {text}", file=sys.stderr, flush=True))
+    result = execution.execute(run, log, tell=lambda text: print(f"  {text}", file=sys.stderr, flush=True))
     ended = time.perf_counter()
     cache = {what: counts[f"/jax/compilation_cache/{what}"] for what in ("compile_requests_use_cache", "cache_hits")}
     return dict(
         clock.parts(began, ended), seconds=ended - began, trainings=len(result.outcome.history),
-        images_trained=sum(fit.images for fit in result.outcome.history), training_programs=train.compilations(),
+        images_trained=sum(fit.images for fit in result.outcome.history), training_programs=trainer.compilations(),
         compiled=cache["compile_requests_use_cache"] - cache["cache_hits"],
         compiled_kept=counts["/jax/compilation_cache/cache_misses"],
     )  # fmt: skip
@@ -166,7 +168,7 @@ def run_torch(run: Run, log: Path) -> dict[str, Any]:
     import torch_mcal
 
     clock = Clock()
-    dataset, recorded = runs.load_data(run), RunLog.read(log)
+    dataset, recorded = execution.load_data(run), RunLog.read(log)
     world = torch_mcal.TorchWorld(dataset, width=run.width, recipe=peers.Recipe(), seed=run.seed)
     peer_torch.Trainer(dataset.images, len(dataset.classes), width=run.width).choose_threads()
     decisions(clock)

@@ -25,10 +25,11 @@ from scipy.stats import binom
 from simulated_worlds import draw
 from tables import publish
 
-from mcal_jax import settings
-from mcal_jax.runlog import Finished, drive
-from mcal_jax.runs import execute
-from mcal_jax.types import Config, Job, PerImageEpoch
+from mcal_jax.algorithm.config import Config, PerImageEpoch
+from mcal_jax.algorithm.job import Job
+from mcal_jax.runs import settings
+from mcal_jax.runs.execution import execute
+from mcal_jax.runs.runlog import Finished, drive
 
 CERTIFIED = {"certify": 0.95, "repeat": 0.999}
 """People label nearly all of T twice: a smaller share can bound no small rate."""

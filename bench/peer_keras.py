@@ -17,7 +17,7 @@ import peers
 import tensorflow as tf
 from keras import layers as kl
 
-from mcal_jax.acquisition import Scores
+from mcal_jax.algorithm.acquisition import Scores
 
 AUTO = tf.data.AUTOTUNE
 
@@ -67,7 +67,7 @@ class Model(NamedTuple):
 
 
 class Trainer:
-    """The interface of ``mcal_jax.train.Trainer``. ``jit_compile``: as Keras chooses ("auto"), or False."""
+    """The interface of ``mcal_jax.training.trainer.Trainer``. ``jit_compile``: as Keras chooses ("auto"), or False."""
 
     def __init__(
         self,

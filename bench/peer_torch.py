@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mcal_jax.acquisition import Scores
+from mcal_jax.algorithm.acquisition import Scores
 
 UNTIMED = 6
 """Steps of a compiled net that trace and record it."""
@@ -71,7 +71,7 @@ class Model(NamedTuple):
 
 
 class Trainer:
-    """The interface of ``mcal_jax.train.Trainer``. ``compiled``: a mode of torch.compile, or None for eager.
+    """The interface of ``mcal_jax.training.trainer.Trainer``. ``compiled``: a mode of torch.compile, or None for eager.
 
     A compiled net records its kernels anew for the weights of each training: its first steps are not timed.
     """

@@ -1,7 +1,7 @@
 """What the rivals of the benchmarks share: the nets layer by layer, the recipe, counts. Imports no framework.
 
 The nets are written down here a second time, on purpose: a rival built from this page whose number of parameters
-is not that of the net in ``mcal_jax.nets`` is an error, not a result.
+is not that of the net in ``mcal_jax.training.nets`` is an error, not a result.
 """
 
 import importlib.util
@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from mcal_jax.types import McalError
+from mcal_jax.errors import McalError
 
 Shape = tuple[int, int, int]
 """Height, width, channels of an image."""
@@ -107,8 +107,8 @@ def peak_flops(device: str) -> float | None:
 
 
 class Recipe(NamedTuple):
-    """The numbers of recipe ``short`` (mcal_jax.train), for optimizers of other frameworks: SGD with Nesterov
-    momentum, L2 on matrices and convolutions, linear warm-up over a fifth of the steps, then a cosine to zero."""
+    """The numbers of recipe ``short`` (mcal_jax.training.recipes), for other frameworks: SGD with Nesterov momentum,
+    L2 on matrices and convolutions, linear warm-up over a fifth of the steps, then a cosine to zero."""
 
     epochs: float = 24
     power: float = 1 / 3

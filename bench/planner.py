@@ -14,9 +14,9 @@ import numpy as np
 from tables import publish
 from tqdm import tqdm
 
-from mcal_jax import planner
-from mcal_jax.runlog import replay
-from mcal_jax.settings import results
+from mcal_jax.algorithm import planner
+from mcal_jax.runs.runlog import replay
+from mcal_jax.runs.settings import results
 
 
 def plan_again(log: Path, repeats: int) -> list[float]:

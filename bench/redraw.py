@@ -15,15 +15,17 @@ from pathlib import Path
 import numpy as np
 from tables import publish
 
-from mcal_jax import acquisition, certify, runs, sweeps
-from mcal_jax.types import Annotate, Config, Verified
+from mcal_jax.algorithm import acquisition, certificate
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.protocol import Annotate, Verified
+from mcal_jax.runs import execution, sweeps
 from mcal_jax.worlds.trained import TrainedWorld
 
 
 def redraw(planned: sweeps.Planned, draws: int, class_epsilon: float | None) -> dict[str, float]:
-    result = runs.execute(planned.run, profile="laptop", tell=lambda line: None)
+    result = execution.execute(planned.run, profile="laptop", tell=lambda line: None)
     outcome, job, n = result.outcome, result.job, result.job.n
-    world = runs._world(planned.run, result.dataset)
+    world = execution._world(planned.run, result.dataset)
     assert isinstance(world, TrainedWorld)
     assert world.truth is not None
     steps = result.record.steps
@@ -44,7 +46,7 @@ def redraw(planned: sweeps.Planned, draws: int, class_epsilon: float | None) -> 
         ahead = acquisition.standing_ahead(np.arange(len(U)), ~drawn, label)
         left = np.bincount(label[~drawn], minlength=len(called))
         seen = Verified(np.cumsum(~drawn)[drawn], wrong[drawn], label[drawn], ahead[drawn], left)
-        sure = certify.certificate(n, int(left.sum()), 0, seen, config)
+        sure = certificate.certificate(n, int(left.sum()), 0, seen, config)
         S = np.flatnonzero(~drawn)[acquisition.within(sure.limits, np.arange(sure.machine), label[~drawn])]
         mistakes = np.bincount(label[S], weights=wrong[S], minlength=len(called))
         errors.append(mistakes.sum() / n)

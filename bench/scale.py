@@ -32,11 +32,12 @@ import jax
 import numpy as np
 from tables import publish
 
-from mcal_jax import acquisition, planner
-from mcal_jax.acquisition import Scores
-from mcal_jax.runlog import check_answer
-from mcal_jax.train import scores_of
-from mcal_jax.types import Config, Fitted, Label, Labelled, remove
+from mcal_jax.algorithm import acquisition, planner
+from mcal_jax.algorithm.acquisition import Scores
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.protocol import Fitted, Label, Labelled, remove
+from mcal_jax.runs.runlog import check_answer
+from mcal_jax.training.trainer import scores_of
 
 FEATURES, CLASSES, BATCH = 64, 10, 20_000
 

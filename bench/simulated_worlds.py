@@ -39,9 +39,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import logit
 
-from mcal_jax import promises, settings
-from mcal_jax.runlog import RunLog, answer_from_json, drive
-from mcal_jax.types import Config, Fitted, Job, PerImageEpoch
+from mcal_jax.algorithm.config import Config, PerImageEpoch
+from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.protocol import Fitted
+from mcal_jax.paper import reliability
+from mcal_jax.runs import settings
+from mcal_jax.runs.runlog import RunLog, answer_from_json, drive
 from mcal_jax.worlds.simulated import GRID, Analytic, Curve, Recorded, SimulatedWorld, clairvoyant
 
 READINGS: dict[str, Callable[..., Config]] = {
@@ -216,7 +219,7 @@ def main() -> None:
                 began = time.perf_counter()
                 one = partial(measure, family, reading, args.seed)
                 found = list(pool.map(one, range(args.worlds), chunksize=5))
-                line = promises.summary(found)[0] | {"seconds": time.perf_counter() - began}
+                line = reliability.summary(found)[0] | {"seconds": time.perf_counter() - began}
                 if not runs:
                     print(" ".join(f"{name:>13}" for name in line))
                 runs += found

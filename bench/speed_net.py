@@ -13,11 +13,11 @@ import optax
 from flax import nnx
 from jax import lax
 
-from mcal_jax import backends
-from mcal_jax.backends import Backend
-from mcal_jax.nets import BatchNorm, Conv
-from mcal_jax.recipes import Recipe, decay
-from mcal_jax.train import Trainer
+from mcal_jax.training import devices
+from mcal_jax.training.devices import Backend
+from mcal_jax.training.nets import BatchNorm, Conv
+from mcal_jax.training.recipes import Recipe, decay
+from mcal_jax.training.trainer import Trainer
 
 PATCH = 2
 """Rows and columns of pixels that are whitened together."""
@@ -96,7 +96,7 @@ class SpeedTrainer(Trainer):
     """Sets the whitening kernels by the first 5,000 images."""
 
     def __init__(self, images: np.ndarray, classes: int, **settings: Any):
-        backend = backends.default()._replace(layout="NHWC", native=False)
+        backend = devices.default()._replace(layout="NHWC", native=False)
         super().__init__(images, classes, architecture=SpeedNet, backend=backend, **settings)
         kernels = whitening(np.asarray((self.pool.images[:5000] - self.pool.mean) / self.pool.std))
         plain = self.build

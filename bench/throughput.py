@@ -40,7 +40,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import peers
 
-from mcal_jax.types import McalError
+from mcal_jax.errors import McalError
 
 CASES = {
     "smoke": [((14, 14, 1), 4), ((7, 7, 1), 4), ((4, 4, 1), 4)],
@@ -104,8 +104,8 @@ def ours(task: Task, images: np.ndarray) -> tuple[Any, Callable[[int], Any], str
     import jax
     from flax import nnx
 
-    from mcal_jax.nets import build
-    from mcal_jax.train import RECIPES, Trainer
+    from mcal_jax.training.nets import build
+    from mcal_jax.training.trainer import RECIPES, Trainer
 
     recipe = RECIPES["short"]._replace(name="bench", epochs=1, power=0, batch=task.batch)
     trainer = Trainer(images, CLASSES, architecture=task.net, width=task.width, recipe=recipe)

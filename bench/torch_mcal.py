@@ -4,9 +4,9 @@ import numpy as np
 import peers
 from peer_torch import Model, Trainer
 
-from mcal_jax import acquisition
+from mcal_jax.algorithm import acquisition
+from mcal_jax.algorithm.protocol import Annotate, Answer, Fitted, Indices, Label, Labelled, Measure, Request, Train
 from mcal_jax.data import Dataset
-from mcal_jax.types import Annotate, Answer, Fitted, Indices, Label, Labelled, Measure, Request, Train
 
 
 class TorchWorld:

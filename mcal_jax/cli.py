@@ -11,8 +11,8 @@ from typing import Annotated, Any, NoReturn
 from cyclopts import App, CycloptsError, Parameter
 
 from mcal_jax import __version__
+from mcal_jax.errors import McalError
 from mcal_jax.files import check_writable
-from mcal_jax.types import McalError
 
 app = App(
     name="mcal",
@@ -91,7 +91,7 @@ def run(
     - mcal run --certify 0.95 --noise 0.02 --repeat 0.5
     - mcal run my_run.yaml --log my_run.jsonl
     """
-    from mcal_jax import runs, settings
+    from mcal_jax.runs import execution, settings
 
     changes: dict[str, Any] = dict(
         service=_price(service), architectures=architectures.split(",") if architectures else None, epsilon=epsilon,
@@ -102,9 +102,9 @@ def run(
         described = settings.from_file(config, data, **changes)
     else:
         described = settings.describe(data or "fashion_mnist_10k", profile=profile or "smoke", **changes)
-        if profile is None and runs.is_file(described.data.name):
-            described = runs.suited(described, given=changes, tell=_tell)
-    result = runs.execute(
+        if profile is None and execution.is_file(described.data.name):
+            described = execution.suited(described, given=changes, tell=_tell)
+    result = execution.execute(
         described, log, profile=profile or "smoke", data_dir=data_dir, labels=labels,
         inputs={"CONFIG": config} if config else None, deterministic=deterministic, tell=_tell,
     )  # fmt: skip
@@ -119,9 +119,9 @@ def resume(
     data_dir: Annotated[Path | None, Parameter(help="TFDS's folder")] = None,
 ) -> None:
     """Go on with an interrupted run from its log; no label is bought and no net is priced twice."""
-    from mcal_jax import runs
+    from mcal_jax.runs import execution
 
-    _show(runs.resume(log, data_dir=data_dir, labels=labels, tell=_tell), labels)
+    _show(execution.resume(log, data_dir=data_dir, labels=labels, tell=_tell), labels)
 
 
 @app.command
@@ -130,8 +130,8 @@ def plan(log: Path) -> None:
 
     Works on finished and unfinished logs, without the images and without JAX.
     """
-    from mcal_jax.recorded import RecordedRun
-    from mcal_jax.report import plan_report
+    from mcal_jax.runs.recorded import RecordedRun
+    from mcal_jax.runs.report import plan_report
 
     _tell(plan_report(RecordedRun(log)))
 
@@ -143,7 +143,7 @@ def check(*logs: Path) -> None:
     A log of other decisions is still read, drawn, priced and resumed: what it says stands. Exit code 1 if one differs
     or is damaged.
     """
-    from mcal_jax import report
+    from mcal_jax.runs import report
 
     states = [report.check_line(log) for log in logs]
     for state, _ in states:
@@ -190,7 +190,7 @@ def sweep(
 
     For example: mcal sweep trajectories --profile laptop
     """
-    from mcal_jax import sweeps
+    from mcal_jax.runs import sweeps
 
     at_least_one("jobs", jobs)
     chosen = names or sweeps.sweeps()
@@ -219,7 +219,7 @@ def reproduce(
 
     For example: mcal reproduce fig08 tab01 --profile laptop
     """
-    from mcal_jax import experiments
+    from mcal_jax.paper import experiments
 
     at_least_one("jobs", jobs)
     if recorded and rerun:
@@ -245,7 +245,7 @@ def reproduce(
 
 def _make(needed, profile: str, jobs: int | None, data_dir: Path | None, again: bool = False) -> int:
     """Make the runs that are not there, telling how it goes; how many failed."""
-    from mcal_jax import sweeps
+    from mcal_jax.runs import sweeps
 
     failed = 0
     for p in sweeps.make([one.run for one in needed], profile, jobs=jobs, data_dir=data_dir, again=again):
@@ -274,12 +274,12 @@ def report(
 
     For example: mcal report --profile laptop --out report.html
     """
-    from mcal_jax import page
+    from mcal_jax.paper import html_report
 
     if out is not None:
-        check_writable(out, "--out", page.BEGINS)
-    found = page.gather(profile)
-    _tell(f"{page.write(found, out)}: {len(found.exhibits)} exhibits shown, {len(found.missing)} missing")
+        check_writable(out, "--out", html_report.BEGINS)
+    found = html_report.gather(profile)
+    _tell(f"{html_report.write(found, out)}: {len(found.exhibits)} exhibits shown, {len(found.missing)} missing")
     if found.damaged:
         raise SystemExit(f"mcal: damaged: {', '.join(found.damaged)}; the page says how")
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from mcal_jax.types import McalError
+from mcal_jax.errors import McalError
 
 
 def absolute(path: str | os.PathLike) -> Path:

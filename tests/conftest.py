@@ -6,11 +6,13 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from mcal_jax import baselines
-from mcal_jax.records import Trajectory
-from mcal_jax.runlog import drive
-from mcal_jax.settings import Run
-from mcal_jax.types import Config, Fitted, Job, Label, Measured, PerHour, PerImageEpoch
+from mcal_jax.algorithm import baselines
+from mcal_jax.algorithm.config import Config, PerHour, PerImageEpoch
+from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.protocol import Fitted, Label, Measured
+from mcal_jax.paper.records import Trajectory
+from mcal_jax.runs.runlog import drive
+from mcal_jax.runs.settings import Run
 from mcal_jax.worlds.simulated import Analytic, SimulatedWorld
 
 # The same examples on every machine: a failure seen once is seen again.

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcal_jax import kcenter
-from mcal_jax.acquisition import ACQUISITIONS, Scores, check, rank_confident, select
-from mcal_jax.kcenter import k_center
-from mcal_jax.types import McalError
+from mcal_jax.algorithm.acquisition import ACQUISITIONS, Scores, check, rank_confident, select
+from mcal_jax.errors import McalError
+from mcal_jax.training import kcenter
+from mcal_jax.training.kcenter import k_center
 
 
 def scores(margin, entropy=None, confidence=None):
@@ -202,5 +202,5 @@ def test_what_is_refused():
 
 
 def test_import_loads_no_jax():
-    code = "import sys, mcal_jax.acquisition; sys.exit('jax' in sys.modules)"
+    code = "import sys, mcal_jax.algorithm.acquisition; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

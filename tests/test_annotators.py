@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.job import Job
 from mcal_jax.annotators import ask
 from mcal_jax.annotators.ground_truth import GroundTruth
 from mcal_jax.data import from_arrays
-from mcal_jax.runlog import RunLog, drive
-from mcal_jax.types import Config, Job, McalError
+from mcal_jax.errors import McalError
+from mcal_jax.runs.runlog import RunLog, drive
 from mcal_jax.worlds.trained import TrainedWorld
 
 CLASSES = ("cat", "dog", "eel")

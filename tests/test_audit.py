@@ -6,8 +6,8 @@ from conftest import HOPELESS, curves, trajectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcal_jax import audit, exhibits, paper
-from mcal_jax.types import MEASURES, Measured
+from mcal_jax.algorithm.protocol import MEASURES, Measured
+from mcal_jax.paper import audit, published, tables
 
 EPSILON = 0.05
 
@@ -42,7 +42,7 @@ def test_with_less_billed_all_but_one_row_of_table_1_becomes_possible():
 
 def test_the_error_that_table_1_holds_is_that_of_S():
     rows = by(audit.table_1(), "data_set", "service")
-    amazon = [100 * rows[data_set, "amazon"]["error_on_S"] for data_set in paper.SIZES]
+    amazon = [100 * rows[data_set, "amazon"]["error_on_S"] for data_set in published.SIZES]
     assert amazon == pytest.approx([4.7, 3.7, 4.0], abs=0.05)
     text = audit.read_table_1(audit.table_1())
     assert "all but CIFAR-100 by Amazon" in text
@@ -68,7 +68,7 @@ def test_table_2_solved_gives_back_what_is_printed():
     assert len(rows) == 7
     for row in rows:
         for service, price in (("amazon", 0.04), ("satyam", 0.003)):
-            printed = paper.TABLE_2[row["data_set"], service, row["architecture"]]
+            printed = published.TABLE_2[row["data_set"], service, row["architecture"]]
             assert row["labels"] * price + row["training"] == pytest.approx(printed.dollars)
         assert 0 < row["rate"] < row["rate_without_T"]
     assert "For Fashion-MNIST it is the same number" in audit.read_table_2(audit.table_2())
@@ -184,16 +184,16 @@ def test_means_and_the_smallest_batches():
 def test_the_picture_and_the_sentences_cover_every_data_set(tmp_path):
     several = [
         trajectory(seed=seed, delta=delta, data_set=data_set)
-        for data_set in paper.SIZES for delta in (0.1, 0.2) for seed in (0, 1)
+        for data_set in published.SIZES for delta in (0.1, 0.2) for seed in (0, 1)
     ]  # fmt: skip
     rows = audit.constraints(several, EPSILON), audit.thetas_of(several, EPSILON), audit.estimates(several)
     said = audit.read_constraints(rows[0], EPSILON), audit.read_thetas(rows[1], EPSILON), audit.read_estimates(rows[2])
     for text in said:
-        assert all(name in text for name in paper.DATA_SETS.values())
+        assert all(name in text for name in published.DATA_SETS.values())
         assert "nan" not in text
     figure = audit.picture(rows[1], rows[0], rows[2], EPSILON)
     assert len(figure.axes) == 9
     every = [*audit.table_1(), *audit.table_2(), *rows[0], *rows[1], *rows[2]]
-    exhibits.publish(tmp_path, figure, every, "caption", *said)
+    tables.publish(tmp_path, figure, every, "caption", *said)
     assert {row["check"] for row in every} == {"eqn_1", "table_2", "constraint", "theta", "estimate"}
     assert len((tmp_path / "data.csv").read_text().splitlines()) == len(every) + 1

@@ -6,8 +6,17 @@ from conftest import EASY, HOPELESS, MIDDLING, assert_partition, configs, curves
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcal_jax.baselines import humans_only, may_label_all, naive_al, oracle_al, trajectory, without_active_learning
-from mcal_jax.types import Annotate, Config, Label, Labelled, McalError, Measure, PerImageEpoch, Train
+from mcal_jax.algorithm.baselines import (
+    humans_only,
+    may_label_all,
+    naive_al,
+    oracle_al,
+    trajectory,
+    without_active_learning,
+)
+from mcal_jax.algorithm.config import Config, PerImageEpoch
+from mcal_jax.algorithm.protocol import Annotate, Label, Labelled, Measure, Train
+from mcal_jax.errors import McalError
 
 
 def test_humans_only_labels_and_bills_everything():

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcal_jax import batchnorm
-from mcal_jax.batchnorm import EPSILON, How
+from mcal_jax.training import batchnorm
+from mcal_jax.training.batchnorm import EPSILON, How
 
 
 def plain(x, gamma, beta, how):

@@ -11,10 +11,11 @@ from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcal_jax.nets import ARCHITECTURES, build
-from mcal_jax.settings import home
-from mcal_jax.train import RECIPES
-from mcal_jax.types import Fitted, McalError
+from mcal_jax.algorithm.protocol import Fitted
+from mcal_jax.errors import McalError
+from mcal_jax.runs.settings import home
+from mcal_jax.training.nets import ARCHITECTURES, build
+from mcal_jax.training.trainer import RECIPES
 from mcal_jax.worlds.simulated import GRID, Analytic, Recorded
 
 sys.path.insert(0, str(home() / "bench"))
@@ -205,8 +206,8 @@ import numpy as np
 import mcal_run, peer_torch, peers, torch_mcal
 from conftest import MIDDLING, same
 from mcal_jax.data import from_arrays
-from mcal_jax.runlog import RunLog, drive
-from mcal_jax.types import Config, Job
+from mcal_jax.runs.runlog import RunLog, drive
+from mcal_jax.algorithm.config import Config; from mcal_jax.algorithm.job import Job
 from mcal_jax.worlds.simulated import SimulatedWorld
 
 def net_is_ours_and_learns():

@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binom, hypergeom
 
-from mcal_jax import certify
-from mcal_jax.acquisition import standing_ahead, within
-from mcal_jax.settings import Run, check
-from mcal_jax.types import Config, McalError, Verified
+from mcal_jax.algorithm import certificate
+from mcal_jax.algorithm.acquisition import standing_ahead, within
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.protocol import Verified
+from mcal_jax.errors import McalError
+from mcal_jax.runs.settings import Run, check
 
 CONFIG = Config(certify=0.95)
 
@@ -33,7 +35,7 @@ def test_as_many_mistakes_are_allowed_as_the_hypergeometric_law_says_and_no_more
     sample = data.draw(st.integers(1, pool))
     most = data.draw(st.integers(1, pool))
     risk = data.draw(st.sampled_from([0.01, 0.05, 0.2]))
-    k = certify.allowed_mistakes(pool, sample, most, risk)
+    k = certificate.allowed_mistakes(pool, sample, most, risk)
 
     def chance_of_failure(k):
         """That of the first k + most mistakes the sample caught k or fewer; no such S without as many images."""
@@ -48,15 +50,15 @@ def test_as_many_mistakes_are_allowed_as_the_hypergeometric_law_says_and_no_more
 def test_the_upper_limit_is_the_largest_number_that_the_sample_does_not_rule_out(pool, data):
     sample = data.draw(st.integers(1, pool))
     seen = data.draw(st.integers(0, sample))
-    limit = certify.most_mistakes(pool, sample, seen, 0.05)
+    limit = certificate.most_mistakes(pool, sample, seen, 0.05)
     assert 0 <= limit <= pool - sample
     assert limit == 0 or hypergeom.cdf(seen, pool, seen + limit, sample) > 0.05
     assert limit == pool - sample or hypergeom.cdf(seen, pool, seen + limit + 1, sample) <= 0.05
 
 
 def test_zero_mistakes_in_59_images_of_many_promise_less_than_5_percent():
-    assert certify.allowed_mistakes(10**6, 58, 0.05 * 10**6, 0.05) == -1
-    assert certify.allowed_mistakes(10**6, 59, 0.05 * 10**6, 0.05) == 0  # 0.95^59 = 0.0485
+    assert certificate.allowed_mistakes(10**6, 58, 0.05 * 10**6, 0.05) == -1
+    assert certificate.allowed_mistakes(10**6, 59, 0.05 * 10**6, 0.05) == 0  # 0.95^59 = 0.0485
 
 
 @pytest.mark.parametrize("shape", ["rising", "all at the end", "none", "scattered", "at the limit"])
@@ -76,7 +78,7 @@ def test_the_promise_is_kept_as_often_as_it_says(shape):
     broke = over = 0
     for _ in range(draws):
         seen, rest = draw(rng, wrong, sample)
-        sure = certify.certificate(n, len(rest), 0, seen, CONFIG)
+        sure = certificate.certificate(n, len(rest), 0, seen, CONFIG)
         mistakes = rest[: sure.machine].sum()
         broke += mistakes >= CONFIG.epsilon * n
         over += mistakes > round(sure.bound * n)
@@ -87,13 +89,13 @@ def test_the_promise_is_kept_as_often_as_it_says(shape):
 
 
 def test_a_classifier_without_mistakes_labels_everything():
-    sure = certify.certificate(1000, 800, 0, verified(np.arange(100) * 8, np.zeros(100)), CONFIG)
+    sure = certificate.certificate(1000, 800, 0, verified(np.arange(100) * 8, np.zeros(100)), CONFIG)
     assert (sure.machine, sure.mistakes, sure.trials, sure.sample) == (800, 0, 100, 100)
     assert sure.bound < 0.05
 
 
 def test_a_classifier_that_is_always_wrong_labels_only_what_may_all_be_wrong():
-    sure = certify.certificate(1000, 800, 0, verified(np.arange(100) * 8, np.ones(100)), CONFIG)
+    sure = certificate.certificate(1000, 800, 0, verified(np.arange(100) * 8, np.ones(100)), CONFIG)
     assert sure.machine == 49
     assert sure.bound < 0.05
 
@@ -101,32 +103,32 @@ def test_a_classifier_that_is_always_wrong_labels_only_what_may_all_be_wrong():
 def test_S_ends_before_the_first_mistake_that_is_too_many():
     ahead = np.arange(400) * 10
     wrong = ahead >= 2000
-    k = certify.allowed_mistakes(4400, 400, 0.05 * 5000, 0.05)
-    sure = certify.certificate(5000, 4000, 0, verified(ahead, wrong), CONFIG)
+    k = certificate.allowed_mistakes(4400, 400, 0.05 * 5000, 0.05)
+    sure = certificate.certificate(5000, 4000, 0, verified(ahead, wrong), CONFIG)
     assert sure.machine == 2000 + 10 * k
     assert (sure.mistakes, sure.trials) == (k, 200 + k)
 
 
 def test_mistakes_side_by_side_at_the_end_of_S_count_in_its_bound():
-    k = certify.allowed_mistakes(4400, 400, 0.05 * 5000, 0.05)
+    k = certificate.allowed_mistakes(4400, 400, 0.05 * 5000, 0.05)
     ahead = np.concatenate([np.arange(399 - k) * 5, np.full(k + 1, 3000)])
-    sure = certify.certificate(5000, 4000, 0, verified(ahead, ahead == 3000), CONFIG)
+    sure = certificate.certificate(5000, 4000, 0, verified(ahead, ahead == 3000), CONFIG)
     assert (sure.machine, sure.mistakes) == (3000, 0)
-    assert sure.bound == certify.most_mistakes(4400, 400, k, 0.05) / 5000
+    assert sure.bound == certificate.most_mistakes(4400, 400, k, 0.05) / 5000
 
 
 def test_a_budget_fixes_S_and_the_certificate_tells_its_bound():
     seen = verified(np.arange(400) * 10, np.arange(400) >= 300)
-    sure = certify.certificate(5000, 4000, 3500, seen, Config(certify=0.9, budget=100))
+    sure = certificate.certificate(5000, 4000, 3500, seen, Config(certify=0.9, budget=100))
     assert sure.machine == 3500
     assert sure.mistakes == 50
-    assert sure.bound == certify.most_mistakes(4400, 400, 50, 0.1) / 5000
+    assert sure.bound == certificate.most_mistakes(4400, 400, 50, 0.1) / 5000
 
 
 def test_limits_by_class_are_clopper_and_pearsons():
     label = np.repeat([0, 1], 10).astype(np.int32)
     seen = Verified(np.arange(20), np.arange(20) == 15, label)
-    zero, one = certify.bounded(1000, 20, seen, 20, 0.1).by_class
+    zero, one = certificate.bounded(1000, 20, seen, 20, 0.1).by_class
     assert (zero.label, zero.trials, zero.mistakes) == (0, 10, 0)
     assert zero.bound == pytest.approx(1 - 0.05**0.1)  # two classes share the risk of 0.1
     assert (one.trials, one.mistakes) == (10, 1)
@@ -178,7 +180,7 @@ def test_every_class_and_all_labels_keep_their_promise_together(shape):
     shares = []
     for _ in range(draws):
         seen, rest, mistaken = draw_of_classes(rng, label, wrong, sample)
-        sure = certify.certificate(n, len(rest), 0, seen, BY_CLASS)
+        sure = certificate.certificate(n, len(rest), 0, seen, BY_CLASS)
         machine = delivered(sure, rest)
         total = np.bincount(label, minlength=len(odds))
         mistakes = np.bincount(rest[machine & mistaken], minlength=len(odds))
@@ -201,7 +203,7 @@ def test_a_class_without_a_sample_is_left_to_people_but_for_what_may_all_be_wron
     """No image of V is called 1, so nothing vouches for it."""
     label = np.zeros(200, np.int32)
     seen = Verified(np.arange(200) * 5, np.zeros(200, bool), label, np.arange(200) * 4, np.array([800, 200]))
-    sure = certify.certificate(1200, 1000, 0, seen, BY_CLASS)
+    sure = certificate.certificate(1200, 1000, 0, seen, BY_CLASS)
     assert sure.limits == (800, 19)
     assert (sure.trials, sure.mistakes) == (200, 0)
     assert [one.label for one in sure.by_class] == [0, 1]
@@ -212,10 +214,10 @@ def test_the_bound_on_all_gets_half_of_the_risk_where_classes_are_bounded():
     seen = Verified(
         np.arange(400) * 10, np.zeros(400, bool), np.zeros(400, np.int32), np.arange(400) * 10, np.array([4000])
     )
-    sure = certify.certificate(5000, 4000, 0, seen, BY_CLASS)
-    assert sure.bound == certify.most_mistakes(4400, 400, 0, 0.05) / 5000
+    sure = certificate.certificate(5000, 4000, 0, seen, BY_CLASS)
+    assert sure.bound == certificate.most_mistakes(4400, 400, 0, 0.05) / 5000
     assert sure.confidence == pytest.approx(0.9)
-    assert sure.by_class[0].bound == certify.most_mistakes(4400, 400, 0, 0.05) / 4400
+    assert sure.by_class[0].bound == certificate.most_mistakes(4400, 400, 0, 0.05) / 4400
 
 
 def test_a_run_with_a_bound_for_every_class_bills_what_it_leaves_to_people():
@@ -272,7 +274,7 @@ def draw_of_truth(rng, human, label, sample):
 def cached(monkeypatch):
     """The limits are functions of whole numbers, which thousands of draws repeat."""
     for name in ("most_mistakes", "allowed_mistakes", "clopper_pearson"):
-        monkeypatch.setattr(certify, name, cache(getattr(certify, name)))
+        monkeypatch.setattr(certificate, name, cache(getattr(certificate, name)))
 
 
 def three_classes(shape):
@@ -307,7 +309,7 @@ def test_what_is_lost_of_every_class_is_within_its_limit_as_often_as_promised(sh
     rng, broke, lost = np.random.default_rng(11), 0, []
     for _ in range(draws):
         seen, chosen = draw_of_truth(rng, human, label, 300)
-        sure = certify.certificate(n, int((~chosen).sum()), 0, seen, config)
+        sure = certificate.certificate(n, int((~chosen).sum()), 0, seen, config)
         rest, called = human[~chosen], label[~chosen]
         machine = delivered(sure, called)
         shares = np.bincount(rest[machine & (rest != called)], minlength=3) / total
@@ -332,7 +334,9 @@ def test_the_limit_on_what_is_lost_holds_wherever_S_ends(shape, cached):
         fails = False
         for end in ends.tolist():
             shares = np.bincount(rest[:end][wrong[:end]], minlength=3) / total
-            fails |= any(shares[one.label] > one.bound + 1e-12 for one in certify.recall(len(rest), end, seen, risk))
+            fails |= any(
+                shares[one.label] > one.bound + 1e-12 for one in certificate.recall(len(rest), end, seen, risk)
+            )
         broke += fails
     assert 0 < broke <= binom.isf(0.001, draws, risk)
 
@@ -345,9 +349,9 @@ def test_what_is_lost_of_a_class_by_hand():
     ahead = np.concatenate([np.arange(80), np.full(5, 10), np.full(15, 900)])
     called = np.array([960, 40])
     seen = Verified(ahead, wrong, label, ahead, called, human, np.array([50, 30]))
-    zero, one = certify.recall(1000, 500, seen, 0.1)
+    zero, one = certificate.recall(1000, 500, seen, 0.1)
     assert one[:4] == (1, 20, 5, 40 + 13)
-    left = certify.most_mistakes(1100, 100, 20, 0.025)
+    left = certificate.most_mistakes(1100, 100, 20, 0.025)
     assert one.bound == pytest.approx((beta.ppf(1 - 0.025 / 42, 6, 15) * (left + 20) - 5) / (left + 20 + 30))
     assert (zero.trials, zero.mistakes) == (80, 0)
     assert 0 < zero.bound < 0.1 < 7 / 20 < one.bound < 1
@@ -356,12 +360,12 @@ def test_what_is_lost_of_a_class_by_hand():
 def test_of_a_class_that_V_does_not_show_only_what_people_labelled_elsewhere_is_known():
     human, never = np.zeros(100, np.int32), np.array([900, 0, 0])
     seen = Verified(np.arange(100) * 9, np.zeros(100, bool), human, np.arange(100) * 9, never, human, ELSEWHERE)
-    _, one, two = certify.recall(900, 900, seen, 0.1)
-    left = certify.most_mistakes(1000, 100, 0, 0.1 / 6)
+    _, one, two = certificate.recall(900, 900, seen, 0.1)
+    left = certificate.most_mistakes(1000, 100, 0, 0.1 / 6)
     assert (one.trials, one.called, one.bound) == (0, 0, pytest.approx(left / (left + 5)))
     assert two.bound == 1
-    assert all(found.bound == 0 for found in certify.recall(900, 0, seen, 0.1))  # where the machine labels nothing
-    assert certify.recall(900, 900, seen._replace(elsewhere=np.empty(0, int)), 0.1) == ()  # a log of old
+    assert all(found.bound == 0 for found in certificate.recall(900, 0, seen, 0.1))  # where the machine labels nothing
+    assert certificate.recall(900, 900, seen._replace(elsewhere=np.empty(0, int)), 0.1) == ()  # a log of old
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -375,13 +379,13 @@ def test_the_size_of_V_is_weighed_against_S():
     share = MIDDLING.wrong_share(THETAS, 2000)
     for n in (10_000, 100_000):
         pool = int(0.9 * n)
-        chosen = certify.best_check(n, pool, THETAS, share, 0.05, 0.05)
+        chosen = certificate.best_check(n, pool, THETAS, share, 0.05, 0.05)
         people = pool * (1 - chosen.theta)
         for sample in (chosen.sample // 4, 4 * chosen.sample):  # neither fewer nor more leave people less to do
-            reach = certify.expected(pool, np.array([sample]), 0.05 * n, 0.05)
+            reach = certificate.expected(pool, np.array([sample]), 0.05 * n, 0.05)
             theta = np.interp(reach[0], share, THETAS)
             assert people < pool - (pool - sample) * theta
-    small, large = (certify.best_check(n, int(0.9 * n), THETAS, share, 0.05, 0.05) for n in (10_000, 100_000))
+    small, large = (certificate.best_check(n, int(0.9 * n), THETAS, share, 0.05, 0.05) for n in (10_000, 100_000))
     assert large.sample > small.sample
     assert large.sample / 100_000 < small.sample / 10_000
     assert large.theta > small.theta
@@ -391,11 +395,11 @@ def test_doubt_buys_a_larger_V_where_S_can_gain_no_more():
     """If all of U is nearly sure to be allowed, luck can only cost; where S ends early, it evens out."""
     pool, n = 18_000, 20_000
     nearly = 0.6 * 0.05 * n / pool * THETAS
-    sure, unsure = (certify.best_check(n, pool, THETAS, nearly, 0.05, 0.05, sd) for sd in (0.0, 0.3))
+    sure, unsure = (certificate.best_check(n, pool, THETAS, nearly, 0.05, 0.05, sd) for sd in (0.0, 0.3))
     assert unsure.sample > 1.2 * sure.sample
     assert unsure.theta < sure.theta
     short = 0.4 * THETAS**2
-    calm, shaken = (certify.best_check(n, pool, THETAS, short, 0.05, 0.05, sd) for sd in (0.0, 0.3))
+    calm, shaken = (certificate.best_check(n, pool, THETAS, short, 0.05, 0.05, sd) for sd in (0.0, 0.3))
     assert shaken.theta == pytest.approx(calm.theta, rel=0.05)
 
 
@@ -403,17 +407,17 @@ def test_where_S_ends_is_foreseen():
     """The normal approximation of the planner against the exact law."""
     pool, most = 20_000, 1000
     for sample in (200, 1000, 4000):
-        exact = (certify.allowed_mistakes(pool, sample, most, 0.05) + 0.5) / sample
-        assert certify.expected(pool, np.array([sample]), most, 0.05)[0] == pytest.approx(exact, abs=1.5 / sample)
+        exact = (certificate.allowed_mistakes(pool, sample, most, 0.05) + 0.5) / sample
+        assert certificate.expected(pool, np.array([sample]), most, 0.05)[0] == pytest.approx(exact, abs=1.5 / sample)
 
 
 @given(st.integers(0, 3000), st.floats(0.01, 0.3), st.floats(0, 1), st.floats(0, 1))
 def test_any_V_fits_its_pool(pool, epsilon, level, theta):
     share = level * THETAS**2
-    chosen = certify.best_check(3000, pool, THETAS, share, epsilon, 0.05)
+    chosen = certificate.best_check(3000, pool, THETAS, share, epsilon, 0.05)
     assert 0 <= chosen.sample <= pool
     assert 0 <= chosen.theta <= 1
-    sample, bound = certify.check_in_budget(pool, theta, THETAS, share, 0.05)
+    sample, bound = certificate.check_in_budget(pool, theta, THETAS, share, 0.05)
     assert 0 <= bound <= theta
     assert 0 <= sample <= pool - int(theta * pool)
 

@@ -122,9 +122,9 @@ def test_a_mistake_ends_in_one_line_exit_code_2_and_nothing_written(folder, caps
     (folder / "greedy.yaml").write_text(
         "data: {name: tiny.npz}\nwidth: 2\nconfig: {test_fraction: 0.9, seed_fraction: 0.5}\n", encoding="utf-8"
     )
-    from mcal_jax.runlog import RunLog
-    from mcal_jax.settings import from_file
-    from mcal_jax.types import Job
+    from mcal_jax.algorithm.job import Job
+    from mcal_jax.runs.runlog import RunLog
+    from mcal_jax.runs.settings import from_file
 
     described = from_file(folder / "run.yaml", seed=7).model_dump(mode="json")
     RunLog.create(folder / "of_another.jsonl", Job(n=400), described).close()
@@ -175,7 +175,7 @@ def command():
 
 
 def test_errors_of_libraries_end_in_one_line_and_debug_shows_where(folder, capsys, monkeypatch):
-    from mcal_jax import recorded
+    from mcal_jax.runs import recorded
 
     def fails(error):
         def raises(path):

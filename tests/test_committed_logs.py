@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from mcal_jax.runlog import RULES, RunLog
-from mcal_jax.settings import home
+from mcal_jax.runs.runlog import RULES, RunLog
+from mcal_jax.runs.settings import home
 
 LOGS = sorted(p for p in (home() / "results" / "runs").glob("*/*.jsonl") if p.parent.name != "smoke")
 LOGS += sorted((home() / "results" / "bench").glob("*.jsonl"))
@@ -17,10 +17,10 @@ import contextlib, json, sys, tempfile
 from pathlib import Path
 sys.modules["jax"] = None  # importing it now fails
 from mcal_jax import report
-from mcal_jax.codec import differences
-from mcal_jax.recorded import RecordedRun
-from mcal_jax.runlog import end_json
-from mcal_jax.types import McalError
+from mcal_jax.runs.codec import differences
+from mcal_jax.runs.recorded import RecordedRun
+from mcal_jax.runs.runlog import end_json
+from mcal_jax.errors import McalError
 from mcal_jax.worlds.simulated import Recorded
 for log in sys.argv[1:]:
     told = ""
@@ -45,8 +45,8 @@ assert not any(name.startswith("jax.") for name in sys.modules)
 CHECK = """
 import json, sys
 sys.modules["jax"] = None
-from mcal_jax.runlog import replay
-from mcal_jax.types import McalError
+from mcal_jax.runs.runlog import replay
+from mcal_jax.errors import McalError
 for log in sys.argv[1:]:
     try:
         replay(log)

@@ -8,8 +8,9 @@ from conftest import fitted
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcal_jax import costs
-from mcal_jax.types import Config, McalError, PerHour, PerImageEpoch
+from mcal_jax.algorithm import costs
+from mcal_jax.algorithm.config import Config, PerHour, PerImageEpoch
+from mcal_jax.errors import McalError
 
 RECIPE = Config(training_price=PerImageEpoch(dollars=1e-5, epochs="recipe"))
 FIXED = Config(training_price=PerImageEpoch(dollars=1e-5, epochs=200))

@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from mcal_jax.data import SHIPPED, Dataset, available, fingerprint, from_arrays, load, prepare
-from mcal_jax.types import McalError
+from mcal_jax.errors import McalError
 
 SHA256_IMAGES = "a84f70bc4eaa1b2c5e671e99525a60f9dbe89328fa62013e4aa30ba11800c4df"
 SHA256_LABELS = "85e2be1b62985fe36ef293a029e9559c3f6822643be932622c5042b8a1654a94"

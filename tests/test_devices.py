@@ -7,13 +7,14 @@ import sys
 import jax
 import pytest
 
-from mcal_jax import backends, native
+from mcal_jax.training import devices
+from mcal_jax.training.cpu import native
 
 
 def test_a_cpu_computes_in_float32():
-    cpu = backends.NATIVE if native.available() else backends.CPU
-    assert backends.default() == (cpu if jax.default_backend() == "cpu" else backends.ACCELERATOR)
-    assert backends.CPU.dtype == "float32"
+    cpu = devices.NATIVE if native.available() else devices.CPU
+    assert devices.default() == (cpu if jax.default_backend() == "cpu" else devices.ACCELERATOR)
+    assert devices.CPU.dtype == "float32"
 
 
 @pytest.mark.parametrize(
@@ -28,16 +29,16 @@ def test_a_cpu_computes_in_float32():
     ],
 )
 def test_images_scored_at_once_keep_the_largest_activation_in_the_cache(activation, images):
-    assert backends.NATIVE.score_batch(activation) == images
+    assert devices.NATIVE.score_batch(activation) == images
 
 
 @pytest.mark.parametrize("asked", ["cuda", "gpu", "tpu", "banana", ","])
 def test_a_device_that_is_not_there_is_told_in_one_line_with_what_to_do(asked):
     code = """
-from mcal_jax import backends
-from mcal_jax.types import McalError
+from mcal_jax.training import devices
+from mcal_jax.errors import McalError
 try:
-    print(backends.default())
+    print(devices.default())
 except McalError as error:
     print(error)
 """
@@ -50,7 +51,7 @@ except McalError as error:
 
 
 def test_the_memory_of_the_machine_is_known_here():
-    assert 10**8 < backends.memory() < 10**14
+    assert 10**8 < devices.memory() < 10**14
 
 
 def test_deterministic_adds_to_the_flags_of_xla_and_only_before_jax_starts():
@@ -58,9 +59,9 @@ def test_deterministic_adds_to_the_flags_of_xla_and_only_before_jax_starts():
 import os
 os.environ["XLA_FLAGS"] = "--xla_cpu_enable_fast_math=false"
 import jax
-import mcal_jax.train
-from mcal_jax.backends import deterministic
-from mcal_jax.types import McalError
+import mcal_jax.training.trainer
+from mcal_jax.training.devices import deterministic
+from mcal_jax.errors import McalError
 deterministic()
 print(os.environ["XLA_FLAGS"], jax.numpy.ones(2).sum())
 try:

@@ -16,10 +16,12 @@ import papermill
 import pytest
 from conftest import EASY
 
-from mcal_jax import experiments, runs, settings, sweeps
-from mcal_jax.runlog import RunLog, drive
-from mcal_jax.types import Job, McalError
-from mcal_jax.workers import Workers
+from mcal_jax.algorithm.job import Job
+from mcal_jax.errors import McalError
+from mcal_jax.paper import experiments
+from mcal_jax.runs import execution, settings, sweeps
+from mcal_jax.runs.runlog import RunLog, drive
+from mcal_jax.runs.workers import Workers
 from mcal_jax.worlds.simulated import SimulatedWorld
 
 PARAMETERS = 'text = "a"\nout = None\nprofile = None'
@@ -95,7 +97,7 @@ SWEEP = "title: runs\ngrids:\n  smoke:\n    - {data_set: fashion_mnist_10k, delt
 def with_runs(project, monkeypatch):
     """An experiment that needs two runs."""
     monkeypatch.setattr(sweeps, "home", lambda: project)
-    monkeypatch.setattr(runs, "results", lambda: project / "results")
+    monkeypatch.setattr(execution, "results", lambda: project / "results")
     (project / "experiments/runs").mkdir()
     (project / "experiments/runs/few.yaml").write_text(SWEEP)
     text = "title: x\nnotebook: small\nparameters: {text: fine}\nruns: {few: {delta: 0.1}}\n"
@@ -125,7 +127,7 @@ def test_a_result_knows_its_runs_and_is_made_again_when_one_of_them_changes(with
 
 def finish(run):
     """The log of a run, made in a simulated world."""
-    log = RunLog.create(runs.log_path(run, "smoke"), Job(n=300), run.model_dump(mode="json"))
+    log = RunLog.create(execution.log_path(run, "smoke"), Job(n=300), run.model_dump(mode="json"))
     drive(log.job, SimulatedWorld(300, EASY), log)
     log.close()
 
@@ -141,7 +143,7 @@ def test_a_damaged_log_fails_its_experiment_by_its_name_and_no_other(with_runs):
     first, second = (one.run for one in experiments.needed(["needy"], "smoke"))
     finish(first)
     finish(second)
-    path = runs.log_path(second, "smoke")
+    path = execution.log_path(second, "smoke")
     path.write_bytes(path.read_bytes().replace(b'"stop"', b'"stap"', 1))
     made = make("needy", "good")
     assert (made["needy"].state, made["good"].state) == ("failed", "made")

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
+from mcal_jax.errors import McalError
 from mcal_jax.files import absolute, check_distinct, check_writable, is_same_file, read_bytes, write_atomically
-from mcal_jax.types import McalError
 
 
 def error_of(call, *arguments):

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from mcal_jax.settings import home
-from mcal_jax.types import Config
+from mcal_jax.algorithm.config import Config
+from mcal_jax.runs.settings import home
 
 sys.path.insert(0, str(home() / "bench"))
 import fuzz

@@ -8,10 +8,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from mcal_jax import page, settings
 from mcal_jax.cli import main
-from mcal_jax.paper import EXHIBITS
-from mcal_jax.types import McalError
+from mcal_jax.errors import McalError
+from mcal_jax.paper import html_report
+from mcal_jax.paper.published import EXHIBITS
+from mcal_jax.runs import settings
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>'
 PNG = b"\x89PNG\r\n\x1a\n, as far as this test goes"
@@ -78,7 +79,7 @@ def make(results):
 
 
 def made(results):
-    text = page.build("laptop").read_text()
+    text = html_report.build("laptop").read_text()
     return text, Page(text)
 
 
@@ -129,10 +130,10 @@ def test_a_large_svg_gives_way_to_its_png(results, make):
 
 def test_a_page_that_grows_too_large_gives_up_pictures_and_says_so(results, make, monkeypatch):
     make("fig01")
-    monkeypatch.setattr(page, "LARGEST", len(made(results)[0]))
+    monkeypatch.setattr(html_report, "LARGEST", len(made(results)[0]))
     _, seen = made(results)
     assert [given["alt"] for given in seen.all("img")] == ["Title of fig01: figure.png"]
-    monkeypatch.setattr(page, "LARGEST", 1)
+    monkeypatch.setattr(html_report, "LARGEST", 1)
     _, seen = made(results)
     assert seen.all("img") == []
     assert "Left out to keep this page small: results/laptop/fig01/figure.png" in seen.text["fig01"]
@@ -170,12 +171,12 @@ def test_columns_of_the_paper_and_ours_are_told_apart_and_numbers_stand_right(re
 
 
 @pytest.mark.parametrize(
-    ("rows", "note"), [(page.ROWS, ""), (300, "100 more rows are in results/laptop/fig01/data.csv")]
+    ("rows", "note"), [(html_report.ROWS, ""), (300, "100 more rows are in results/laptop/fig01/data.csv")]
 )
 def test_a_long_table_is_cut_and_says_so(results, make, rows, note):
     make("fig01", data=[["i"], *([str(i)] for i in range(rows))])
     _, seen = made(results)
-    assert sum(given.get("class") == "n" for given in seen.all("td")) == page.ROWS
+    assert sum(given.get("class") == "n" for given in seen.all("td")) == html_report.ROWS
     assert note in seen.text["fig01"]
     assert ("more rows" in seen.text["fig01"]) == bool(note)
     assert f"data.csv: {rows} rows, 1 columns" in seen.text["fig01"]
@@ -197,7 +198,7 @@ def test_images_without_a_licence_stay_out(results, make):
     assert "Not on this page: gallery.csv, gallery.png, gallery.svg" in seen.text["mcal_run_cifar10"]
     for file in folder.glob("gallery.*"):  # a clone does not have them, and misses nothing
         file.unlink()
-    assert page.gather("laptop").damaged == []
+    assert html_report.gather("laptop").damaged == []
 
 
 @pytest.mark.parametrize(
@@ -235,7 +236,7 @@ def test_what_is_damaged_is_told_and_the_rest_is_made(results, make, capsys, mon
 def test_the_same_results_make_the_same_page(results, make, tmp_path):
     for name in ("fig02", "tab01", "mcal_run"):
         make(name, versions={"python": "3.11", "jax": name})
-    first, second = page.build("laptop", tmp_path / "a.html"), page.build("laptop", tmp_path / "b.html")
+    first, second = html_report.build("laptop", tmp_path / "a.html"), html_report.build("laptop", tmp_path / "b.html")
     assert first.read_bytes() == second.read_bytes()
     assert str(tmp_path) not in first.read_text()
 
@@ -250,7 +251,7 @@ def test_the_page_appears_whole_or_not_at_all(results, make, tmp_path, monkeypat
 
     monkeypatch.setattr("os.replace", full)
     with pytest.raises(McalError, match=r"can't write .*page.html: No space left"):
-        page.build("laptop", path)
+        html_report.build("laptop", path)
     assert path.read_text() == "the page before"
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["page.html"]
 
@@ -259,7 +260,7 @@ def test_what_is_being_made_is_not_shown(results, make):
     make("fig01")
     make(".fig02.4711")
     (results / "laptop/stray").mkdir()
-    assert [exhibit.name for exhibit in page.gather("laptop").exhibits] == ["fig01"]
+    assert [exhibit.name for exhibit in html_report.gather("laptop").exhibits] == ["fig01"]
 
 
 @pytest.mark.parametrize(
@@ -268,7 +269,7 @@ def test_what_is_being_made_is_not_shown(results, make):
 )
 def test_nothing_to_show_is_a_mistake_that_names_the_way_out(results, profile, culprit):
     with pytest.raises(McalError, match=re.escape(culprit)):
-        page.build(profile)
+        html_report.build(profile)
     assert not results.exists()
 
 

@@ -8,10 +8,10 @@ import shutil
 import numpy as np
 import pytest
 
-from mcal_jax import runs, settings
-from mcal_jax.runlog import RunLog
-from mcal_jax.settings import Run
-from mcal_jax.types import McalError
+from mcal_jax.errors import McalError
+from mcal_jax.runs import execution, settings
+from mcal_jax.runs.runlog import RunLog
+from mcal_jax.runs.settings import Run
 
 HUMANS = {"algorithm": "humans_only"}
 
@@ -28,14 +28,14 @@ def images(path, n=60, seed=0, classes=("cat", "dog"), side=4):
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(settings, "results", lambda: tmp_path / "results")
-    monkeypatch.setattr(runs, "results", lambda: tmp_path / "results")
+    monkeypatch.setattr(execution, "results", lambda: tmp_path / "results")
     images("inbox.npz")
     return tmp_path
 
 
 def execute(name="inbox.npz", log=None, **changes):
     told = []
-    result = runs.execute(Run(data={"name": name}, **{**HUMANS, **changes}), log, tell=told.append)
+    result = execution.execute(Run(data={"name": name}, **{**HUMANS, **changes}), log, tell=told.append)
     return result, told
 
 
@@ -71,7 +71,7 @@ def test_the_same_content_under_another_name_or_path_is_the_same_run(folder):
         again, told = execute(name)
         assert again.path == first.path
         assert told == []
-    assert runs.log_path(Run(data={"name": "link.npz"}, **HUMANS), "smoke").name.startswith("link-")
+    assert execution.log_path(Run(data={"name": "link.npz"}, **HUMANS), "smoke").name.startswith("link-")
 
 
 def test_two_folders_with_a_file_of_the_same_name_share_no_log(folder):
@@ -108,13 +108,13 @@ def test_a_log_of_other_images_is_refused_by_what_changed(folder, what, finished
     assert told in message
     assert (folder / "run.jsonl").read_bytes() == before
     if not finished:
-        assert told in error_of(runs.resume, "run.jsonl", tell=lambda line: None)
+        assert told in error_of(execution.resume, "run.jsonl", tell=lambda line: None)
 
 
 def test_a_finished_log_is_shown_and_exported_without_its_images(folder):
     whole, _ = execute(log="run.jsonl")
     os.remove("inbox.npz")
-    shown = runs.resume("run.jsonl", tell=lambda line: None)
+    shown = execution.resume("run.jsonl", tell=lambda line: None)
     assert shown.summary() == whole.summary()
     shown.write_labels(folder / "labels.csv")
     assert len((folder / "labels.csv").read_text(encoding="utf-8").splitlines()) == 61
@@ -125,7 +125,7 @@ def test_a_run_resumes_from_any_folder(folder, monkeypatch):
     cut(folder / "run.jsonl", 1)
     (folder / "deep").mkdir()
     monkeypatch.chdir(folder / "deep")
-    assert runs.resume("../run.jsonl", tell=lambda line: None).outcome.ledger.total == pytest.approx(2.4)
+    assert execution.resume("../run.jsonl", tell=lambda line: None).outcome.ledger.total == pytest.approx(2.4)
 
 
 def test_an_early_log_without_content_is_known_by_its_number_of_images(folder):
@@ -145,18 +145,18 @@ def test_other_settings_are_refused_by_name(folder):
 
 def test_a_file_that_is_replaced_while_a_process_runs_is_read_anew(folder):
     run = Run(data={"name": "inbox.npz"}, **HUMANS)
-    assert len(runs.load_data(run).images) == 60
+    assert len(execution.load_data(run).images) == 60
     images("new.npz", n=70)
     os.replace("new.npz", "inbox.npz")
-    assert len(runs.load_data(run).images) == 70
+    assert len(execution.load_data(run).images) == 70
 
 
 def test_named_sets_keep_the_ids_of_recorded_logs():
     logs = sorted((settings.home() / "results/runs/laptop").glob("*.jsonl"))[:40]
     assert len(logs) == 40
     for path in logs:
-        run = runs._described(RunLog.read(path))
-        assert runs.log_path(run, "laptop").name == path.name
+        run = execution._described(RunLog.read(path))
+        assert execution.log_path(run, "laptop").name == path.name
 
 
 def test_the_head_says_what_the_images_are(folder):
@@ -175,7 +175,7 @@ def test_outputs_never_take_the_place_of_an_input(folder):
     before = {name: (folder / name).read_bytes() for name in ("inbox.npz", "run.yaml")}
     for log, labels in (("inbox.npz", None), ("link", None), ("a.jsonl", "link"), ("a.jsonl", "hard"), ("a.csv", None),
                         ("a.jsonl", "./a.jsonl"), ("run.yaml", None), ("a.jsonl", "run.yaml")):  # fmt: skip
-        message = error_of(runs.execute, run, log, labels=labels, inputs={"CONFIG": "run.yaml"}, tell=print)
+        message = error_of(execution.execute, run, log, labels=labels, inputs={"CONFIG": "run.yaml"}, tell=print)
         assert "same file" in message or "would be lost" in message
     assert {name: (folder / name).read_bytes() for name in before} == before
     assert not (folder / "a.jsonl").exists()

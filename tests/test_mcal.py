@@ -10,9 +10,11 @@ from conftest import EASY, HOPELESS, MIDDLING, assert_partition, configs, curves
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcal_jax import costs, loop, planner
-from mcal_jax.loop import mcal
-from mcal_jax.types import Annotate, Config, Label, McalError, PerImageEpoch, Train
+from mcal_jax.algorithm import costs, planner
+from mcal_jax.algorithm.config import Config, PerImageEpoch
+from mcal_jax.algorithm.mcal import mcal
+from mcal_jax.algorithm.protocol import Annotate, Label, Train
+from mcal_jax.errors import McalError
 
 STOPS = {rule.__name__ for rule in planner.STOP_RULES}
 
@@ -208,7 +210,7 @@ def test_the_outcome_is_that_of_the_last_plan():
 
 
 def test_every_line_of_algorithm_1_is_in_the_margin_and_the_loop_fits_on_a_page():
-    source = inspect.getsource(loop)
+    source = inspect.getsource(mcal)
     assert len(source.splitlines()) <= 80
     margins = re.findall(r"#\s*([\d,\s-]+)$", source, flags=re.MULTILINE)
     lines = set()

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from mcal_jax import backends, native
-from mcal_jax.nets import BatchNorm, build, matmul_conv
+from mcal_jax.training import devices
+from mcal_jax.training.cpu import native
+from mcal_jax.training.nets import BatchNorm, build, matmul_conv
 
 
 def normal(*shapes):
@@ -102,7 +103,7 @@ def test_the_library_itself_refuses_what_does_not_fit():
 def test_a_net_gives_the_same_features_with_and_without_trained_and_scored(architecture):
     (images,) = normal((16, 9, 8, 3))
     results = []
-    for backend in (backends.NATIVE, backends.CPU):
+    for backend in (devices.NATIVE, devices.CPU):
         net = build(architecture, classes=5, channels=3, width=4, backend=backend, rng=np.random.default_rng(0))
         results.append((net(images, train=True)[1], net(images)[1]))
     for with_, without in zip(*results, strict=True):
@@ -116,7 +117,7 @@ def test_batch_norm_and_its_gradients_are_the_same_with_and_without(shape):
     x = 3 + 2 * x
 
     def results(in_cc):
-        norm = BatchNorm(shape[0], backend=backends.NATIVE if in_cc else backends.CPU)
+        norm = BatchNorm(shape[0], backend=devices.NATIVE if in_cc else devices.CPU)
         definition, params, stats = nnx.split(norm, nnx.Param, nnx.BatchStat)
 
         def forward(params, x):
@@ -139,7 +140,7 @@ def test_seeds_side_by_side_are_convolved_one_by_one():
         np.testing.assert_array_equal(together[i], native.conv(x[i], kernel[i]))
 
 
-CODE = "from mcal_jax import backends, native; print(native.available(), backends.default().native)"
+CODE = "from mcal_jax.training import devices; from mcal_jax.training.cpu import native; print(native.available(), devices.default().native)"
 
 
 def loaded(**environment):

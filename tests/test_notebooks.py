@@ -10,11 +10,12 @@ import papermill
 import pytest
 from conftest import HOPELESS, MIDDLING
 
-from mcal_jax import plots, runs, settings
+from mcal_jax.algorithm.job import Job
 from mcal_jax.data import Dataset
-from mcal_jax.recorded import RecordedRun
-from mcal_jax.runlog import RunLog, drive
-from mcal_jax.types import Job
+from mcal_jax.plots import run as plots
+from mcal_jax.runs import execution, settings
+from mcal_jax.runs.recorded import RecordedRun
+from mcal_jax.runs.runlog import RunLog, drive
 from mcal_jax.worlds.simulated import SimulatedWorld
 
 NOTEBOOKS = sorted((settings.home() / "notebooks").glob("*.ipynb"))
@@ -131,11 +132,11 @@ def test_mcal_run_tells_every_kind_of_run(kind, tmp_path, monkeypatch):
         log = RunLog.create(tmp_path / "run.jsonl", job, run.model_dump(mode="json"))
         drive(job, SimulatedWorld(n, HOPELESS if kind == "hopeless" else MIDDLING), log)
         log.close()
-        result = runs.Result(run, RecordedRun(log.path))
+        result = execution.Result(run, RecordedRun(log.path))
         result.dataset = Dataset("blank", np.zeros((n, 4, 4, 1), np.uint8), np.zeros(n, np.int32), ("no", "yes"))
         return result
 
-    monkeypatch.setattr(runs, "execute", simulated)
+    monkeypatch.setattr(execution, "execute", simulated)
     shown = {"out": str(tmp_path), **parameters}
     scope = {}
     for cell in code_cells(settings.home() / "notebooks" / "mcal_run.ipynb"):
@@ -162,7 +163,7 @@ def test_mcal_run_trains_on_real_images(tmp_path):
     run = settings.describe(
         **described, profile="smoke", service="amazon", architectures=["resnet18"], acquisition="margin"
     )
-    log = runs.log_path(run, "smoke")
+    log = execution.log_path(run, "smoke")
     log.unlink(missing_ok=True)
     try:
         texts = execute("mcal_run", tmp_path, **parameters)

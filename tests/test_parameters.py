@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mcal_jax import parameters, settings
-from mcal_jax.types import McalError
+from mcal_jax.errors import McalError
+from mcal_jax.paper import parameters
+from mcal_jax.runs import settings
 
 
 @pytest.mark.parametrize("given", [10_000, 1e4, "1e4", "10000", "10_000"])

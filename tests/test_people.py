@@ -7,10 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from mcal_jax import certify, planner, settings
+from mcal_jax.algorithm import certificate, planner
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.protocol import Repeated
 from mcal_jax.annotators.noisy import Noisy, uniform
-from mcal_jax.runlog import drive
-from mcal_jax.types import Config, Job, McalError, Repeated
+from mcal_jax.errors import McalError
+from mcal_jax.runs import settings
+from mcal_jax.runs.runlog import drive
 from mcal_jax.worlds.simulated import SimulatedWorld
 
 ALL = np.arange(20_000)
@@ -75,14 +79,14 @@ def test_the_bound_covers_what_people_get_wrong():
     for _ in range(400):
         first, second = rng.random((2, n)) < rate
         asked = rng.choice(n, sample, replace=False)
-        people, _ = certify.people_err(n, Repeated(asked, first[asked] != second[asked]), Config(certify=0.9))
+        people, _ = certificate.people_err(n, Repeated(asked, first[asked] != second[asked]), Config(certify=0.9))
         failures += first.mean() > people.bound
     assert failures <= binom.isf(0.001, 400, 0.05)
 
 
 def test_what_people_take_is_missing_for_the_machine():
     config = Config(certify=0.95, epsilon=0.05)
-    people, left = certify.people_err(10_000, again(500, 3), config)
+    people, left = certificate.people_err(10_000, again(500, 3), config)
     assert people.counted
     assert 3 / 500 < people.bound < 0.03
     assert left.epsilon == pytest.approx(0.05 - people.bound)
@@ -91,7 +95,7 @@ def test_what_people_take_is_missing_for_the_machine():
 
 def test_where_people_err_too_often_the_promise_is_relative_to_them():
     config = Config(certify=0.95, epsilon=0.05)
-    people, left = certify.people_err(10_000, again(500, 40), config)
+    people, left = certificate.people_err(10_000, again(500, 40), config)
     assert not people.counted
     assert left == config
 
@@ -100,7 +104,9 @@ def test_where_people_err_too_often_the_promise_is_relative_to_them():
 def test_more_disagreement_never_means_a_smaller_bound(sample, share, confidence):
     config = Config(certify=confidence)
     differ = int(share * sample)
-    bounds = [certify.people_err(2000, again(sample, d), config)[0].bound for d in (differ, min(differ + 1, sample))]
+    bounds = [
+        certificate.people_err(2000, again(sample, d), config)[0].bound for d in (differ, min(differ + 1, sample))
+    ]
     assert bounds[0] <= bounds[1] <= 1
 
 

@@ -9,8 +9,11 @@ from conftest import EASY, MIDDLING, configs, curves, history_of, spread
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mcal_jax import costs, planner
-from mcal_jax.types import Config, McalError, PerHour, PerImageEpoch, Plan, Surface, trials
+from mcal_jax.algorithm import costs, planner
+from mcal_jax.algorithm.config import Config, PerHour, PerImageEpoch
+from mcal_jax.algorithm.plan import Plan, Surface
+from mcal_jax.algorithm.protocol import trials
+from mcal_jax.errors import McalError
 
 N, TESTS = 4000, 200
 SIZES = [40, 80, 160, 320]

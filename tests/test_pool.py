@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcal_jax import data, pool
-from mcal_jax.pool import pool_of
+from mcal_jax import data
+from mcal_jax.training import pool
+from mcal_jax.training.pool import pool_of
 
 
 def check(images):
@@ -58,7 +59,7 @@ def test_a_trainer_takes_the_pool_and_a_chunk():
 import re
 from pathlib import Path
 import numpy as np
-from mcal_jax.train import Trainer
+from mcal_jax.training.trainer import Trainer
 def peak():  # not ru_maxrss, which begins with what the parent has
     return 1024 * int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
 def images(n):

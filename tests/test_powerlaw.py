@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from mcal_jax import powerlaw
-from mcal_jax.types import Config, Law
+from mcal_jax.algorithm import powerlaw
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.plan import Law
 
 SIZES = np.array([100, 200, 400, 800, 1600, 3200])
 

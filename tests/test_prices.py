@@ -6,9 +6,10 @@ from conftest import EASY, MIDDLING, trajectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcal_jax import costs, prices, records
-from mcal_jax.settings import Run
-from mcal_jax.types import Config, PerImageEpoch
+from mcal_jax.algorithm import costs
+from mcal_jax.algorithm.config import Config, PerImageEpoch
+from mcal_jax.paper import prices, records
+from mcal_jax.runs.settings import Run
 
 NOTHING = prices.Needs("cifar100", "resnet18", 0.1, 0, 1000, np.full(2, 1000.0), np.array([2e4, 6e4]), np.zeros(2))
 LABELS, RATES = np.geomspace(5e-4, 1, 5), np.geomspace(5e-9, 2e-5, 6)

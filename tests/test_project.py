@@ -10,7 +10,7 @@ import tomllib
 import pytest
 import yaml
 
-from mcal_jax.settings import home
+from mcal_jax.runs.settings import home
 
 ROOT = home()
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

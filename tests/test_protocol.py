@@ -9,7 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mcal_jax.types import Config, Job, Ledger, McalError, PerHour, PerImageEpoch, remove, trials
+from mcal_jax.algorithm.config import Config, PerHour, PerImageEpoch
+from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.outcome import Ledger
+from mcal_jax.algorithm.protocol import remove, trials
+from mcal_jax.errors import McalError
 
 
 @given(st.integers(0, 400), st.integers(1, 400), st.integers(0, 10**6))

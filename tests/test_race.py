@@ -6,10 +6,13 @@ from conftest import EASY, HOPELESS, MIDDLING, assert_partition, by_people, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcal_jax import costs
-from mcal_jax.loop import mcal
-from mcal_jax.race import race
-from mcal_jax.types import Config, Job, Label, McalError, PerImageEpoch, Train
+from mcal_jax.algorithm import costs
+from mcal_jax.algorithm.config import Config, PerImageEpoch
+from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.mcal import mcal
+from mcal_jax.algorithm.protocol import Label, Train
+from mcal_jax.algorithm.race import race
+from mcal_jax.errors import McalError
 from mcal_jax.worlds.simulated import Analytic
 
 BETTER = MIDDLING.model_copy(update={"alpha": 2.0})

@@ -7,11 +7,15 @@ import pytest
 from conftest import EASY, HOPELESS, MIDDLING, same
 from test_runlog import rewrite
 
-from mcal_jax import planner, runlog
-from mcal_jax.recorded import PLANNED, RecordedRun
-from mcal_jax.report import check_line, plan_report, summary
-from mcal_jax.runlog import RunLog, drive, end_json, replay
-from mcal_jax.types import Config, Job, McalError, Train
+from mcal_jax.algorithm import planner
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.protocol import Train
+from mcal_jax.errors import McalError
+from mcal_jax.runs import runlog
+from mcal_jax.runs.recorded import PLANNED, RecordedRun
+from mcal_jax.runs.report import check_line, plan_report, summary
+from mcal_jax.runs.runlog import RunLog, drive, end_json, replay
 from mcal_jax.worlds.simulated import Recorded, SimulatedWorld
 
 RACE = {"cnn18": MIDDLING, "resnet18": EASY, "resnet50": MIDDLING.model_copy(update={"alpha": 4.0})}

@@ -12,11 +12,15 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from mcal_jax import records, runs, settings, sweeps
-from mcal_jax.runlog import RunLog, drive
-from mcal_jax.settings import Run, describe
-from mcal_jax.sweeps import Planned
-from mcal_jax.types import MEASURES, Config, Job, McalError
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.protocol import MEASURES
+from mcal_jax.errors import McalError
+from mcal_jax.paper import records
+from mcal_jax.runs import execution, settings, sweeps
+from mcal_jax.runs.runlog import RunLog, drive
+from mcal_jax.runs.settings import Run, describe
+from mcal_jax.runs.sweeps import Planned
 from mcal_jax.worlds.simulated import SimulatedWorld
 
 
@@ -63,7 +67,7 @@ def test_a_trajectory_that_never_may_label_all_the_rest_labels_what_it_may_at_it
 @pytest.fixture
 def logged(tmp_path, monkeypatch):
     """A trajectory and an MCAL run as logs of a project, and what plans them."""
-    for module in (runs,):
+    for module in (execution,):
         monkeypatch.setattr(module, "results", lambda: tmp_path)
     made = []
     for name, run, config in (
@@ -71,7 +75,7 @@ def logged(tmp_path, monkeypatch):
         ("mcal", describe("cifar10", epsilon=0.1), Config(epsilon=0.1)),
     ):
         job = Job(algorithm=run.algorithm, n=3000, config=config, delta=run.delta, far=run.far)
-        log = RunLog.create(runs.log_path(run, "smoke"), job, run.model_dump(mode="json"))
+        log = RunLog.create(execution.log_path(run, "smoke"), job, run.model_dump(mode="json"))
         made.append((name, run, drive(job, SimulatedWorld(3000, MIDDLING), log)))
         log.close()
     plans = {name: [Planned("cifar10", run)] for name, run, _ in made}
@@ -93,7 +97,7 @@ def test_logs_come_back_as_records(logged):
 
 
 def test_where_no_run_is_finished_the_command_that_makes_them_is_told(logged):
-    path = runs.log_path(logged["mcal"][0], "smoke")
+    path = execution.log_path(logged["mcal"][0], "smoke")
     unfinish(path)
     told = "none of the 1 runs is finished, 1 begun; make them with: mcal sweep mcal --profile smoke"
     with pytest.raises(records.NoRuns, match=f"^{told}$"):
@@ -118,13 +122,13 @@ def unfinish(path):
 @pytest.fixture
 def incomplete(tmp_path, monkeypatch):
     """A sweep of two data sets and three seeds: of CIFAR-10 one run is finished and one begun, of CIFAR-100 none."""
-    monkeypatch.setattr(runs, "results", lambda: tmp_path)
+    monkeypatch.setattr(execution, "results", lambda: tmp_path)
     plan = [Planned(name, describe(name, seed=seed)) for name in ("cifar10", "cifar100") for seed in (0, 1, 2)]
     for one in plan[:2]:
-        log = RunLog.create(runs.log_path(one.run, "smoke"), Job(n=2000), one.run.model_dump(mode="json"))
+        log = RunLog.create(execution.log_path(one.run, "smoke"), Job(n=2000), one.run.model_dump(mode="json"))
         drive(log.job, SimulatedWorld(2000, EASY, seed=one.run.seed), log)
         log.close()
-    unfinish(runs.log_path(plan[1].run, "smoke"))
+    unfinish(execution.log_path(plan[1].run, "smoke"))
     monkeypatch.setattr(records, "planned", lambda sweep, profile, **wanted: plan)
     return plan
 
@@ -154,7 +158,7 @@ def test_runs_of_several_sweeps_are_counted_by_sweep(incomplete):
 
 
 def test_a_log_that_is_damaged_or_of_another_run_is_refused_by_its_name(incomplete):
-    path, other = (runs.log_path(one.run, "smoke") for one in (incomplete[0], incomplete[5]))
+    path, other = (execution.log_path(one.run, "smoke") for one in (incomplete[0], incomplete[5]))
     whole = path.read_bytes()
     other.write_bytes(whole)
     with pytest.raises(McalError, match=rf"{other.name}: it is the log of run {incomplete[0].run.id}$"):
@@ -169,7 +173,7 @@ def test_a_log_that_is_damaged_or_of_another_run_is_refused_by_its_name(incomple
 @pytest.fixture
 def with_end(incomplete, monkeypatch):
     """Reads the finished run with a changed end, as another version of the package may have written it."""
-    path = runs.log_path(incomplete[0].run, "smoke")
+    path = execution.log_path(incomplete[0].run, "smoke")
     read = RunLog.read
 
     def labelling(change):
@@ -223,7 +227,7 @@ import json, sys
 sys.modules["jax"] = None  # importing it now fails
 from mcal_jax import records, runlog
 runlog.replay = runlog.drive = None
-from mcal_jax.sweeps import sweeps
+from mcal_jax.runs.sweeps import sweeps
 for profile in ("laptop", "paper"):
     for sweep in sweeps():
         read = records.trajectories if sweep in ("trajectories", "rankings") else records.labellings

@@ -16,10 +16,13 @@ from matplotlib import cbook
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_hex
 
-from mcal_jax import costs, plots
+from mcal_jax.algorithm import costs
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.job import Job
 from mcal_jax.data import Dataset
-from mcal_jax.runlog import Finished, drive
-from mcal_jax.types import Config, Job, McalError
+from mcal_jax.errors import McalError
+from mcal_jax.plots import run as plots
+from mcal_jax.runs.runlog import Finished, drive
 from mcal_jax.worlds.simulated import Analytic, SimulatedWorld
 
 N = 3000
@@ -258,7 +261,7 @@ def test_table_escapes_what_would_end_a_cell():
 
 
 def test_pictures_need_no_jax():
-    code = "import sys, mcal_jax.plots; sys.exit('jax' in sys.modules)"
+    code = "import sys, mcal_jax.plots.run; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -13,9 +13,13 @@ from conftest import MIDDLING, same
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcal_jax import codec, planner, runlog
-from mcal_jax.runlog import RunLog, check_answer, drive, end_json, replay
-from mcal_jax.types import Annotate, Config, Fitted, Job, Label, Labelled, McalError, PerHour, PerImageEpoch, Train
+from mcal_jax.algorithm import planner
+from mcal_jax.algorithm.config import Config, PerHour, PerImageEpoch
+from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.protocol import Annotate, Fitted, Label, Labelled, Train
+from mcal_jax.errors import McalError
+from mcal_jax.runs import codec, runlog
+from mcal_jax.runs.runlog import RunLog, check_answer, drive, end_json, replay
 from mcal_jax.worlds.simulated import SimulatedWorld
 
 QUICK = Config(theta_step=0.5, growth=3.0)

@@ -3,9 +3,10 @@
 import pytest
 import yaml
 
-from mcal_jax import settings
-from mcal_jax.settings import Run, describe, from_file, load_settings
-from mcal_jax.types import McalError, PerImageEpoch
+from mcal_jax.algorithm.config import PerImageEpoch
+from mcal_jax.errors import McalError
+from mcal_jax.runs import settings
+from mcal_jax.runs.settings import Run, describe, from_file, load_settings
 
 
 def written(tmp_path, content):

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from mcal_jax import runs, settings, sweeps
-from mcal_jax.types import McalError
+from mcal_jax.errors import McalError
+from mcal_jax.runs import execution, settings, sweeps
 
 SWEEP = """
 title: tiny runs
@@ -31,7 +31,7 @@ def project(tmp_path, monkeypatch):
     np.savez(tmp_path / "tiny.npz", images=images, labels=labels)
     for module in (settings, sweeps):
         monkeypatch.setattr(module, "home", lambda: tmp_path)
-    monkeypatch.setattr(runs, "results", lambda: tmp_path / "results")
+    monkeypatch.setattr(execution, "results", lambda: tmp_path / "results")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -101,7 +101,7 @@ def test_runs_are_made_once_and_a_failing_one_does_not_stop_the_others(project):
 @pytest.mark.slow
 def test_what_a_rerun_replaces_is_kept_and_stays_until_the_new_log_is_whole(project, monkeypatch):
     run = sweeps.planned("few", "smoke")[1].run
-    path, new = runs.log_path(run, "smoke"), runs.log_path(run, "smoke").with_suffix(".jsonl.new")
+    path, new = execution.log_path(run, "smoke"), execution.log_path(run, "smoke").with_suffix(".jsonl.new")
     assert [p.error for p in sweeps.make([run], "smoke", jobs=1)] == [""]
     first = path.read_bytes()
     new.write_bytes(first[: len(first) // 2])  # of a rerun that was interrupted
@@ -117,7 +117,7 @@ def test_what_a_rerun_replaces_is_kept_and_stays_until_the_new_log_is_whole(proj
 
 def test_a_rerun_that_fails_leaves_the_record_in_its_place(project):
     run = sweeps.planned("few", "smoke")[0].run
-    path = runs.log_path(run, "smoke")
+    path = execution.log_path(run, "smoke")
     path.parent.mkdir(parents=True)
     path.write_text("a record")
     (project / "tiny.npz").unlink()
@@ -129,7 +129,7 @@ def test_a_rerun_that_fails_leaves_the_record_in_its_place(project):
 def test_a_damaged_log_is_told_and_the_other_runs_go_on(project):
     damaged = sweeps.planned("few", "smoke")[0].run
     other = settings.Run(data={"name": "absent.npz"})
-    path = runs.log_path(damaged, "smoke")
+    path = execution.log_path(damaged, "smoke")
     path.parent.mkdir(parents=True)
     path.write_text("no log\n", encoding="utf-8")
     told = list(sweeps.make([damaged, other], "smoke", jobs=1))

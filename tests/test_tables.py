@@ -12,10 +12,22 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from mcal_jax import audit, charts, claims, exhibits, experiments, paper, prices, promises, records, settings
-from mcal_jax.records import Labelling, Records, Wanted
-from mcal_jax.settings import Experiment, Run, load_settings
-from mcal_jax.types import Config, McalError
+from mcal_jax.algorithm.config import Config
+from mcal_jax.errors import McalError
+from mcal_jax.paper import (
+    audit,
+    claims,
+    experiments,
+    figures,
+    prices,
+    published,
+    records,
+    reliability,
+    tables,
+)
+from mcal_jax.paper.records import Labelling, Records, Wanted
+from mcal_jax.runs import settings
+from mcal_jax.runs.settings import Experiment, Run, load_settings
 
 NETS = {"cnn18": MIDDLING, "resnet18": EASY, "resnet50": EASY}
 
@@ -61,8 +73,8 @@ def runs():
 
 def test_every_figure_and_table_has_its_experiment_notebook_parameters_and_runs():
     """The map of the project: a file for each, whose notebook knows its parameters and whose runs are in a sweep."""
-    assert len(paper.EXHIBITS) == 30
-    for name in (*paper.EXHIBITS, "claims", "audit", "prices_today", "certificate"):
+    assert len(published.EXHIBITS) == 30
+    for name in (*published.EXHIBITS, "claims", "audit", "prices_today", "certificate"):
         experiment = load_settings(settings.home() / "experiments" / f"{name}.yaml", Experiment)
         assert set(experiment.profiles) == {"smoke", "laptop", "paper"}
         notebook = settings.home() / "notebooks" / f"{experiment.notebook}.ipynb"
@@ -75,18 +87,20 @@ def test_every_figure_and_table_has_its_experiment_notebook_parameters_and_runs(
 
 
 def test_no_two_exhibits_are_the_same():
-    loaded = [load_settings(settings.home() / "experiments" / f"{name}.yaml", Experiment) for name in paper.EXHIBITS]
+    loaded = [
+        load_settings(settings.home() / "experiments" / f"{name}.yaml", Experiment) for name in published.EXHIBITS
+    ]
     assert len({(one.notebook, str(one.parameters)) for one in loaded}) == len(loaded)
     assert len({one.title for one in loaded}) == len(loaded)
 
 
 def test_the_papers_numbers_agree_with_each_other():
-    for (data_set, service), row in paper.TABLE_1.items():
+    for (data_set, service), row in published.TABLE_1.items():
         price = {"amazon": 0.04, "satyam": 0.003}[service]
-        assert row.humans == pytest.approx(paper.SIZES[data_set] * price)
+        assert row.humans == pytest.approx(published.SIZES[data_set] * price)
         assert row.savings == pytest.approx(1 - row.dollars / row.humans, abs=0.01)
-    for (data_set, service, _), cell in paper.TABLE_2.items():
-        humans = paper.TABLE_1[data_set, service].humans
+    for (data_set, service, _), cell in published.TABLE_2.items():
+        humans = published.TABLE_1[data_set, service].humans
         # One cell is printed wrongly by a whole point: CNN18, Fashion-MNIST, Satyam.
         assert cell.savings == pytest.approx(1 - cell.dollars / humans, abs=0.06), cell
 
@@ -94,7 +108,7 @@ def test_the_papers_numbers_agree_with_each_other():
 def test_delta_rows_are_means_and_ranges_over_seeds(curves):
     (row,) = [
         r
-        for r in exhibits.delta_rows(curves, "amazon")
+        for r in tables.delta_rows(curves, "amazon")
         if (r["data_set"], r["architecture"], r["delta"]) == ("cifar10", "cnn18", 0.2)
     ]
     own = [c for c in curves if (c.data_set, c.architecture, c.delta) == ("cifar10", "cnn18", 0.2)]
@@ -105,7 +119,7 @@ def test_delta_rows_are_means_and_ranges_over_seeds(curves):
 
 
 def test_table_2_takes_the_cheapest_batch_of_each_seed_beside_the_papers(curves):
-    rows = exhibits.oracle_rows(curves, ["amazon", "satyam"])
+    rows = tables.oracle_rows(curves, ["amazon", "satyam"])
     assert len(rows) == 2 * 2 * 3
     row = next(r for r in rows if (r["data_set"], r["service"], r["architecture"]) == ("cifar10", "amazon", "resnet18"))
     own = [c for c in curves if (c.data_set, c.architecture) == ("cifar10", "resnet18")]
@@ -116,7 +130,7 @@ def test_table_2_takes_the_cheapest_batch_of_each_seed_beside_the_papers(curves)
 
 
 def test_tables_1_and_3_show_the_paper_where_it_prints_a_number(runs):
-    rows = {(r["data_set"], r["service"], r["epsilon"]): r for r in exhibits.mcal_rows(runs)}
+    rows = {(r["data_set"], r["service"], r["epsilon"]): r for r in tables.mcal_rows(runs)}
     assert len(rows) == 8
     assert rows["cifar10", "satyam", 0.05]["paper_dollars"] == 63
     assert rows["cifar10", "amazon", 0.1]["paper_savings"] == 0.705
@@ -130,7 +144,7 @@ def test_tables_1_and_3_show_the_paper_where_it_prints_a_number(runs):
 
 def test_figure_7_has_people_mcal_and_every_net(curves, runs):
     amazon = [one for one in runs if (one.config.label_price, one.config.epsilon) == (0.04, 0.05)]
-    rows = exhibits.total_rows(curves, amazon, "amazon")
+    rows = tables.total_rows(curves, amazon, "amazon")
     assert [row["by"] for row in rows[:5]] == [
         "people only",
         "MCAL",
@@ -142,7 +156,7 @@ def test_figure_7_has_people_mcal_and_every_net(curves, runs):
 
 def test_laws_are_scored_on_points_they_have_not_seen():
     one = trajectory(MIDDLING, delta=0.05, far=0.6, n=20_000, config=Config(epsilon=1e-6))
-    rows = exhibits.law_rows(one, [1.0], [3, 7])
+    rows = tables.law_rows(one, [1.0], [3, 7])
     assert [(row["law"], row["points"], row["fitted_as"]) for row in rows] == [
         ("power", 3, "power"), ("truncated", 3, "power"), ("power", 7, "power"), ("truncated", 7, "truncated"),
     ]  # fmt: skip
@@ -155,24 +169,24 @@ def test_laws_are_scored_on_points_they_have_not_seen():
 def test_points_used_leave_some_to_predict():
     one = trajectory(delta=0.1, far=0.6)
     assert len(one.fits) == 6
-    assert exhibits.usable(one, [3, 5, 7, 9]) == [3, 5]
-    assert exhibits.usable(one, [9]) == [3]
+    assert tables.usable(one, [3, 5, 7, 9]) == [3, 5]
+    assert tables.usable(one, [9]) == [3]
     with pytest.raises(McalError, match="too few"):
-        exhibits.usable(one._replace(fits=one.fits[:2]), [2])
+        tables.usable(one._replace(fits=one.fits[:2]), [2])
 
 
 def test_the_same_size_is_reached_by_batches_that_divide_it():
     several = [trajectory(delta=delta, far=0.6) for delta in (0.1, 0.2, 0.3)]
-    rows = exhibits.same_size_rows(several, [0.5], 0.4)
+    rows = tables.same_size_rows(several, [0.5], 0.4)
     assert [row["delta"] for row in rows] == [0.1, 0.2]
     assert len({row["eps_left"] for row in rows}) == 1  # in a simulated world only |B| counts
     with pytest.raises(McalError, match="no trajectory has a classifier trained on 55"):
-        exhibits.same_size_rows(several, [0.5], 0.55)
+        tables.same_size_rows(several, [0.5], 0.55)
 
 
 def test_rankings_know_what_the_classifier_knows_and_random_knows_nothing():
     one = trajectory(MIDDLING, n=20_000, delta=0.2, far=0.35, compare=("random",))
-    rows = exhibits.ranking_rows([one])
+    rows = tables.ranking_rows([one])
     assert [row["acquisition"] for row in rows] == ["margin"] * 20 + ["random"] * 20
     margin, chance = rows[:20], rows[20:]
     assert margin[0]["accuracy"] > margin[-1]["accuracy"] + 0.1
@@ -182,18 +196,18 @@ def test_rankings_know_what_the_classifier_knows_and_random_knows_nothing():
 
 def test_gain_is_a_share_of_the_cost_of_random():
     rows = [{"data_set": "a", "acquisition": by, "dollars": d} for by, d in (("margin", 80.0), ("random", 100.0))]
-    assert exhibits.gain(rows, "a") == pytest.approx(0.2)
-    assert exhibits.gain(rows[:1], "a") is None
-    assert exhibits.gain(rows, "b") is None
+    assert tables.gain(rows, "a") == pytest.approx(0.2)
+    assert tables.gain(rows[:1], "a") is None
+    assert tables.gain(rows, "b") is None
 
 
 def test_bars_by_an_unknown_thing_are_refused():
     with pytest.raises(McalError, match="by: 'colour' is not acquisition or per_class"):
-        exhibits.bar_rows([], "colour")
+        tables.bar_rows([], "colour")
 
 
 def test_publish_writes_picture_data_and_caption(tmp_path):
-    figure = exhibits.publish(tmp_path / "x", charts.schematic(), [{"a": 1}, {"b": 2.5}], "caption", "", "a note")
+    figure = tables.publish(tmp_path / "x", figures.schematic(), [{"a": 1}, {"b": 2.5}], "caption", "", "a note")
     assert {p.name for p in (tmp_path / "x").iterdir()} == {"figure.svg", "figure.png", "data.csv", "summary.txt"}
     assert (tmp_path / "x" / "data.csv").read_text() == "a,b\n1,\n,2.5\n"
     assert (tmp_path / "x" / "summary.txt").read_text() == "caption\n\na note\n"
@@ -286,31 +300,31 @@ def part(runs, sweep, there):
 
 def test_seeds_that_are_missing_are_told_in_the_row(curves, runs):
     some = part(runs, "mcal", {0, 1, 2})
-    rows = exhibits.mcal_rows(some)
+    rows = tables.mcal_rows(some)
     told = {(r["data_set"], r["service"], r["epsilon"]): r["seeds"] for r in rows}
     assert told == {("fashion_mnist", "amazon", 0.05): 2, ("fashion_mnist", "amazon", 0.1): "1 of 2"}
     two_deltas = part(curves, "trajectories", {0, 1, 2})  # the first delta with both seeds, the second with one
-    assert [row["seeds"] for row in exhibits.delta_rows(two_deltas, "amazon")] == [2, "1 of 2"]
-    (row,) = exhibits.oracle_rows(two_deltas, ["amazon"])
+    assert [row["seeds"] for row in tables.delta_rows(two_deltas, "amazon")] == [2, "1 of 2"]
+    (row,) = tables.oracle_rows(two_deltas, ["amazon"])
     assert (row["seeds"], row["runs"]) == (2, "3 of 6 runs")
-    assert "runs" not in exhibits.oracle_rows(curves, ["amazon"])[0]
+    assert "runs" not in tables.oracle_rows(curves, ["amazon"])[0]
 
 
 def test_figure_7_says_which_bars_were_not_run(curves, runs):
     amazon = [one for one in runs if (one.config.label_price, one.config.epsilon) == (0.04, 0.05)]
     labellings = part(amazon, "mcal", {0, 2, 3})
-    rows = exhibits.total_rows(part(curves, "trajectories", {}), labellings, "amazon")
+    rows = tables.total_rows(part(curves, "trajectories", {}), labellings, "amazon")
     assert [(row["data_set"], row["by"], row.get("seeds", "")) for row in rows[:5]] == [
         ("fashion_mnist", "people only", ""), ("fashion_mnist", "MCAL", "1 of 2"),
         *(("fashion_mnist", f"oracle AL, {net}", "0 of 2") for net in ("CNN18", "ResNet18", "ResNet50")),
     ]  # fmt: skip
     assert [row["by"] for row in rows if "ours_dollars" not in row] == [row["by"] for row in rows[2:5]] * 2
-    figure = charts.totals(rows, "t")
+    figure = figures.totals(rows, "t")
     assert [text.get_text() for text in figure.axes[0].texts] == [" not run: 0 of 2 seeds"] * 3
     figure.canvas.draw()
     bottom, top = figure.axes[0].get_ylim()
     assert all(min(bottom, top) < text.get_position()[1] < max(bottom, top) for text in figure.axes[0].texts)
-    curves_alone = exhibits.total_rows(curves, part(amazon, "mcal", {}), "amazon")
+    curves_alone = tables.total_rows(curves, part(amazon, "mcal", {}), "amazon")
     assert curves_alone[0]["ours_dollars"] == 3000 * 0.04 * 2000 / 3000  # these trajectories have 2,000 images
     assert [row["by"] for row in curves_alone if row.get("seeds") == "0 of 2"] == ["MCAL", "MCAL"]
 
@@ -329,12 +343,12 @@ def finite(rows):
 @hypothesis_settings(max_examples=12)
 def test_whatever_is_missing_rows_are_of_what_is_there(curves, runs, those_curves, those_runs):
     some, own = part(curves, "trajectories", those_curves), part(runs, "mcal", those_runs)
-    rows = exhibits.delta_rows(some, "amazon")
-    rows += exhibits.oracle_rows(some, ["amazon", "satyam"])
-    rows += exhibits.mcal_rows(own)
-    rows += exhibits.bar_rows(own, "acquisition")
-    rows += exhibits.total_rows(some, own, "amazon")
-    rows += promises.real(own)
+    rows = tables.delta_rows(some, "amazon")
+    rows += tables.oracle_rows(some, ["amazon", "satyam"])
+    rows += tables.mcal_rows(own)
+    rows += tables.bar_rows(own, "acquisition")
+    rows += tables.total_rows(some, own, "amazon")
+    rows += reliability.real(own)
     rows += [*audit.constraints(some, 0.05), *audit.thetas_of(some, 0.05), *audit.estimates(some)]
     assert bool(finite(rows)) == bool(some or own)
     for group in records.grouped(some, "data_set").values():
@@ -353,8 +367,8 @@ def test_whatever_is_missing_rows_are_of_what_is_there(curves, runs, those_curve
 
 
 def test_mean_costs_of_nothing_are_unknown(runs):
-    assert exhibits.mean_costs([]) == (None, None)
-    cost, training = exhibits.mean_costs(runs[:2])
+    assert tables.mean_costs([]) == (None, None)
+    cost, training = tables.mean_costs(runs[:2])
     assert cost == pytest.approx((runs[0].ledger.total + runs[1].ledger.total) / 2)
     assert training == pytest.approx((runs[0].ledger.training + runs[1].ledger.training) / 2)
 
@@ -366,7 +380,7 @@ def test_readme_tells_the_runs_at_the_papers_scale_as_table_1_has_them():
     text = (settings.home() / "README.md").read_text(encoding="utf-8")
     for row in rows:
         ours, papers, error = (float(row[key]) for key in ("ours_savings", "paper_savings", "ours_error"))
-        name = f"{paper.DATA_SETS[row['data_set']]}, {paper.SERVICES[row['service']]}"
+        name = f"{published.DATA_SETS[row['data_set']]}, {published.SERVICES[row['service']]}"
         assert f"| {name} | {100 * ours:.1f} % | {100 * papers:.0f} % | {100 * error:.2f} % |" in text
 
 
@@ -376,8 +390,8 @@ def test_readme_tells_the_runs_at_the_papers_scale_as_table_1_has_them():
 
 def test_the_best_batch_is_ringed(curves):
     own = [c for c in curves if c.data_set == "cifar10"]
-    rows = exhibits.delta_rows(own, "amazon")
-    figure = charts.delta_sweep(rows, "dollars", 120.0, 60.0, "title")
+    rows = tables.delta_rows(own, "amazon")
+    figure = figures.delta_sweep(rows, "dollars", 120.0, 60.0, "title")
     rings = [line for line in figure.axes[0].lines if line.get_markersize() == 15]
     assert len(rings) == 3
     for net, ring in zip(sorted(NETS), rings, strict=True):
@@ -386,17 +400,17 @@ def test_the_best_batch_is_ringed(curves):
 
 
 def test_all_charts_draw_and_leave_nothing_open(curves, runs, evidence):
-    figures = [
-        charts.machine_share(exhibits.delta_rows(curves, "amazon"), "t"),
-        charts.totals(exhibits.total_rows(curves, runs[:2] + runs[8:10], "amazon"), "t"),
-        charts.bars(exhibits.bar_rows(evidence.subsets, "per_class"), ["a", "b"], "t"),
-        charts.compared(exhibits.mcal_rows(runs), "savings", [str(i) for i in range(8)], "t"),
-        charts.laws(curves[0], [0.5, 1.0], [3], ["power", "truncated"], "t"),
-        charts.laws(curves[0], [0.5], [2, 3], ["power", "truncated"], "t"),
-        charts.same_size(exhibits.same_size_rows(curves[:4], [0.5, 1.0], 0.2), "t"),
-        charts.verdicts(claims.judge(evidence), "t"),
+    drawn = [
+        figures.machine_share(tables.delta_rows(curves, "amazon"), "t"),
+        figures.totals(tables.total_rows(curves, runs[:2] + runs[8:10], "amazon"), "t"),
+        figures.bars(tables.bar_rows(evidence.subsets, "per_class"), ["a", "b"], "t"),
+        figures.compared(tables.mcal_rows(runs), "savings", [str(i) for i in range(8)], "t"),
+        figures.laws(curves[0], [0.5, 1.0], [3], ["power", "truncated"], "t"),
+        figures.laws(curves[0], [0.5], [2, 3], ["power", "truncated"], "t"),
+        figures.same_size(tables.same_size_rows(curves[:4], [0.5, 1.0], 0.2), "t"),
+        figures.verdicts(claims.judge(evidence), "t"),
     ]
-    for figure in figures:
+    for figure in drawn:
         figure.canvas.draw()
         assert figure.axes
         assert all(math.isfinite(v) for ax in figure.axes for v in (*ax.get_xlim(), *ax.get_ylim()))

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from test_notebooks import execute, pictures
 
-from mcal_jax import planner, teaching, widgets
-from mcal_jax.acquisition import Scores
-from mcal_jax.types import Config, McalError, PerImageEpoch
+from mcal_jax.algorithm import planner
+from mcal_jax.algorithm.acquisition import Scores
+from mcal_jax.algorithm.config import Config, PerImageEpoch
+from mcal_jax.errors import McalError
+from mcal_jax.teaching import lessons, widgets
 from mcal_jax.worlds.simulated import Analytic, clairvoyant
 
 N = 20_000
@@ -84,7 +86,7 @@ def test_what_to_label_compares_selections(tmp_path):
 @pytest.mark.parametrize("epsilon", [0.02, 0.05, 0.2])
 def test_known_plan_is_the_clairvoyants_where_training_is_free(epsilon):
     config = Config(epsilon=epsilon, safety=0.0, training_price=PerImageEpoch(dollars=0.0))
-    plan, ideal = teaching.known_plan(N, CURVE, config), clairvoyant(N, CURVE, config)
+    plan, ideal = lessons.known_plan(N, CURVE, config), clairvoyant(N, CURVE, config)
     assert plan.cost == pytest.approx(ideal.cost, rel=0.01)
     assert plan.error < epsilon
     assert planner.n_seed(N, config) == plan.size == plan.surface.sizes[0]
@@ -92,25 +94,25 @@ def test_known_plan_is_the_clairvoyants_where_training_is_free(epsilon):
 
 def test_best_size_is_the_formula_of_the_exercise():
     config = Config(epsilon=0.02, safety=0.0, training_price=PerImageEpoch(dollars=0.0))
-    plan = teaching.known_plan(N, CURVE, config)
+    plan = lessons.known_plan(N, CURVE, config)
     assert plan.B_opt == pytest.approx(0.4 / 2.4 * 0.95 * N, rel=0.1)
     assert plan.theta < 1
 
 
 def test_break_even_price_is_where_people_alone_cost_as_much():
     config = Config(training_price=PerImageEpoch(dollars=1e-3))
-    price = teaching.break_even(N, teaching.known_plan(N, CURVE, config), config)
+    price = lessons.break_even(N, lessons.known_plan(N, CURVE, config), config)
     for factor, hopeless in ((0.99, True), (1.01, False)):
         changed = config.model_copy(update={"label_price": price * factor})
-        assert planner.hopeless(N, teaching.known_plan(N, CURVE, changed), changed) is hopeless
+        assert planner.hopeless(N, lessons.known_plan(N, CURVE, changed), changed) is hopeless
     useless = config.model_copy(update={"constraint": "on_S"})
     wrong = Analytic(alpha=1e6, gamma=0.0, quality=1e-3, ceiling=0.999)
-    assert teaching.break_even(N, teaching.known_plan(N, wrong, useless), useless) == np.inf
+    assert lessons.break_even(N, lessons.known_plan(N, wrong, useless), useless) == np.inf
 
 
 def test_trainings_scatter_as_binomial_numbers():
     fixed = Analytic(alpha=0.1, gamma=0, quality=1.0)
-    counts = [int(t.errors(1.0)) for t in teaching.trainings(fixed, [10] * 400, 500)]
+    counts = [int(t.errors(1.0)) for t in lessons.trainings(fixed, [10] * 400, 500)]
     assert np.mean(counts) == pytest.approx(50, abs=4 * np.sqrt(45 / 400))
     assert np.var(counts) == pytest.approx(45, rel=0.25)
 
@@ -119,10 +121,10 @@ def test_ranks_by_hand():
     margin = np.array([0.9, 0.1, 0.5, 0.3], np.float32)
     scores = Scores(np.array([0, 0, 1, 1], np.int32), margin, 1 - margin, margin)
     truth = np.array([0, 1, 1, 0])
-    seen = teaching.Seen(np.arange(4), scores, scores.label != truth, {"margin": np.argsort(margin)})
+    seen = lessons.Seen(np.arange(4), scores, scores.label != truth, {"margin": np.argsort(margin)})
     assert seen.mean_margin("margin", 2) == pytest.approx(0.2)
     assert seen.accuracy("margin", np.array([0.5, 0.75, 1.0])).tolist() == pytest.approx([1, 2 / 3, 0.5])
-    assert teaching.error_by_theta(scores, truth, np.array([0.5, 0.75, 1.0])).tolist() == pytest.approx([0, 1 / 3, 0.5])
+    assert lessons.error_by_theta(scores, truth, np.array([0.5, 0.75, 1.0])).tolist() == pytest.approx([0, 1 / 3, 0.5])
 
 
 # ---------------------------------------------------------------------------------------------------------

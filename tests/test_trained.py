@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 from conftest import assert_partition, same
 
-from mcal_jax.acquisition import ACQUISITIONS
+from mcal_jax.algorithm.acquisition import ACQUISITIONS
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.protocol import Annotate, Label, Train
 from mcal_jax.annotators.ground_truth import GroundTruth
 from mcal_jax.data import from_arrays
-from mcal_jax.runlog import drive
-from mcal_jax.train import compilations
-from mcal_jax.types import Annotate, Config, Job, Label, McalError, Train
+from mcal_jax.errors import McalError
+from mcal_jax.runs.runlog import drive
+from mcal_jax.training.trainer import compilations
 from mcal_jax.worlds.trained import TrainedWorld
 
 CONFIG = Config(test_fraction=0.1, seed_fraction=0.03, theta_step=0.25)

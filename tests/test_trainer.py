@@ -11,11 +11,14 @@ import numpy as np
 import optax
 import pytest
 
-from mcal_jax import acquisition, nets, train
-from mcal_jax.acquisition import Scores
-from mcal_jax.backends import ACCELERATOR, CPU
-from mcal_jax.recipes import RECIPES, decay
-from mcal_jax.train import (
+from mcal_jax.algorithm import acquisition
+from mcal_jax.algorithm.acquisition import Scores
+from mcal_jax.errors import McalError
+from mcal_jax.training import nets
+from mcal_jax.training import trainer as training
+from mcal_jax.training.devices import ACCELERATOR, CPU
+from mcal_jax.training.recipes import RECIPES, decay
+from mcal_jax.training.trainer import (
     Trainer,
     augment,
     compilations,
@@ -24,7 +27,6 @@ from mcal_jax.train import (
     run_steps,
     scores_of,
 )
-from mcal_jax.types import McalError
 
 SHORT = RECIPES["fast"]._replace(name="short", batch=32, epochs=2, power=0, flip=False)
 KEY = jax.random.key(0)
@@ -94,10 +96,10 @@ def test_rows_of_padding_are_never_read(trainer):
     garbage[steps:] = 599
 
     def result(picks):
-        _, params, stats = train.nnx.split(
-            trainer.build(rng=np.random.default_rng(0)), train.nnx.Param, train.nnx.BatchStat
+        _, params, stats = training.nnx.split(
+            trainer.build(rng=np.random.default_rng(0)), training.nnx.Param, training.nnx.BatchStat
         )
-        state = train.State(params, stats, SHORT.optimizer.init(params))
+        state = training.State(params, stats, SHORT.optimizer.init(params))
         targets = trainer.labels[picks].astype(np.int32)
         settings = (*map(np.int32, (0, steps, 9)), np.float32(1), KEY)
         return run_steps(trainer.net, SHORT, state, trainer.pool, picks, targets, *settings)
@@ -142,16 +144,16 @@ def plain(tiny):
 
 
 def test_learns_separable_images(plain):
-    train, test = np.arange(500), np.arange(500, 1000)
-    model = plain.fit(train, plain.labels[train], KEY)
+    training, test = np.arange(500), np.arange(500, 1000)
+    model = plain.fit(training, plain.labels[training], KEY)
     assert np.mean(plain.score(model, test).label == plain.labels[test]) > 0.9
 
 
 def test_learns_in_half_precision_as_on_an_accelerator(plain):
     """The weights stay in float32, and a net trained in bfloat16 scores the same in float32, nearly."""
-    train, test = np.arange(500), np.arange(500, 1000)
+    training, test = np.arange(500), np.arange(500, 1000)
     half = like(plain, recipe=plain.recipe._replace(name="half", epochs=20), backend=ACCELERATOR)
-    model = half.fit(train, plain.labels[train], KEY)
+    model = half.fit(training, plain.labels[training], KEY)
     assert {leaf.dtype for leaf in jax.tree.leaves(model[:2])} == {np.dtype("float32")}
     scores, exact = half.score(model, test), plain.score(model, test)
     assert np.mean(scores.label == plain.labels[test]) > 0.9
@@ -292,8 +294,8 @@ import hashlib
 import sys
 import jax
 import numpy as np
-from mcal_jax.kcenter import k_center
-from mcal_jax.train import RECIPES, Trainer, key_of
+from mcal_jax.training.kcenter import k_center
+from mcal_jax.training.trainer import RECIPES, Trainer, key_of
 labels = np.arange(120) % 4
 images = (np.random.default_rng(0).integers(0, 120, (120, 4, 4, 3)) + 30 * labels[:, None, None, None]).astype(np.uint8)
 recipe = RECIPES[sys.argv[1]]._replace(epochs=2, power=0, batch=32)
@@ -321,9 +323,9 @@ def test_global_defaults_of_jax_change_neither_weights_nor_labels(native, recipe
 
 def test_a_key_is_that_of_jax_and_large_seeds_differ():
     for seed in (0, 5, 2**31, 2**32 - 1):
-        assert jax.random.key_data(train.key_of(seed)).tolist() == jax.random.key_data(jax.random.key(seed)).tolist()
+        assert jax.random.key_data(training.key_of(seed)).tolist() == jax.random.key_data(jax.random.key(seed)).tolist()
     seeds = (1, 2**32 + 1, 2**63 + 1)
-    assert len({tuple(jax.random.key_data(train.key_of(seed)).tolist()) for seed in seeds}) == 3
+    assert len({tuple(jax.random.key_data(training.key_of(seed)).tolist()) for seed in seeds}) == 3
 
 
 def arrays(program):
@@ -341,10 +343,10 @@ def test_no_part_of_a_net_is_wider_than_it_says_where_jax_is_wider(backend):
     where = jax if hasattr(jax, "enable_x64") else jax.experimental
     with where.enable_x64(True):
         net = nets.build("tiny", classes=4, channels=3, width=4, backend=backend, rng=np.random.default_rng(0))
-        definition, params, stats = train.nnx.split(net, train.nnx.Param, train.nnx.BatchStat)
+        definition, params, stats = training.nnx.split(net, training.nnx.Param, training.nnx.BatchStat)
 
         def loss(params, images, index):
-            model = train.nnx.merge(definition, params, stats, copy=True)
+            model = training.nnx.merge(definition, params, stats, copy=True)
             images = augment(images[index], RECIPES["fast"], KEY)
             logits, _ = model(images, train=True)
             return sum(part.sum() for part in scores_of(logits)[1:])
@@ -387,8 +389,8 @@ def test_trainers_that_are_refused():
 
 
 def test_images_that_the_machine_cannot_hold_are_refused_before_they_are_copied(monkeypatch):
-    monkeypatch.setattr(train.backends, "memory", lambda: 10**6)
-    monkeypatch.setattr(train, "pool_of", lambda images: pytest.fail("the images were copied"))
+    monkeypatch.setattr(training.backends, "memory", lambda: 10**6)
+    monkeypatch.setattr(training, "pool_of", lambda images: pytest.fail("the images were copied"))
     with pytest.raises(McalError, match=r"tiny of width 1 on images of 100x100x1 needs .* and 0.0 GB are there"):
         Trainer(np.zeros((200, 100, 100, 1), np.uint8), 2, architecture="tiny", width=1)
 
@@ -408,7 +410,7 @@ def test_a_rehearsal_compiles_what_training_runs_and_tells_what_fails(trainer, m
     def full(*given):
         raise RuntimeError("RESOURCE_EXHAUSTED: out of memory\nand a list of buffers")
 
-    monkeypatch.setattr(train, "run_steps", full)
+    monkeypatch.setattr(training, "run_steps", full)
     with pytest.raises(
         McalError, match=r"^tiny of width 3 on images of 5x8x1 can't .* out of memory\): choose [^\n]*$"
     ):
@@ -439,7 +441,7 @@ def test_compilation_cache_goes_where_the_user_caches(tmp_path, monkeypatch):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         here = enable_compilation_cache()
         assert here.parent == tmp_path / "mcal_jax"
-        monkeypatch.setattr(train, "processor", lambda: "another")
+        monkeypatch.setattr(training, "processor", lambda: "another")
         assert enable_compilation_cache() not in (here, None)
         assert enable_compilation_cache(tmp_path / "own") == tmp_path / "own"
     finally:

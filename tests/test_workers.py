@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mcal_jax.types import McalError
-from mcal_jax.workers import Workers, in_a_line
+from mcal_jax.errors import McalError
+from mcal_jax.runs.workers import Workers, in_a_line
 
 
 def divide(a, b):
@@ -67,7 +67,7 @@ def test_a_killed_parent_leaves_no_worker_behind(tmp_path):
     """Workers that lived on would hold the locks of the logs, and the cores."""
     code = """
     import os, signal, time
-    from mcal_jax.workers import Workers
+    from mcal_jax.runs.workers import Workers
     if __name__ == "__main__":
         workers = Workers([None])
         print(workers.submit(os.getpid).result(), flush=True)

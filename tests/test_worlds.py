@@ -10,25 +10,26 @@ from conftest import EASY, MIDDLING, assert_partition, by_people, curves, same, 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcal_jax import costs, planner, runlog
-from mcal_jax.annotators.ground_truth import GroundTruth
-from mcal_jax.annotators.noisy import Noisy, uniform
-from mcal_jax.data import from_arrays
-from mcal_jax.runlog import Finished, RunLog, World, check_answer, drive
-from mcal_jax.types import (
+from mcal_jax.algorithm import costs, planner
+from mcal_jax.algorithm.config import Config, PerImageEpoch
+from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.protocol import (
     MEASURES,
     Annotate,
-    Config,
     Fitted,
-    Job,
     Label,
     Labelled,
     Measure,
-    PerImageEpoch,
     Repeat,
     Train,
     Verify,
+    World,
 )
+from mcal_jax.annotators.ground_truth import GroundTruth
+from mcal_jax.annotators.noisy import Noisy, uniform
+from mcal_jax.data import from_arrays
+from mcal_jax.runs import runlog
+from mcal_jax.runs.runlog import Finished, RunLog, check_answer, drive
 from mcal_jax.worlds.simulated import GRID, Analytic, Recorded, SimulatedWorld, chance, clairvoyant
 from mcal_jax.worlds.trained import TrainedWorld
 

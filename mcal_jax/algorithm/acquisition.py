@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from mcal_jax.types import McalError
+from mcal_jax.errors import McalError
 
 
 class Scores(NamedTuple):
@@ -78,7 +78,7 @@ def select(
         values = {"margin": scores.margin, "entropy": -scores.entropy, "least_confidence": scores.confidence}[by]
         return lowest(sized(values, pool, by), n)
     if features is not None and needs == "features":
-        from mcal_jax.kcenter import k_center
+        from mcal_jax.training.kcenter import k_center
 
         return k_center(sized(features, pool, by), n, labelled_features)
     assert rng is not None

@@ -5,23 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from mcal_jax import costs, planner
-from mcal_jax.loop import mcal
-from mcal_jax.planner import StopRule
-from mcal_jax.types import (
-    Algorithm,
-    Annotate,
-    Config,
-    Fitted,
-    Indices,
-    Label,
-    McalError,
-    Measure,
-    Outcome,
-    Request,
-    Train,
-    remove,
-)
+from mcal_jax.algorithm import costs, planner
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.mcal import mcal
+from mcal_jax.algorithm.outcome import Algorithm, Outcome
+from mcal_jax.algorithm.planner import StopRule
+from mcal_jax.algorithm.protocol import Annotate, Fitted, Indices, Label, Measure, Request, Train, remove
+from mcal_jax.errors import McalError
 
 
 def humans_only(n: int, config: Config) -> Algorithm:

@@ -18,7 +18,9 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import beta, binom, hypergeom
 
-from mcal_jax.types import Certificate, ClassBound, ClassRecall, Config, People, Repeated, Verified
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.outcome import Certificate, ClassBound, ClassRecall, People
+from mcal_jax.algorithm.protocol import Repeated, Verified
 
 SAMPLES = 48
 """How many sizes of V are weighed."""

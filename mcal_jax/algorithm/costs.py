@@ -7,7 +7,10 @@ from difflib import get_close_matches
 import numpy as np
 from scipy.optimize import nnls
 
-from mcal_jax.types import CHEAPEST, DEAREST, Config, Fitted, Ledger, McalError, PerHour, PerImageEpoch
+from mcal_jax.algorithm.config import CHEAPEST, DEAREST, Config, PerHour, PerImageEpoch
+from mcal_jax.algorithm.outcome import Ledger
+from mcal_jax.algorithm.protocol import Fitted
+from mcal_jax.errors import McalError
 
 SERVICES = {"amazon": 0.04, "satyam": 0.003}
 """Dollars a label (section 5)."""

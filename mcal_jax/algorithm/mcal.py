@@ -6,9 +6,11 @@ X \\ T \\ B, the images nobody has labelled yet.
 
 import numpy as np
 
-from mcal_jax import certify, costs, planner
-from mcal_jax.planner import StopRule
-from mcal_jax.types import Algorithm, Annotate, Config, Label, Outcome, Repeat, Train, Verify, remove
+from mcal_jax.algorithm import certificate, costs, planner
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.outcome import Algorithm, Outcome
+from mcal_jax.algorithm.planner import StopRule
+from mcal_jax.algorithm.protocol import Annotate, Label, Repeat, Train, Verify, remove
 
 
 def mcal(n: int, config: Config, architecture: str = "resnet18", stops: StopRule = planner.stop) -> Algorithm:
@@ -19,7 +21,7 @@ def mcal(n: int, config: Config, architecture: str = "resnet18", stops: StopRule
     U, people = remove(X, T), None
     if config.repeat:  #                                                                                   ours
         again = yield Repeat(T, planner.n_repeat(n, config))
-        people, config = certify.people_err(n, again, config)
+        people, config = certificate.people_err(n, again, config)
     B = (yield Label(U, planner.n_seed(n, config), "random", "train")).indices  #                             2
     U = remove(U, B)
     fit = yield Train(B, T, architecture)  #                                                                  3
@@ -38,7 +40,7 @@ def mcal(n: int, config: Config, architecture: str = "resnet18", stops: StopRule
         V = (yield Label(U, plan.check, "random", "certify", fit.model, plan)).indices
         U = remove(U, V)
         seen = yield Verify(V, U, fit.model, plan)
-        sure = certify.certificate(n, len(U), machine, seen, config)
+        sure = certificate.certificate(n, len(U), machine, seen, config)
         machine = sure.machine
     S = (yield Annotate(U, machine, fit.model, plan, sure.limits if sure else None)).indices  #             26
     R = (yield Label(remove(U, S), len(U) - len(S), "all", "residual", fit.model, plan)).indices  #          27

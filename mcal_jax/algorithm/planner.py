@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mcal_jax import certify, costs, powerlaw
-from mcal_jax.types import Config, Fitted, McalError, Plan, Surface, trials
+from mcal_jax.algorithm import certificate, costs, powerlaw
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.plan import Plan, Surface
+from mcal_jax.algorithm.protocol import Fitted, trials
+from mcal_jax.errors import McalError
 
 SIZES = 80  # points of the cost surface along |B|
 FINE_THETAS = np.arange(1, 201) / 200
@@ -125,7 +128,9 @@ def search(n: int, history: Sequence[Fitted], architecture: str, previous: Plan 
     elif config.certify:
         doubt = np.minimum(powerlaw.log_sd(laws[-1], sizes), 1.0)
         checks = [
-            certify.best_check(n, int(r), thetas, thetas * row, config.epsilon, certify.risk_of_all(config), float(sd))
+            certificate.best_check(
+                n, int(r), thetas, thetas * row, config.epsilon, certificate.risk_of_all(config), float(sd)
+            )
             for r, row, sd in zip(rest, eps, doubt, strict=True)
         ]
         best, check = np.array([one.theta for one in checks]), checks[0].sample
@@ -135,7 +140,7 @@ def search(n: int, history: Sequence[Fitted], architecture: str, previous: Plan 
     predicted = np.array([_at(thetas, row, theta) for row, theta in zip(error, best, strict=True)])
     if config.certify and config.budget is not None:
         promises = [
-            certify.check_in_budget(int(r), float(b), thetas, thetas * row, 1 - config.certify)
+            certificate.check_in_budget(int(r), float(b), thetas, thetas * row, 1 - config.certify)
             for r, b, row in zip(rest, best, eps, strict=True)
         ]
         check, predicted = promises[0][0], np.array([bound for _, bound in promises]) * rest / n

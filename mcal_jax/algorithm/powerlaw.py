@@ -16,7 +16,9 @@ import lmfit
 import numpy as np
 from scipy.special import xlogy
 
-from mcal_jax.types import Config, Fitted, Law, trials
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.plan import Law
+from mcal_jax.algorithm.protocol import Fitted, trials
 
 BOUNDS = {"a": (-25.0, 0.0), "gamma": (0.0, 3.0), "kappa": (0.0, 5.0), "floor": (0.0, 0.5), "shift": (0.0, 5.0)}
 FREE = {"power": (), "truncated": ("kappa",), "pow3": ("floor",), "pow4": ("floor", "shift")}

@@ -8,10 +8,14 @@ plan wins; what the others' training cost is the tax of the race.
 import math
 from collections.abc import Sequence
 
-from mcal_jax import costs, planner
-from mcal_jax.loop import mcal
-from mcal_jax.planner import StopRule
-from mcal_jax.types import Algorithm, Annotate, Config, Contestant, Label, McalError, Plan, Repeat, Request, Train
+from mcal_jax.algorithm import costs, planner
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.mcal import mcal
+from mcal_jax.algorithm.outcome import Algorithm, Contestant
+from mcal_jax.algorithm.plan import Plan
+from mcal_jax.algorithm.planner import StopRule
+from mcal_jax.algorithm.protocol import Annotate, Label, Repeat, Request, Train
+from mcal_jax.errors import McalError
 
 
 def race(n: int, config: Config, architectures: Sequence[str], stops: StopRule = planner.stop) -> Algorithm:

@@ -9,7 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from mcal_jax.types import Indices, McalError
+from mcal_jax.algorithm.protocol import Indices
+from mcal_jax.errors import McalError
 
 
 class Annotator(Protocol):

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from mcal_jax.algorithm.protocol import Indices
 from mcal_jax.data import Dataset
-from mcal_jax.types import Indices, McalError
+from mcal_jax.errors import McalError
 
 
 class GroundTruth:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from mcal_jax.types import Indices, McalError
+from mcal_jax.algorithm.protocol import Indices
+from mcal_jax.errors import McalError
 
 
 def uniform(rate: float, classes: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mcal_jax.types import McalError
+from mcal_jax.errors import McalError
 
 _MANY = 20  # classes: up to here a gap in the labels costs little, and they may well be digits or the like
 _HASHED = 2**24  # bytes hashed at a time

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from mcal_jax.dataset import Dataset, fingerprint, first_of, from_arrays, one_line_errors
-from mcal_jax.tfds import SHIPPED, Available, UnknownDataset, available, load_tfds, prepare
-from mcal_jax.types import McalError
+from mcal_jax.data.dataset import Dataset, fingerprint, first_of, from_arrays, one_line_errors
+from mcal_jax.data.tfds import SHIPPED, Available, UnknownDataset, available, load_tfds, prepare
+from mcal_jax.errors import McalError
 
 __all__ = ["SHIPPED", "Available", "Dataset", "available", "fingerprint", "from_arrays", "load", "prepare"]
 

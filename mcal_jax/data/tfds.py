@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mcal_jax.dataset import Dataset, first_of, from_arrays, one_line_errors
-from mcal_jax.types import McalError
+from mcal_jax.data.dataset import Dataset, first_of, from_arrays, one_line_errors
+from mcal_jax.errors import McalError
 
 SHIPPED = "fashion_mnist_10k"
-_SHIPPED_FOLDER = Path(__file__).parent / "datasets" / SHIPPED / "1.0.0"
+_SHIPPED_FOLDER = Path(__file__).parent / "shipped" / SHIPPED / "1.0.0"
 _NAME = re.compile(r"(\w+(?:/[\w.+-]+)?(?::[\d.*]+)?)((?:#\w+)*)")  # set/configuration:version#feature
 _CHUNK = 1000  # images decoded at a time
 

@@ -14,10 +14,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mcal_jax import costs, paper, planner, plots
-from mcal_jax.plots import COLOURS, PERCENT, THETAS, percent
-from mcal_jax.records import Trajectory
-from mcal_jax.types import MEASURES, Fitted, Measured
+from mcal_jax.algorithm import costs, planner
+from mcal_jax.algorithm.protocol import MEASURES, Fitted, Measured
+from mcal_jax.paper import published
+from mcal_jax.paper.records import Trajectory
+from mcal_jax.plots import run as plots
+from mcal_jax.plots.run import COLOURS, PERCENT, THETAS, percent
 
 Row = dict[str, Any]
 
@@ -43,8 +45,8 @@ def table_1() -> list[Row]:
     people making none.
     """
     rows = []
-    for (data_set, service), printed in paper.TABLE_1.items():
-        n, price = paper.SIZES[data_set], costs.SERVICES[service]
+    for (data_set, service), printed in published.TABLE_1.items():
+        n, price = published.SIZES[data_set], costs.SERVICES[service]
         assert printed.dollars
         least = (1 - printed.S) * n * price
         rate = _paper_price(data_set, "resnet18")
@@ -72,11 +74,11 @@ def table_2(test_fraction: float = 0.05) -> list[Row]:
     """
     rows = []
     amazon, satyam = costs.SERVICES["amazon"], costs.SERVICES["satyam"]
-    for (data_set, service, net), dear in paper.TABLE_2.items():
-        cheap = paper.TABLE_2[data_set, "satyam", net]
+    for (data_set, service, net), dear in published.TABLE_2.items():
+        cheap = published.TABLE_2[data_set, "satyam", net]
         if service != "amazon" or dear.delta != cheap.delta:
             continue
-        n = paper.SIZES[data_set]
+        n = published.SIZES[data_set]
         labels = (dear.dollars - cheap.dollars) / (amazon - satyam)
         training = dear.dollars - amazon * labels
         row = {"check": "table_2", "data_set": data_set, "architecture": net, "delta": dear.delta}
@@ -248,7 +250,7 @@ def read_table_2(rows: Sequence[Row]) -> str:
     ratios = [row["rate"] / row["price"] for row in rows]
     without = [row["rate_without_T"] / row["rate"] for row in rows if np.isfinite(row["rate_without_T"])]
     same = {d: [row["labels"] for row in rows if row["data_set"] == d] for d in {row["data_set"]: 0 for row in rows}}
-    alike = [paper.DATA_SETS[d] for d, labels in same.items() if len(labels) > 1 and np.ptp(labels) < 1]
+    alike = [published.DATA_SETS[d] for d, labels in same.items() if len(labels) > 1 and np.ptp(labels) < 1]
     text = f"{len(rows)} nets have one δ for both services, which tells how many labels were bought. "
     if alike:
         text += f"For {_list(alike)} it is the same number whatever the net. "
@@ -316,11 +318,11 @@ def read_estimates(rows: Sequence[Row]) -> str:
 
 def _by_data_set(rows: Sequence[Row]) -> dict[str, list[Row]]:
     names = {row["data_set"]: 0 for row in rows}
-    return {paper.DATA_SETS.get(d, d): [row for row in rows if row["data_set"] == d] for d in names}
+    return {published.DATA_SETS.get(d, d): [row for row in rows if row["data_set"] == d] for d in names}
 
 
 def _row_name(row: Row) -> str:
-    return f"{paper.DATA_SETS[row['data_set']]} by {paper.SERVICES[row['service']]}"
+    return f"{published.DATA_SETS[row['data_set']]} by {published.SERVICES[row['service']]}"
 
 
 def _list(words: Iterable[str]) -> str:

@@ -9,12 +9,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from mcal_jax import exhibits, records
-from mcal_jax.exhibits import Row
-from mcal_jax.paper import ARCHITECTURES, DATA_SETS, SERVICES
-from mcal_jax.plots import percent
-from mcal_jax.records import Labelling, Records, Trajectory, grouped
-from mcal_jax.types import McalError
+from mcal_jax.errors import McalError
+from mcal_jax.paper import records, tables
+from mcal_jax.paper.published import ARCHITECTURES, DATA_SETS, SERVICES
+from mcal_jax.paper.records import Labelling, Records, Trajectory, grouped
+from mcal_jax.paper.tables import Row
+from mcal_jax.plots.run import percent
 
 Verdict = Literal["holds", "does not hold", "not tested"]
 
@@ -86,7 +86,7 @@ def _mean(runs: Sequence[Labelling], what: Callable[[Labelling], float]) -> floa
 def _by(runs: Sequence[Labelling], *, epsilon: float = 0.05) -> dict[tuple[str, str], Records[Labelling]]:
     """MCAL runs at one epsilon, by data set and service."""
     own = [one for one in runs if one.config.epsilon == epsilon]
-    return grouped(own, "data_set", exhibits.service_of)
+    return grouped(own, "data_set", tables.service_of)
 
 
 def _seeds(*groups: Sequence[Any]) -> int:
@@ -106,7 +106,7 @@ def _name(data_set: str, service: str) -> str:
 def _mcal_against_oracle(e: Evidence) -> Finding | None:
     told, agrees = [], []
     for (data_set, service), group in _by(e.mcal).items():
-        found = exhibits.oracles(e.trajectories, service)
+        found = tables.oracles(e.trajectories, service)
         rivals = {net: pairs for (of, net), pairs in found.items() if of == data_set}
         if not rivals:
             continue
@@ -121,7 +121,7 @@ def _mcal_against_oracle(e: Evidence) -> Finding | None:
 def _mcal_against_hindsight(e: Evidence) -> Finding | None:
     told, agrees = [], []
     for (data_set, service), group in _by(e.mcal).items():
-        rows = [r for r in exhibits.delta_rows(e.trajectories, service) if r["data_set"] == data_set]
+        rows = [r for r in tables.delta_rows(e.trajectories, service) if r["data_set"] == data_set]
         if rows:
             best = min(row["hindsight"] for row in rows)
             ours = _mean(group, lambda one: one.cost)
@@ -139,7 +139,7 @@ def _harder_saves_less(e: Evidence) -> Finding | None:
 
 
 def _acquisition_costs(e: Evidence) -> dict[str, Records[Labelling]]:
-    own = [one for one in e.acquisition if one.data_set == "cifar10" and exhibits.service_of(one) == "amazon"]
+    own = [one for one in e.acquisition if one.data_set == "cifar10" and tables.service_of(one) == "amazon"]
     return grouped(own, lambda one: one.config.acquisition)
 
 
@@ -156,7 +156,7 @@ def _uncertainty_beats_kcenter(e: Evidence) -> Finding | None:
 def _machine_share(e: Evidence) -> Finding | None:
     told, agrees, groups = [], [], grouped(e.trajectories, "data_set", "architecture")
     for (data_set, net), group in groups.items():
-        rows = sorted(exhibits.delta_rows(group, "amazon"), key=lambda row: row["delta"])
+        rows = sorted(tables.delta_rows(group, "amazon"), key=lambda row: row["delta"])
         if len(rows) > 1:
             more = rows[0]["machine"] - rows[-1]["machine"]
             agrees.append(more > 0)
@@ -168,7 +168,7 @@ def _resnet18_cheapest(e: Evidence) -> Finding | None:
     told, agrees = [], []
     for service in SERVICES:
         for data_set, group in grouped(e.trajectories, "data_set").items():
-            found = exhibits.oracles(group, service)
+            found = tables.oracles(group, service)
             cost = {net: float(np.mean([bill.dollars for _, bill in pairs])) for (_, net), pairs in found.items()}
             if len(cost) == len(ARCHITECTURES):
                 best = min(cost, key=lambda net: cost[net])
@@ -181,9 +181,9 @@ def _al_gain(service: str, low: float, high: float) -> Callable[[Evidence], Find
     def measure(e: Evidence) -> Finding | None:
         told, agrees, groups = [], [], []
         for data_set in ("fashion_mnist", "cifar10"):
-            own = [one for one in e.acquisition if one.data_set == data_set and exhibits.service_of(one) == service]
+            own = [one for one in e.acquisition if one.data_set == data_set and tables.service_of(one) == service]
             by = grouped(own, lambda one: one.config.acquisition)
-            gain = exhibits.gain(exhibits.bar_rows(own, "acquisition"), data_set)
+            gain = tables.gain(tables.bar_rows(own, "acquisition"), data_set)
             if gain is not None:
                 told.append(f"{DATA_SETS[data_set]} {gain:+.1%}")
                 agrees.append(low <= gain <= high)
@@ -226,7 +226,7 @@ def _truncated_better(e: Evidence) -> Finding | None:
     theta, points, misses = 0.5, 5, []
     long = [one for one in e.trajectories if len(one.fits) > points]
     for one in long:
-        rows = {row["law"]: abs(row["miss_at_largest"]) for row in exhibits.law_rows(one, [theta], [points])}
+        rows = {row["law"]: abs(row["miss_at_largest"]) for row in tables.law_rows(one, [theta], [points])}
         misses.append((rows["power"], rows["truncated"]))
     if not misses:
         return None
@@ -239,7 +239,7 @@ def _batch_hardly_matters(e: Evidence) -> Finding | None:
     worst = []
     own = [one for one in e.trajectories if one.data_set == "cifar10" and one.architecture == "resnet18"]
     try:
-        rows = exhibits.same_size_rows(own, [0.25, 0.5], 0.4)
+        rows = tables.same_size_rows(own, [0.25, 0.5], 0.4)
     except McalError:
         return None
     for theta in (0.25, 0.5):
@@ -272,7 +272,7 @@ def _training_varies(e: Evidence) -> Finding | None:
     told, agrees, groups = [], [], grouped(e.trajectories, "data_set")
     for data_set, wanted in (("fashion_mnist", 2.0), ("cifar10", 5.0), ("cifar100", 5.0)):
         nets = grouped(groups.get(data_set, []), "architecture")
-        rows = [exhibits.delta_rows(own, "amazon") for own in nets.values()]
+        rows = [tables.delta_rows(own, "amazon") for own in nets.values()]
         ratios = [max(r["training"] for r in own) / min(r["training"] for r in own) for own in rows if len(own) > 1]
         if ratios:
             told.append(f"{DATA_SETS[data_set]} {max(ratios):.1f}")

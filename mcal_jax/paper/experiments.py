@@ -12,13 +12,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from mcal_jax import notebooks, sweeps
+from mcal_jax.errors import McalError, NoRuns
 from mcal_jax.files import write_atomically
-from mcal_jax.runs import log_path, provenance
-from mcal_jax.settings import PACKAGE, Experiment, digest, home, load_settings, named, results
-from mcal_jax.sweeps import Planned
-from mcal_jax.types import McalError, NoRuns
-from mcal_jax.workers import Workers, in_a_line
+from mcal_jax.paper import notebooks
+from mcal_jax.runs import sweeps
+from mcal_jax.runs.execution import log_path, provenance
+from mcal_jax.runs.settings import PACKAGE, Experiment, digest, home, load_settings, named, results
+from mcal_jax.runs.sweeps import Planned
+from mcal_jax.runs.workers import Workers, in_a_line
 
 
 class Made(NamedTuple):

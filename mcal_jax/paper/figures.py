@@ -8,11 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from mcal_jax import exhibits, paper, plots, powerlaw
-from mcal_jax.exhibits import Row
-from mcal_jax.plots import ARCHITECTURES, COLOURS, DOLLARS, PERCENT, money, percent, use_style
-from mcal_jax.records import Trajectory
-from mcal_jax.types import Law
+from mcal_jax.algorithm import powerlaw
+from mcal_jax.algorithm.plan import Law
+from mcal_jax.paper import published, tables
+from mcal_jax.paper.records import Trajectory
+from mcal_jax.paper.tables import Row
+from mcal_jax.plots import run as plots
+from mcal_jax.plots.run import ARCHITECTURES, COLOURS, DOLLARS, PERCENT, money, percent, use_style
 
 MCAL = COLOURS["S"]
 MARKERS = {"cnn18": "s", "resnet18": "o", "resnet50": "^"}
@@ -52,7 +54,7 @@ def machine_share(rows: Sequence[Row], title: str) -> Figure:
     figure, (axes,) = plots._grid(1, len(sets), (3.6 * len(sets) + 1, 3.9))
     for ax, (data_set, own) in zip(axes, sets, strict=True):
         _sweep_lines(ax, own, "machine", ring=False)
-        ax.set(title=plots.literal(paper.DATA_SETS.get(data_set, data_set)), ylim=(-0.02, 1))
+        ax.set(title=plots.literal(published.DATA_SETS.get(data_set, data_set)), ylim=(-0.02, 1))
         plots._finish(
             ax, PERCENT, PERCENT, columns=1, xlabel="batch δ (share of X)", ylabel="share of X by the machine"
         )
@@ -68,7 +70,7 @@ def _sweep_lines(ax: Axes, rows: Sequence[Row], shows: str, ring: bool = True) -
         colour, marker = ARCHITECTURES[architecture], MARKERS[architecture]
         ax.errorbar(x, y, [y - low, high - y], color=colour, linewidth=1.6, capsize=2, elinewidth=1)
         met = np.array([row["met"] == 1 for row in own])
-        label = paper.ARCHITECTURES[architecture]
+        label = published.ARCHITECTURES[architecture]
         ax.plot(x[met], y[met], marker, color=colour, label=label if met.any() else None)
         label = f"{label}, not all the rest" if met.any() else f"{label} (never all the rest)"
         ax.plot(x[~met], y[~met], marker, color=colour, markerfacecolor="white", label=label if not met.all() else None)
@@ -83,7 +85,7 @@ def totals(rows: Sequence[Row], title: str) -> Figure:
     tells."""
     sets = list(grouped_rows(rows, "data_set").items())
     figure, (axes,) = plots._grid(1, len(sets), (3.5 * len(sets) + 1.2, 3.4))
-    colours = {f"oracle AL, {paper.ARCHITECTURES[a]}": c for a, c in ARCHITECTURES.items()}
+    colours = {f"oracle AL, {published.ARCHITECTURES[a]}": c for a, c in ARCHITECTURES.items()}
     colours |= {"people only": COLOURS["humans only"], "MCAL": MCAL}
     order = {by: i for i, by in enumerate(dict.fromkeys(["people only", "MCAL", *colours]))}
     for i, (ax, (data_set, own)) in enumerate(zip(axes, sets, strict=True)):
@@ -102,7 +104,7 @@ def totals(rows: Sequence[Row], title: str) -> Figure:
                 )
         ax.set_yticks(range(len(own)), [row["by"] for row in own] if i == 0 else [""] * len(own))
         ax.invert_yaxis()
-        ax.set(title=plots.literal(paper.DATA_SETS.get(data_set, data_set)), xlabel="dollars")
+        ax.set(title=plots.literal(published.DATA_SETS.get(data_set, data_set)), xlabel="dollars")
         ax.xaxis.set_major_formatter(DOLLARS)
         ax.xaxis.set_major_locator(plots.MaxNLocator(4))
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
@@ -170,7 +172,7 @@ def laws(
     sizes = np.geomspace(trajectory.sizes[0], trajectory.sizes[-1] * 1.1, 120)
     shades = plots._shades("plasma", len(used))
     for ax, theta in zip(axes, thetas, strict=True):
-        errors, tested = exhibits.counts(trajectory, theta)
+        errors, tested = tables.counts(trajectory, theta)
         eps = errors / tested
         low, high = plots._interval(eps, tested)
         ax.errorbar(trajectory.sizes, eps, [eps - low, high - eps], fmt="o", color="black", markersize=4,
@@ -178,7 +180,7 @@ def laws(
         ax.plot(trajectory.sizes[: max(used)], eps[: max(used)], "o", color="black", markersize=4, zorder=6)
         for form in forms:
             for points, shade in zip(used, shades, strict=True):
-                law: Law = exhibits.fitted(trajectory, theta, points, form)
+                law: Law = tables.fitted(trajectory, theta, points, form)
                 own, style, name = LAW_STYLES[form]
                 colour = own if len(used) == 1 else shade
                 label = name if len(used) == 1 else f"{points} points" + (f", {name}" if len(forms) > 1 else "")

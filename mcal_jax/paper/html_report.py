@@ -15,10 +15,11 @@ from itertools import groupby, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mcal_jax import settings
+from mcal_jax.algorithm.config import Settings
+from mcal_jax.errors import McalError
 from mcal_jax.files import write_atomically
-from mcal_jax.paper import EXHIBITS
-from mcal_jax.types import McalError, Settings
+from mcal_jax.paper.published import EXHIBITS
+from mcal_jax.runs import settings
 
 BEGINS = "<!DOCTYPE html>\n<!-- made by mcal report -->"
 """By which a page of ours is known from any other."""
@@ -257,7 +258,9 @@ def render(found: Collection) -> str:
 
 
 def _document(found: Collection, most_svg: float, most: float) -> str:
-    css, js = ((settings.PACKAGE / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    css, js = (
+        (Path(__file__).parent / "templates" / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js")
+    )
     sections = "".join(
         f'<section class="group">\n<h2>{section}</h2>\n'
         + "".join(_article(exhibit, found.profile, most_svg, most) for exhibit in exhibits)

@@ -7,8 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mcal_jax.settings import clone
-from mcal_jax.types import McalError, NoRuns
+from mcal_jax.errors import McalError, NoRuns
+from mcal_jax.runs.settings import clone
 
 PATIENCE = 300  # seconds in which a kernel must have started, on a machine that is busy training too
 

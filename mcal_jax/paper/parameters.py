@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from mcal_jax import settings
-from mcal_jax.types import McalError
+from mcal_jax.errors import McalError
+from mcal_jax.runs import settings
 
 
 def path(given: str | os.PathLike | None, *default: str) -> Path:

@@ -17,10 +17,12 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from mcal_jax import costs, paper, plots
-from mcal_jax.plots import COLOURS, percent
-from mcal_jax.records import Trajectory, grouped, stopped
-from mcal_jax.types import PerImageEpoch
+from mcal_jax.algorithm import costs
+from mcal_jax.algorithm.config import PerImageEpoch
+from mcal_jax.paper import published
+from mcal_jax.paper.records import Trajectory, grouped, stopped
+from mcal_jax.plots import run as plots
+from mcal_jax.plots.run import COLOURS, percent
 
 EPOCHS = 200
 """Epochs that each retraining is billed for."""
@@ -223,11 +225,13 @@ def read_conclusions(rows: Sequence[Mapping[str, Any]], then: str, now: str) -> 
         for service in dict.fromkeys(row["labels"] for row in rows):
             by_time = {r["training"]: r for r in rows if r["data_set"] == data_set and r["labels"] == service}
             old, new = by_time[then], by_time[now]
-            text = f"{paper.DATA_SETS.get(data_set, data_set)}, labels by {paper.SERVICES.get(service, service)}: "
+            text = (
+                f"{published.DATA_SETS.get(data_set, data_set)}, labels by {published.SERVICES.get(service, service)}: "
+            )
             text += f"{percent(old['savings'])} saved then, {percent(new['savings'])} now"
             for key, name in (("architecture", "best net"), ("delta", "best δ")):
                 shown = [
-                    paper.ARCHITECTURES.get(r[key], r[key]) if key == "architecture" else percent(r[key])
+                    published.ARCHITECTURES.get(r[key], r[key]) if key == "architecture" else percent(r[key])
                     for r in (old, new)
                 ]
                 text += f", {name} {' now '.join(shown)}" if shown[0] != shown[1] else f", {name} still {shown[0]}"
@@ -267,14 +271,14 @@ def maps(
         _categories(
             grid[2, column], rate, label_prices, one.deltas, pays, deltas, dict(zip(deltas, shades, strict=True))
         )
-        grid[0, column].set_title(paper.DATA_SETS.get(data_set, data_set))
+        grid[0, column].set_title(published.DATA_SETS.get(data_set, data_set))
         for ax in grid[:, column]:
             _marks(
                 ax, label_prices, rate, paper_rates[data_set], today, {k: v[data_set] for k, v in break_evens.items()}
             )
     bar = figure.colorbar(filled, cax=grid[0, -1].inset_axes((1.06, 0, 0.05, 1)), format=plots.PERCENT)
     bar.set_label("saved, share of\nwhat people only cost")
-    handles = [Patch(color=plots.ARCHITECTURES[net], label=paper.ARCHITECTURES.get(net, net)) for net in nets]
+    handles = [Patch(color=plots.ARCHITECTURES[net], label=published.ARCHITECTURES.get(net, net)) for net in nets]
     _beside(grid[1, -1], "cheapest net", handles)
     _beside(grid[2, -1], "cheapest δ", [Patch(color=s, label=percent(d)) for d, s in zip(deltas, shades, strict=True)])
     marks = grid[2, 0].get_legend_handles_labels()
@@ -310,7 +314,7 @@ def _marks(ax: Axes, y: np.ndarray, x: np.ndarray, paper_rate: float, today: Ban
                 label=f"break-even, {STOPS[stop]}")  # fmt: skip
     services = list(costs.SERVICES.values())
     ax.plot([paper_rate] * len(services), services, "X", color="white", markeredgecolor="black", markersize=9,
-            label=f"the paper's prices: {' and '.join(paper.SERVICES.values())}", linestyle="none")  # fmt: skip
+            label=f"the paper's prices: {' and '.join(published.SERVICES.values())}", linestyle="none")  # fmt: skip
 
 
 def _today(ax: Axes, today: Band) -> None:
@@ -344,7 +348,7 @@ def least_label_price(
         ax.set(title=STOPS[stop], xlabel="dollars per image and epoch, ResNet18")
         _today(ax, today)
         for (data_set, ratio), style in zip(ratios.items(), itertools.cycle(("-", "--", "-.")), strict=False):
-            colour, name = SET_COLOURS.get(data_set, "black"), paper.DATA_SETS.get(data_set, data_set)
+            colour, name = SET_COLOURS.get(data_set, "black"), published.DATA_SETS.get(data_set, data_set)
             pays = 0 < ratio < float("inf")
             ax.plot(rate if pays else [], rate / ratio if pays else [], style, color=colour,
                     label=name if ratio else f"{name}: never pays")  # fmt: skip
@@ -353,7 +357,8 @@ def least_label_price(
                         markeredgecolor="black", markersize=8)  # fmt: skip
         for service, price in costs.SERVICES.items():
             ax.axhline(price, color=COLOURS["humans only"], linestyle=":", linewidth=1.2)
-            ax.annotate(f"{paper.SERVICES[service]}, {plots.money(price)}", (1.3 * today[1], price), (0, 2), fontsize=8,
+            words = f"{published.SERVICES[service]}, {plots.money(price)}"
+            ax.annotate(words, (1.3 * today[1], price), (0, 2), fontsize=8,
                         textcoords="offset points", annotation_clip=True)  # fmt: skip
     grid[0, 0].set_ylabel("least dollars a label at which\na machine pays")
     axes = grid[0, -1]

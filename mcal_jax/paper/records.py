@@ -12,13 +12,16 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from mcal_jax import baselines, costs, planner
-from mcal_jax.paper import DATA_SETS
-from mcal_jax.runlog import RunLog, answer_from_json
-from mcal_jax.runs import log_path
-from mcal_jax.settings import Run, check
-from mcal_jax.sweeps import Planned, planned
-from mcal_jax.types import Config, Fitted, Ledger, McalError, Measured, NoRuns
+from mcal_jax.algorithm import baselines, costs, planner
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.outcome import Ledger
+from mcal_jax.algorithm.protocol import Fitted, Measured
+from mcal_jax.errors import McalError, NoRuns
+from mcal_jax.paper.published import DATA_SETS
+from mcal_jax.runs.execution import log_path
+from mcal_jax.runs.runlog import RunLog, answer_from_json
+from mcal_jax.runs.settings import Run, check
+from mcal_jax.runs.sweeps import Planned, planned
 
 R = TypeVar("R")
 SWEEPS = {

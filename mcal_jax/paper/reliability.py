@@ -15,13 +15,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
-from mcal_jax import plots
-from mcal_jax.charts import grouped_rows
-from mcal_jax.exhibits import Row
-from mcal_jax.paper import DATA_SETS
-from mcal_jax.plots import PERCENT, percent
-from mcal_jax.records import Labelling, grouped, picture, seeds, spread
-from mcal_jax.types import McalError
+from mcal_jax.errors import McalError
+from mcal_jax.paper.figures import grouped_rows
+from mcal_jax.paper.published import DATA_SETS
+from mcal_jax.paper.records import Labelling, grouped, picture, seeds, spread
+from mcal_jax.paper.tables import Row
+from mcal_jax.plots import run as plots
+from mcal_jax.plots.run import PERCENT, percent
 
 READINGS = {
     "paper": ("Algorithm 1 as printed", "#D55E00", "--"),

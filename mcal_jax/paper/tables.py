@@ -12,10 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from mcal_jax import costs, paper, plots, powerlaw, records
+from mcal_jax.algorithm import costs, powerlaw
+from mcal_jax.algorithm.plan import Law
+from mcal_jax.algorithm.protocol import MEASURES, trials
+from mcal_jax.errors import McalError
 from mcal_jax.files import write_atomically
-from mcal_jax.records import Labelling, Priced, Records, Trajectory, grouped, not_run, seeds, spread
-from mcal_jax.types import MEASURES, Law, McalError, trials
+from mcal_jax.paper import published, records
+from mcal_jax.paper.records import Labelling, Priced, Records, Trajectory, grouped, not_run, seeds, spread
+from mcal_jax.plots import run as plots
 
 Row = dict[str, Any]
 COMPARED = ("margin", "entropy", "least_confidence", "kcenter", "random")
@@ -108,7 +112,7 @@ def oracle_rows(trajectories: Sequence[Trajectory], services: Sequence[str]) -> 
     groups = grouped(trajectories, "data_set", "architecture")
     for service in services:
         for (data_set, architecture), pairs in oracles(trajectories, service).items():
-            printed = paper.TABLE_2.get((data_set, service, architecture))
+            printed = published.TABLE_2.get((data_set, service, architecture))
             bills = [bill for _, bill in pairs]
             ours = [_over_seeds("delta", [bill.delta for bill in bills])]
             ours += [_over_seeds("dollars", [bill.dollars for bill in bills])]
@@ -133,7 +137,7 @@ def total_rows(trajectories: Sequence[Trajectory], labellings: Sequence[Labellin
     rows: list[Row] = []
     sizes = {one.data_set: one.n for one in trajectories} | {one.data_set: one.n for one in labellings}
     for data_set, n in sizes.items():
-        printed = paper.TABLE_1.get((data_set, service))
+        printed = published.TABLE_1.get((data_set, service))
         base = {"data_set": data_set, "service": service}
         people = _over_seeds("dollars", [n * price])
         rows.append(base | {"by": "people only"} | beside("dollars", people, printed.humans if printed else None))
@@ -159,14 +163,14 @@ def _bills(trajectories: Sequence[Trajectory], labellings: Sequence[Labelling], 
     best, nets = oracles(trajectories, service), grouped(trajectories, "data_set", "architecture")
     bills = []
     for data_set, group in {**grouped(labellings, "data_set"), **not_run(labellings, "data_set")}.items():
-        printed = paper.TABLE_1.get((data_set, service))
+        printed = published.TABLE_1.get((data_set, service))
         bills.append(
             _Bill(data_set, "MCAL", seeds(group), [one.cost for one in group], printed.dollars if printed else None)
         )
     for (data_set, net), curves in {**nets, **not_run(trajectories, "data_set", "architecture")}.items():
-        cell = paper.TABLE_2.get((data_set, service, net))
+        cell = published.TABLE_2.get((data_set, service, net))
         dollars = [bill.dollars for _, bill in best.get((data_set, net), [])]
-        name = f"oracle AL, {paper.ARCHITECTURES[net]}"
+        name = f"oracle AL, {published.ARCHITECTURES[net]}"
         bills.append(_Bill(data_set, name, seeds(curves), dollars, cell.dollars if cell else None))
     return bills
 
@@ -181,10 +185,10 @@ def mcal_rows(labellings: Sequence[Labelling]) -> list[Row]:
     for (data_set, service, epsilon), group in grouped(
         labellings, "data_set", service_of, lambda one: one.config.epsilon
     ).items():
-        printed = paper.TABLE_1.get((data_set, service)) if epsilon == 0.05 else None
+        printed = published.TABLE_1.get((data_set, service)) if epsilon == 0.05 else None
         if epsilon == 0.1 and service == "amazon":
-            printed = paper.TABLE_3.get(data_set)
-        chosen = "/".join(sorted({paper.ARCHITECTURES[one.architecture] for one in group}))
+            printed = published.TABLE_3.get(data_set)
+        chosen = "/".join(sorted({published.ARCHITECTURES[one.architecture] for one in group}))
         stops = "/".join(sorted({one.stop for one in group}))
         row = {"data_set": data_set, "service": service, "epsilon": epsilon, "seeds": seeds(group), "net": chosen}
         values = {
@@ -226,7 +230,7 @@ def bar_rows(labellings: Sequence[Labelling], by: str) -> list[Row]:
         raise McalError(f"by: {by!r} is not acquisition or per_class")
     rows = []
     groups = grouped(labellings, "data_set", keys[by])
-    order = [*paper.DATA_SETS, *COMPARED]
+    order = [*published.DATA_SETS, *COMPARED]
 
     def place(group: tuple[str, Any]) -> tuple:
         return tuple(order.index(part) if part in order else part for part in group)

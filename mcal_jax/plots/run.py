@@ -20,10 +20,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation
 
-from mcal_jax import costs, planner, powerlaw
+from mcal_jax.algorithm import costs, planner, powerlaw
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.outcome import Outcome
+from mcal_jax.algorithm.plan import Plan
+from mcal_jax.algorithm.protocol import Answer, Fitted, Label, Labelled, Request, trials
 from mcal_jax.data import Dataset
-from mcal_jax.runlog import Finished
-from mcal_jax.types import Answer, Config, Fitted, Label, Labelled, McalError, Outcome, Plan, Request, trials
+from mcal_jax.errors import McalError
+from mcal_jax.runs.runlog import Finished
 
 if TYPE_CHECKING:
     from IPython.display import Markdown

@@ -12,23 +12,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mcal_jax.types import (
+from mcal_jax.algorithm.outcome import Certificate, ClassBound, ClassRecall, Contestant, Ledger, Outcome, People
+from mcal_jax.algorithm.plan import Plan
+from mcal_jax.algorithm.protocol import (
     Annotate,
     Answer,
-    Certificate,
-    ClassBound,
-    ClassRecall,
-    Contestant,
     Fitted,
     Label,
     Labelled,
-    Ledger,
-    McalError,
     Measure,
     Measured,
-    Outcome,
-    People,
-    Plan,
     Repeat,
     Repeated,
     Request,
@@ -36,6 +29,7 @@ from mcal_jax.types import (
     Verified,
     Verify,
 )
+from mcal_jax.errors import McalError
 
 N = TypeVar("N", bound=tuple)
 

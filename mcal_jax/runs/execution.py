@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 
 from mcal_jax import data
+from mcal_jax.algorithm.job import Job, algorithm
+from mcal_jax.algorithm.outcome import Outcome
 from mcal_jax.data import Dataset
+from mcal_jax.errors import McalError
 from mcal_jax.files import absolute, check_distinct, check_writable
-from mcal_jax.provenance import device, provenance
-from mcal_jax.recorded import RecordedRun
-from mcal_jax.report import LABELS_BEGIN, Reporter, Tell, summary, write_labels
-from mcal_jax.runlog import LOG_BEGINS, Finished, RunLog, algorithm, drive, flat
-from mcal_jax.settings import DataSettings, Run, check, digest, results
-from mcal_jax.types import Job, McalError, Outcome
+from mcal_jax.runs.provenance import device, provenance
+from mcal_jax.runs.recorded import RecordedRun
+from mcal_jax.runs.report import LABELS_BEGIN, Reporter, Tell, summary, write_labels
+from mcal_jax.runs.runlog import LOG_BEGINS, Finished, RunLog, drive, flat
+from mcal_jax.runs.settings import DataSettings, Run, check, digest, results
 
 
 class Result:
@@ -182,10 +184,10 @@ def suited(run: Run, given: dict[str, Any], tell: Tell) -> Run:
 
 
 def _suitable_width(dataset: Dataset) -> int:
-    from mcal_jax import backends
-    from mcal_jax.train import RECIPES
+    from mcal_jax.training import devices
+    from mcal_jax.training.trainer import RECIPES
 
-    if backends.default().layout == "NHWC":
+    if devices.default().layout == "NHWC":
         return WIDTHS[-1]
     n, height, columns, _ = dataset.images.shape
     processed = RECIPES["fast"].steps(max(n // 5, 1)) * RECIPES["fast"].batch
@@ -266,9 +268,9 @@ def _make(
 ) -> Result:
     """Make a run, or go on with what its ``log`` holds."""
     if deterministic:
-        from mcal_jax import backends
+        from mcal_jax.training import devices
 
-        backends.deterministic()
+        devices.deterministic()
     dataset = load_data(run, data_dir)
     if log:
         check_content(log, dataset, tell)
@@ -325,7 +327,7 @@ def _world(run: Run, job: Job, dataset: Dataset):
         classes = len(dataset.classes)
         confusion = uniform(run.noise, classes) if isinstance(run.noise, float) else np.array(run.noise)
         annotator = Noisy(truth.labels, classes, confusion, votes=run.votes or 1, seed=run.seed)
-    from mcal_jax.train import enable_compilation_cache
+    from mcal_jax.training.trainer import enable_compilation_cache
     from mcal_jax.worlds.trained import TrainedWorld
 
     enable_compilation_cache()

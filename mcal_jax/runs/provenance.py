@@ -6,7 +6,7 @@ import subprocess
 from importlib import metadata
 from typing import Any
 
-from mcal_jax.settings import PACKAGE, home
+from mcal_jax.runs.settings import PACKAGE, home
 
 PACKAGES = ("mcal-jax", "jax", "flax", "optax", "numpy", "scipy", "lmfit")
 CODE = ("mcal_jax", "notebooks", "experiments", "pyproject.toml")

@@ -11,22 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from mcal_jax import certify, planner
-from mcal_jax.codec import PLAN_KEYS, answer_from_json, differences, digest, outcome_from_json, plan_json, request_json
-from mcal_jax.runlog import Entry, Finished, RunLog, check_answer
-from mcal_jax.types import (
+from mcal_jax.algorithm import certificate, planner
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.outcome import Outcome
+from mcal_jax.algorithm.plan import Plan
+from mcal_jax.algorithm.protocol import (
     Annotate,
     Answer,
-    Config,
     Fitted,
     Indices,
-    Job,
     Label,
     Labelled,
-    McalError,
     Measure,
-    Outcome,
-    Plan,
     Repeat,
     Repeated,
     Request,
@@ -34,6 +31,17 @@ from mcal_jax.types import (
     Verify,
     remove,
 )
+from mcal_jax.errors import McalError
+from mcal_jax.runs.codec import (
+    PLAN_KEYS,
+    answer_from_json,
+    differences,
+    digest,
+    outcome_from_json,
+    plan_json,
+    request_json,
+)
+from mcal_jax.runs.runlog import Entry, Finished, RunLog, check_answer
 
 PLANNED = ("mcal", "without_active_learning")
 """Algorithms that make plans."""
@@ -135,7 +143,7 @@ class RecordedRun:
     def _planning_config(self) -> Config:
         """The configuration that plans were made by: without what human errors take of epsilon."""
         again = next((answer for _, answer in self.steps if isinstance(answer, Repeated)), None)
-        return self.job.config if again is None else certify.people_err(self.job.n, again, self.job.config)[1]
+        return self.job.config if again is None else certificate.people_err(self.job.n, again, self.job.config)[1]
 
     def _figures(self, architecture: str) -> dict[int, dict[str, Any]]:
         """The recorded figures of the plans made after each training of an architecture, by its model."""

@@ -8,24 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from mcal_jax import costs
-from mcal_jax.files import write_atomically
-from mcal_jax.recorded import PLANNED, RecordedRun
-from mcal_jax.runlog import RULES, Finished, replay
-from mcal_jax.types import (
+from mcal_jax.algorithm import costs
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.outcome import Certificate, People
+from mcal_jax.algorithm.plan import Plan
+from mcal_jax.algorithm.protocol import (
     Annotate,
     Answer,
-    Certificate,
-    Config,
     Fitted,
-    Job,
     Label,
     Labelled,
-    McalError,
     Measure,
     Measured,
-    People,
-    Plan,
     Repeat,
     Repeated,
     Request,
@@ -33,6 +28,10 @@ from mcal_jax.types import (
     Verified,
     Verify,
 )
+from mcal_jax.errors import McalError
+from mcal_jax.files import write_atomically
+from mcal_jax.runs.recorded import PLANNED, RecordedRun
+from mcal_jax.runs.runlog import RULES, Finished, replay
 
 Tell = Callable[[str], None]
 

@@ -13,13 +13,36 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import ValidationError
 
-from mcal_jax import baselines, planner
-from mcal_jax.codec import (
+from mcal_jax.algorithm import planner
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.job import Job, algorithm
+from mcal_jax.algorithm.outcome import Outcome
+from mcal_jax.algorithm.plan import Plan
+from mcal_jax.algorithm.planner import StopRule
+from mcal_jax.algorithm.protocol import (
+    Annotate,
+    Answer,
+    Fitted,
+    Label,
+    Labelled,
+    Measure,
+    Measured,
+    Repeat,
+    Repeated,
+    Request,
+    Train,
+    Verified,
+    Verify,
+    World,
+)
+from mcal_jax.errors import McalError
+from mcal_jax.files import read_bytes
+from mcal_jax.runs.codec import (
     answer_from_json,
     answer_json,
     differences,
@@ -27,31 +50,6 @@ from mcal_jax.codec import (
     outcome_json,
     plan_json,
     request_json,
-)
-from mcal_jax.files import read_bytes
-from mcal_jax.loop import mcal
-from mcal_jax.planner import StopRule
-from mcal_jax.race import race
-from mcal_jax.types import (
-    Algorithm,
-    Annotate,
-    Answer,
-    Config,
-    Fitted,
-    Job,
-    Label,
-    Labelled,
-    McalError,
-    Measure,
-    Measured,
-    Outcome,
-    Plan,
-    Repeat,
-    Repeated,
-    Request,
-    Train,
-    Verified,
-    Verify,
 )
 
 FORMAT = 3
@@ -61,20 +59,6 @@ LOG_BEGINS = '{"mcal_jax_log":'
 RULES = 1
 """Version of the decision rules, written into the head of each log: raised by every change that may have the same
 answers lead to other requests. Logs of older rules are read, drawn, priced and resumed all the same."""
-
-
-class World(Protocol):
-    """Answers requests. ``truth`` are the true labels, int32 [n], where they are known."""
-
-    truth: np.ndarray | None
-
-    def answer(self, request: Request, number: int) -> Answer:
-        """Do what the request asks; ``number`` counts the requests of a run and seeds what is random."""
-        ...
-
-    def restore(self, request: Request, number: int, answer: Answer) -> None:
-        """Learn of an answer given before the run was interrupted."""
-        ...
 
 
 class Finished(NamedTuple):
@@ -90,33 +74,6 @@ class Finished(NamedTuple):
 
 
 Observer = Callable[[int, Request, Answer], None]
-
-
-def algorithm(job: Job, stop: StopRule = planner.stop) -> Algorithm:
-    """The generator that a job describes; ``stop`` says when MCAL trains no more.
-
-    Raises McalError for an unknown name or a missing setting.
-    """
-    first = job.architectures[0]
-    match job.algorithm:
-        case "mcal" if len(job.architectures) > 1:
-            return race(job.n, job.config, job.architectures, stop)
-        case "mcal":
-            return mcal(job.n, job.config, first, stop)
-        case "humans_only":
-            return baselines.humans_only(job.n, job.config)
-        case "without_active_learning":
-            return baselines.without_active_learning(job.n, job.config, first, stop)
-        case "naive_al":
-            if job.delta is None:
-                raise McalError("delta: naive_al needs its batch, a fraction of |X|")
-            return baselines.naive_al(job.n, job.config, first, job.delta)
-        case "trajectory":
-            if job.delta is None or job.far is None:
-                raise McalError("trajectory needs delta, its batch, and far, where it ends: fractions of |X|")
-            return baselines.trajectory(job.n, job.config, first, job.delta, job.far, job.compare)
-    known = "mcal, naive_al, without_active_learning, humans_only, trajectory"
-    raise McalError(f"unknown algorithm {job.algorithm!r}; known: {known}")
 
 
 def drive(

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from mcal_jax import costs
+from mcal_jax.algorithm import costs
+from mcal_jax.algorithm.config import Config, Fraction, PerHour, PerImageEpoch, Settings
+from mcal_jax.errors import McalError
 from mcal_jax.files import absolute, read_bytes
-from mcal_jax.types import Config, Fraction, McalError, PerHour, PerImageEpoch, Settings
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parent.parent
 S = TypeVar("S", bound=Settings)
 
 

@@ -12,12 +12,12 @@ from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from mcal_jax import costs
-from mcal_jax.runlog import RunLog
-from mcal_jax.runs import execute, log_path
-from mcal_jax.settings import Run, Settings, describe, home, load_settings, named
-from mcal_jax.types import McalError
-from mcal_jax.workers import Workers
+from mcal_jax.algorithm import costs
+from mcal_jax.errors import McalError
+from mcal_jax.runs.execution import execute, log_path
+from mcal_jax.runs.runlog import RunLog
+from mcal_jax.runs.settings import Run, Settings, describe, home, load_settings, named
+from mcal_jax.runs.workers import Workers
 
 
 class Sweep(Settings):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from mcal_jax.types import McalError
+from mcal_jax.errors import McalError
 
 CONTEXT = multiprocessing.get_context("spawn")  # JAX does not survive a fork
 

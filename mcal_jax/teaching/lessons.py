@@ -8,14 +8,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mcal_jax import acquisition, costs, planner, plots, powerlaw
-from mcal_jax.acquisition import Scores
+from mcal_jax.algorithm import acquisition, costs, planner, powerlaw
+from mcal_jax.algorithm.acquisition import Scores
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.plan import Law, Plan, Surface
+from mcal_jax.algorithm.protocol import Fitted, Indices, Train, trials
 from mcal_jax.data import Dataset
-from mcal_jax.types import Config, Fitted, Indices, Law, Plan, Surface, Train, trials
+from mcal_jax.plots import run as plots
 from mcal_jax.worlds.simulated import Curve, SimulatedWorld
 
 if TYPE_CHECKING:
-    from mcal_jax.train import Model, Trainer
+    from mcal_jax.training.trainer import Model, Trainer
 
 CHOICES = {
     "margin": "#0072B2", "entropy": "#CC79A7", "least_confidence": "#E69F00", "kcenter": "#009E73", "random": "#777777",

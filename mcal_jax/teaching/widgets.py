@@ -7,8 +7,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from mcal_jax import planner, plots, teaching
-from mcal_jax.types import Config, McalError
+from mcal_jax.algorithm import planner
+from mcal_jax.algorithm.config import Config
+from mcal_jax.errors import McalError
+from mcal_jax.plots import run as plots
+from mcal_jax.teaching import lessons
 from mcal_jax.worlds.simulated import Curve
 
 
@@ -61,9 +64,9 @@ def explore_costs(n: int, curve: Curve, config: Config) -> Any:
             prices, epsilons, tests = (slider.value for slider in self.sliders)
             changes = {"label_price": prices, "epsilon": epsilons, "test_fraction": tests}
             self.config = config.model_copy(update=changes)
-            self.plan = teaching.known_plan(n, curve, self.config)
+            self.plan = lessons.known_plan(n, curve, self.config)
             self.told.value = plots.html(verdict(n, self.plan, self.config))
-            self.picture.value = png(teaching.explored(self.plan, n, self.config))
+            self.picture.value = png(lessons.explored(self.plan, n, self.config))
 
         def _repr_mimebundle_(self, **kwargs: Any) -> Any:
             """With the picture, for viewers of a saved notebook that show no widgets."""

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mcal_jax import native
+from mcal_jax.training.cpu import native
 
 EPSILON = 1e-5
 """Added to the variance."""

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import jax
 from jax import experimental
 
-from mcal_jax import native
-from mcal_jax.types import McalError
+from mcal_jax.errors import McalError
+from mcal_jax.training.cpu import native
 
 
 class Backend(NamedTuple):

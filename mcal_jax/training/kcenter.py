@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mcal_jax import backends
-from mcal_jax.types import McalError
+from mcal_jax.errors import McalError
+from mcal_jax.training import devices
 
 CANDIDATES = 1024
 """Images kept up to date: few enough to stay in the processor's cache, enough for long rounds."""
@@ -33,7 +33,7 @@ Chosen = tuple[jax.Array, Count, jax.Array]
 """Positions [capacity], of which the first ``count`` are valid; ``count``; distances as they are then."""
 
 
-@backends.our_defaults()
+@devices.our_defaults()
 def k_center(features: np.ndarray, n: int, centres: np.ndarray | None = None) -> np.ndarray:
     """Greedy k-center (Sener & Savarese 2017): each choice is the image farthest from all centres so far.
 

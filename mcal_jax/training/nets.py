@@ -21,9 +21,10 @@ import numpy as np
 from flax import nnx
 from jax import lax
 
-from mcal_jax import backends, batchnorm, native
-from mcal_jax.backends import Backend
-from mcal_jax.types import McalError
+from mcal_jax.errors import McalError
+from mcal_jax.training import batchnorm, devices
+from mcal_jax.training.cpu import native
+from mcal_jax.training.devices import Backend
 
 SMALL = 256
 """Pixels of an image up to which a CPU without a compiler scores it by matrix products, 3x3 convolutions too."""
@@ -207,7 +208,7 @@ class ResNet(nnx.Module):
         backend: Backend | None = None,
         rng: np.random.Generator,
     ):
-        backend = backend or backends.default()
+        backend = backend or devices.default()
         self.layout, self.dtype = backend.layout, backend.dtype
         self.stem = Conv(channels, width, backend=backend, rng=rng)
         self.norm = BatchNorm(width, backend=backend)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mcal_jax import backends
+from mcal_jax.training import devices
 
 CHUNK = 2**22
 """About how many bytes of images are copied and summed at once."""
@@ -23,7 +23,7 @@ class Pool(NamedTuple):
     std: jax.Array
 
 
-@backends.our_defaults()
+@devices.our_defaults()
 def pool_of(images: np.ndarray) -> Pool:
     """``images``, uint8 [n, h, w, c], on the device, chunk by chunk: beside the pool there is never more than a chunk.
 

@@ -21,14 +21,14 @@ import optax
 from flax import nnx
 from jax import lax
 
-from mcal_jax import backends
-from mcal_jax.acquisition import Scores
-from mcal_jax.backends import Backend
-from mcal_jax.native import cache_folder, digest, processor
-from mcal_jax.nets import Undrawn, build, lookup
-from mcal_jax.pool import Pool, look_up, pool_of
-from mcal_jax.recipes import RECIPES, Recipe
-from mcal_jax.types import McalError
+from mcal_jax.algorithm.acquisition import Scores
+from mcal_jax.errors import McalError
+from mcal_jax.training import devices
+from mcal_jax.training.cpu.native import cache_folder, digest, processor
+from mcal_jax.training.devices import Backend
+from mcal_jax.training.nets import Undrawn, build, lookup
+from mcal_jax.training.pool import Pool, look_up, pool_of
+from mcal_jax.training.recipes import RECIPES, Recipe
 
 Told = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -205,7 +205,7 @@ class Trainer:
     machine can't hold, and if JAX was told to use a device that is not there.
     """
 
-    @backends.our_defaults()
+    @devices.our_defaults()
     def __init__(
         self,
         images: np.ndarray | Pool,
@@ -220,7 +220,7 @@ class Trainer:
         if array.dtype != np.uint8 or array.ndim != 4 or not array.size:
             raise McalError(f"images must be uint8 [n, h, w, c], not {array.dtype} {list(array.shape)}")
         self.recipe: Recipe = lookup(RECIPES, recipe, "recipe") if isinstance(recipe, str) else recipe
-        self.classes, self.backend = classes, backend or backends.default()
+        self.classes, self.backend = classes, backend or devices.default()
         make = partial(build, architecture) if isinstance(architecture, str) else architecture
         _, height, columns, channels = array.shape
         self.build = partial(make, classes=classes, channels=channels, width=width, backend=self.backend)
@@ -246,7 +246,7 @@ class Trainer:
             params = nnx.state(net, nnx.Param)
             return params, self.recipe.optimizer.init(params)
 
-        there = backends.memory()
+        there = devices.memory()
         params, optimizer = (
             sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(part)) for part in jax.eval_shape(outline)
         )
@@ -256,7 +256,7 @@ class Trainer:
             have = f"{needed / 1e9:,.1f} GB of memory at least, and {there / 1e9:,.1f} GB are there"
             raise McalError(f"{self.what} needs {have}: choose {LESS_MEMORY}")
 
-    @backends.our_defaults()
+    @devices.our_defaults()
     def rehearse(self) -> None:
         """One mini-batch is trained and one batch scored, which compiles both programs.
 
@@ -274,7 +274,7 @@ class Trainer:
             why = str(error).strip().partition("\n")[0][:200] or "no memory is left"
             raise McalError(f"{self.what} can't be trained here ({why}): choose {LESS_MEMORY}") from error
 
-    @backends.our_defaults()
+    @devices.our_defaults()
     def fit(
         self,
         indices: np.ndarray,
@@ -307,7 +307,7 @@ class Trainer:
         rates = f"learning rates tried: {', '.join(tried)}"
         raise McalError(f"the loss is no longer finite {where} ({rates}): choose another recipe")
 
-    @backends.our_defaults()
+    @devices.our_defaults()
     def fit_many(
         self,
         indices: np.ndarray,
@@ -413,7 +413,7 @@ class Trainer:
         """Penultimate features, float32 [m, d], of the images at ``indices`` [m]."""
         return self.stream(model, indices, lambda out: out[-1:])[0]
 
-    @backends.our_defaults()
+    @devices.our_defaults()
     def stream(self, model: Model, indices: np.ndarray, wanted: Callable) -> list[np.ndarray]:
         """The ``wanted`` part of ``score_batch`` over ``indices``, in batches of one size.
 

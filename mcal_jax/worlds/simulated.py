@@ -4,21 +4,19 @@ An image is a point u in [0, 1] on the scale of L(.), 0 the most confident, and 
 classifier trained on |B| labels is wrong there. T is a sample, so what it shows has binomial noise.
 """
 
-from pathlib import Path
 from typing import Annotated, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import Field
 from scipy.special import ndtr
 
-from mcal_jax import acquisition, costs, planner
-from mcal_jax.types import (
+from mcal_jax.algorithm import acquisition, costs, planner
+from mcal_jax.algorithm.config import Config, Fraction, Settings
+from mcal_jax.algorithm.protocol import (
     MEASURES,
     Annotate,
     Answer,
-    Config,
     Fitted,
-    Fraction,
     Indices,
     Label,
     Labelled,
@@ -27,7 +25,6 @@ from mcal_jax.types import (
     Repeat,
     Repeated,
     Request,
-    Settings,
     Train,
     Verified,
     Verify,
@@ -73,14 +70,6 @@ class Recorded:
     def __init__(self, history: tuple[Fitted, ...]):
         self.log_size = np.log([f.size for f in history])
         self.shares = np.stack([f.errors(GRID) / f.n_test for f in history])
-
-    @classmethod
-    def from_log(cls, path: str | Path) -> "Recorded":
-        """The curve of a finished run's log. Raises McalError if it can't be read."""
-        from mcal_jax.recorded import RecordedRun
-
-        run = RecordedRun(path)
-        return cls(tuple(run.fits[run.end["architecture"]]))
 
     def wrong_share(self, theta: np.ndarray, size: float) -> np.ndarray:
         at = np.interp(np.log(size), self.log_size, np.arange(len(self.log_size)))

@@ -5,12 +5,9 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from mcal_jax import acquisition
-from mcal_jax.acquisition import Scores
-from mcal_jax.annotators import Annotator, ask
-from mcal_jax.data import Dataset
-from mcal_jax.train import Model, Trainer, key_of
-from mcal_jax.types import (
+from mcal_jax.algorithm import acquisition
+from mcal_jax.algorithm.acquisition import Scores
+from mcal_jax.algorithm.protocol import (
     MEASURES,
     Annotate,
     Answer,
@@ -18,7 +15,6 @@ from mcal_jax.types import (
     Indices,
     Label,
     Labelled,
-    McalError,
     Measure,
     Measured,
     Repeat,
@@ -28,6 +24,10 @@ from mcal_jax.types import (
     Verified,
     Verify,
 )
+from mcal_jax.annotators import Annotator, ask
+from mcal_jax.data import Dataset
+from mcal_jax.errors import McalError
+from mcal_jax.training.trainer import Model, Trainer, key_of
 
 
 class TrainedWorld:

@@ -1,0 +1,175 @@
+"""What is set beforehand: the readings of Algorithm 1 and the prices.
+
+Fractions are of |X| unless said otherwise, money is US dollars.
+"""
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from mcal_jax.algorithm.acquisition import check
+
+
+class Settings(BaseModel):
+    """Base of everything that is read from YAML: immutable, and no unknown key passes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+CHEAPEST, DEAREST = 1e-9, 1e6  # dollars: no price of a label is lower or higher, so that no sum or ratio overflows
+Dollars = Annotated[float, Field(ge=0, le=DEAREST)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class PerImageEpoch(Settings):
+    """Training priced by work: dollars per image and epoch, by architecture.
+
+    ``epochs`` is what one retraining is billed for: a number (the paper's recipe runs 200 whatever |B| is),
+    or "recipe" for the images that the recipe really processed.
+    """
+
+    kind: Literal["per_image_epoch"] = "per_image_epoch"
+    dollars: Dollars | dict[str, Dollars] = 5.2e-6
+    epochs: Annotated[int, Field(gt=0)] | Literal["recipe"] = 200
+
+
+class PerHour(Settings):
+    """Training priced by measured time: dollars per hour of the machine (the paper's cost 3.6)."""
+
+    kind: Literal["per_hour"] = "per_hour"
+    dollars: Dollars = 3.6
+
+
+class Config(Settings):
+    """What Algorithm 1 needs to know. ``Config()`` is the recommended reading, ``Config.paper()`` the paper's.
+
+    Fractions are of |X| unless said otherwise.
+    """
+
+    epsilon: Fraction = Field(0.05, description="bound on the error of the delivered labels (Eqn 2)")
+    label_price: Annotated[float, Field(ge=CHEAPEST, le=DEAREST)] = Field(
+        0.04, description="dollars that people charge for a label, C_h of Eqn 1"
+    )
+    training_price: PerImageEpoch | PerHour = Field(PerImageEpoch(), discriminator="kind")
+    budget: Annotated[float, Field(gt=0, le=1e9 * DEAREST)] | None = Field(
+        None,
+        description="dollars; if given, the least error within it is sought and epsilon is ignored; sure to be kept "
+        "if training is priced per image and epoch, a number of them",
+    )
+    certify: Annotated[float, Field(ge=0.5, le=0.999999)] | None = Field(
+        None,
+        description="confidence with which the error of the labels is below epsilon, by labels bought for that alone; "
+        "in budget mode the bound is told",
+    )
+    class_epsilon: Fraction | None = Field(
+        None,
+        description="with certify: of the images left that the classifier calls one class, fewer than this share get a "
+        "label that people would not give, for every class; what can't be vouched for is left to people. It does not "
+        "bound what is lost of a class: a rare one that the classifier never predicts may be mislabelled whole; the "
+        "certificate tells for every class how much of it may be",
+    )
+    repeat: Fraction | None = Field(
+        None,
+        description="share of T that people label twice, to bound what they mislabel; epsilon and the certificate are "
+        "then about the truth",
+    )
+    acquisition: str = Field("margin", description="M(.): which images people label for training")
+    test_fraction: Fraction | Literal["planned"] = Field(
+        0.05, description="|T|; planned, for certified runs: what cost least in simulations, about a hundredth"
+    )
+    seed_fraction: Fraction = Field(0.01, description="|B_0|, and the first delta")
+    growth: Annotated[float, Field(gt=1, le=1e6)] | None = Field(
+        2.0, description="until the plan is stable |B| grows by this factor; none: by the first delta"
+    )
+    theta_step: Annotated[float, Field(ge=0.001, le=0.5)] = Field(0.05, description="grid of theta")
+    fine_theta: bool = Field(True, description="theta between the points of the grid, for the plan and for S")
+    theta_of: Literal["remaining", "all"] = Field("remaining", description="theta is a fraction of U, or of X")
+    constraint: Literal["on_X", "on_S"] = Field("on_X", description="Eqn 2, or eps(S) < epsilon alone")
+    safety: Annotated[float, Field(ge=0, le=5)] = Field(
+        1.0, description="standard errors of the estimate on T that are kept away from epsilon; 0: none"
+    )
+    estimate: Literal["law", "test"] = Field(
+        "law",
+        description="error of the last classifier: from the laws, which pool all trainings, or its own on T",
+    )
+    law: Literal["truncated", "power", "pow3", "pow4"] = Field(
+        "truncated", description="Eqn 3, the plain power law, or one that ends at a floor"
+    )
+    pooled: bool = Field(True, description="the law of a theta leans on that of the next larger theta")
+    stability: Fraction = Field(0.05, description="Delta of line 19: relative change of C* that is stable")
+    min_points: Annotated[int, Field(ge=2)] = Field(3, description="trainings before a plan can be stable")
+    reach: Annotated[float, Field(gt=1, le=1e6)] | None = Field(
+        3.0, description="most that |B| grows in one step of a stable plan: laws do not reach further"
+    )
+    beta: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.01, description="line 20: how much more than C* smaller steps may cost"
+    )
+    max_steps: Annotated[int, Field(ge=1, le=1000)] = Field(4, description="line 20: most steps N towards B_opt")
+    exploration_tax: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1, description="footnote 5: fraction of the cost of humans only that training may take in vain"
+    )
+    stop_on_rise: bool = Field(False, description="section 4: stop when the cost of a step rose once stable")
+    bill_test_set: bool = Field(True, description="bill T; the released code does not")
+
+    @field_validator("theta_step")
+    @classmethod
+    def _divides_one(cls, step: float) -> float:
+        if abs(1 / step - round(1 / step)) > 1e-9:
+            raise ValueError("the grid must end at theta = 1, so 1 / theta_step must be a whole number")
+        return step
+
+    @model_validator(mode="after")
+    def _certifiable(self) -> "Config":
+        if self.certify and (self.constraint, self.theta_of) != ("on_X", "remaining"):
+            raise ValueError("certify: it bounds the error of X by theta of U: constraint on_X, theta_of remaining")
+        if self.test_fraction == "planned" and not self.certify:
+            raise ValueError("test_fraction: planned is for certify, or T alone stands for the error")
+        if self.class_epsilon and (not self.certify or self.budget is not None):
+            raise ValueError("class_epsilon: it leaves images to people by a certificate: certify, and no budget")
+        if self.repeat and not self.certify:
+            raise ValueError("repeat: it bounds the mistakes of people for a certificate, so it needs certify")
+        return self
+
+    @field_validator("acquisition")
+    @classmethod
+    def _known_acquisition(cls, name: str) -> str:
+        check(name)
+        return name
+
+    @classmethod
+    def paper(cls, **changes) -> "Config":
+        """Algorithm 1 as printed: one law per theta, theta on its grid, the estimate taken at its word."""
+        reading = dict(
+            growth=None,
+            reach=None,
+            min_points=2,
+            fine_theta=False,
+            safety=0.0,
+            estimate="test",
+            pooled=False,
+            beta=0.05,
+            max_steps=20,
+            stop_on_rise=True,
+        )
+        return cls(**{**reading, **changes})
+
+    @classmethod
+    def certified(cls, **changes) -> "Config":
+        """The recommended reading with a certificate of 95 %, which makes most of T superfluous; as the laws vouch for
+        nothing, fewer trainings are spent on them."""
+        return cls(**{"certify": 0.95, "test_fraction": "planned", "growth": 3.0, **changes})
+
+    @classmethod
+    def authors_code(cls, **changes) -> "Config":
+        """The released code's choices (its estimate from the pool's own labels is not among them)."""
+        reading = dict(
+            seed_fraction=0.1, growth=2.0, stability=0.1, law="power", constraint="on_S", theta_of="all",
+            max_steps=4, bill_test_set=False,
+        )  # fmt: skip
+        return cls.paper(**{**reading, **changes})
+
+    @property
+    def thetas(self) -> np.ndarray:
+        """The grid of theta, {step, 2 step, ..., 1}."""
+        return np.arange(1, round(1 / self.theta_step) + 1) * self.theta_step

@@ -1,0 +1,5 @@
+"""Images: data sets by name, arrays of one's own, and the set that ships with the package."""
+
+from mcal_jax.data.sources import SHIPPED, Available, Dataset, available, fingerprint, from_arrays, load, prepare
+
+__all__ = ["SHIPPED", "Available", "Dataset", "available", "fingerprint", "from_arrays", "load", "prepare"]
