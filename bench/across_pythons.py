@@ -22,7 +22,7 @@ import numpy as np
 import yaml
 
 from mcal_jax.algorithm import costs
-from mcal_jax.algorithm.protocol import Label, Labelled
+from mcal_jax.algorithm.protocol import Label, Labels
 from mcal_jax.runs.recorded import RecordedRun
 
 RUN = {"data": {"name": "fashion_mnist_10k", "first": 3000, "downsample": 2}, "width": 4, "recipe": "short"}
@@ -33,9 +33,9 @@ BILL = "import sys; from mcal_jax.runs.recorded import RecordedRun as R; print(R
 def paid(log: Path) -> tuple[float, np.ndarray]:
     """Dollars of the labels and trainings in a log, and every image that humans labelled, as often as they did."""
     run = RecordedRun(log)
-    labelled = [a.indices for r, a in run.steps if isinstance(r, Label) and isinstance(a, Labelled)]
+    labelled = [a.indices for r, a in run.steps if isinstance(r, Label) and isinstance(a, Labels)]
     images = np.concatenate(labelled) if labelled else np.empty(0, int)
-    trained = sum(costs.training_dollars(f, name, run.job.config) for name, fits in run.fits.items() for f in fits)
+    trained = sum(costs.training_cost(f, name, run.job.config) for name, fits in run.fits.items() for f in fits)
     return len(images) * run.job.config.label_price + trained, images
 
 

@@ -27,7 +27,7 @@ import speed_net
 from flax import nnx
 
 from mcal_jax.algorithm.job import Job
-from mcal_jax.algorithm.protocol import Answer, Fitted, Request
+from mcal_jax.algorithm.protocol import Answer, Request, TrainResult
 from mcal_jax.annotators.ground_truth import GroundTruth
 from mcal_jax.data import Dataset, load
 from mcal_jax.files import write_atomically
@@ -200,7 +200,7 @@ def run(args: argparse.Namespace) -> None:
 
     def observe(number: int, request: Request, answer: Answer) -> None:
         tell(number, request, answer)
-        if isinstance(answer, Fitted):
+        if isinstance(answer, TrainResult):
             wrong = len(answer.wrong) / answer.n_test
             per_second = answer.images / answer.seconds
             record.add(size=answer.size, error=wrong, seconds=answer.seconds, images_per_second=per_second)

@@ -24,14 +24,14 @@ from tqdm import tqdm
 from mcal_jax.algorithm import powerlaw
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.plan import Law
-from mcal_jax.algorithm.protocol import Fitted, trials
+from mcal_jax.algorithm.protocol import TrainResult, trials
 from mcal_jax.runs.runlog import RunLog, answer_from_json
 from mcal_jax.runs.settings import results
 
 ROUNDING = 1e-6  # of the objective; least squares end there
 
 
-def histories(folders: Sequence[str]) -> Iterator[tuple[Config, list[Fitted]]]:
+def histories(folders: Sequence[str]) -> Iterator[tuple[Config, list[TrainResult]]]:
     """The trainings of every architecture of every log."""
     for folder in folders:
         for path in sorted((results() / "runs" / folder).glob("*.jsonl")):
@@ -67,7 +67,7 @@ def excess(law: Law, sizes, errors, n, slope: tuple[float, float]) -> tuple[floa
     return (fitted + priors - objective) / (1 + objective), fitted - deviance(errors, n, mean)
 
 
-def all_excesses(history: Sequence[Fitted], config: Config) -> Iterator[tuple[float, float]]:
+def all_excesses(history: Sequence[TrainResult], config: Config) -> Iterator[tuple[float, float]]:
     """``excess`` of the law of every theta."""
     laws, slope = powerlaw.fit_all(history, config), powerlaw.SLOPE
     sizes = np.array([fit.size for fit in history], float)
@@ -75,12 +75,13 @@ def all_excesses(history: Sequence[Fitted], config: Config) -> Iterator[tuple[fl
         errors = np.array([fit.errors(theta) for fit in history], float)
         n = np.array([max(int(trials(theta, fit.n_test)), 1) for fit in history], float)
         yield excess(law, sizes, errors, n, slope)
-        slope = (law.gamma, powerlaw.NEIGHBOUR_SLOPE_SD) if config.pooled else powerlaw.SLOPE
+        slope = (law.gamma, powerlaw.NEIGHBOUR_SLOPE_SD) if config.share_slopes else powerlaw.SLOPE
 
 
 def row(law: str, pooled: bool, found: np.ndarray) -> dict:
     objective, deviances = found.T
-    return {"law": law, "pooled": pooled, "fits": len(found), "objective_worse": int((objective > ROUNDING).sum()),
+    return {"law": law, "share_slopes": pooled, "fits": len(found),
+            "objective_worse": int((objective > ROUNDING).sum()),
             "worst_objective": float(objective.max()), "deviance_worse": int((deviances > 0.01).sum()),
             "by_1": int((deviances > 1).sum()), "worst_deviance": float(deviances.max())}  # fmt: skip
 
@@ -97,7 +98,7 @@ def main() -> None:
         for pooled in (True, False):
             found: list[tuple[float, float]] = []
             for config, history in tqdm(runs, desc=f"{law}, {'pooled' if pooled else 'alone'}"):
-                one = config.model_copy(update={"law": law, "pooled": pooled})
+                one = config.model_copy(update={"law": law, "share_slopes": pooled})
                 least = 1 if law == args.laws[0] else powerlaw.POINTS_FOR_BEND
                 for points in range(least, len(history) + 1):
                     found += all_excesses(history[:points], one)

@@ -42,7 +42,7 @@ from mcal_jax.algorithm.acquisition import ACQUISITIONS
 from mcal_jax.algorithm.config import Config, PerImageEpoch
 from mcal_jax.algorithm.job import Job, algorithm
 from mcal_jax.errors import McalError
-from mcal_jax.runs.runlog import Finished, RunLog, drive, end_json, replay
+from mcal_jax.runs.runlog import Delivery, RunLog, drive, end_json, replay
 from mcal_jax.runs.settings import Run, check
 from mcal_jax.worlds.simulated import Analytic, SimulatedWorld
 
@@ -61,16 +61,16 @@ SENSIBLE: dict[str, Callable[[random.Random], Any]] = {
     "seed_fraction": lambda rng: rng.uniform(0.002, 0.6),
     "growth": lambda rng: rng.choice([None, rng.uniform(1.01, 6)]),
     "theta_step": lambda rng: 1 / rng.randint(2, 40),
-    "fine_theta": lambda rng: rng.random() < 0.5,
+    "interpolate_theta": lambda rng: rng.random() < 0.5,
     "theta_of": lambda rng: rng.choice(["remaining", "all"]),
     "constraint": lambda rng: rng.choice(["on_X", "on_S"]),
-    "safety": lambda rng: rng.uniform(0, 5),
+    "safety_z": lambda rng: rng.uniform(0, 5),
     "estimate": lambda rng: rng.choice(["law", "test"]),
     "law": lambda rng: rng.choice(["truncated", "power", "pow3", "pow4"]),
-    "pooled": lambda rng: rng.random() < 0.5,
+    "share_slopes": lambda rng: rng.random() < 0.5,
     "stability": lambda rng: rng.uniform(0.001, 0.9),
     "min_points": lambda rng: rng.randint(2, 12),
-    "reach": lambda rng: rng.choice([None, rng.uniform(1.01, 9)]),
+    "max_growth": lambda rng: rng.choice([None, rng.uniform(1.01, 9)]),
     "beta": lambda rng: rng.random(),
     "max_steps": lambda rng: rng.randint(1, 30),
     "exploration_tax": lambda rng: rng.random(),
@@ -97,7 +97,7 @@ def described(rng: random.Random) -> dict[str, Any]:
         "preset": rng.choice(["recommended"] * 4 + ["certified", "paper", "authors_code"]),
         "config": {key: SENSIBLE[key](rng) for key in keys},
         "delta": rng.choice([None, rng.uniform(0.02, 0.9)]),
-        "far": rng.choice([None, rng.uniform(0.02, 0.99)]),
+        "max_train_fraction": rng.choice([None, rng.uniform(0.02, 0.99)]),
         "seed": rng.randint(0, 10**6),
     }
 
@@ -120,7 +120,7 @@ def disturb(given: dict[str, Any], rng: random.Random) -> None:
 def job_of(run: Run, n: int) -> Job:
     return Job(
         algorithm=run.algorithm, n=n, architectures=run.architectures, config=run.resolve(1), delta=run.delta,
-        far=run.far, compare=run.compare,
+        max_train_fraction=run.max_train_fraction, compare=run.compare,
     )  # fmt: skip
 
 
@@ -136,7 +136,7 @@ def world_of(job: Job, seed: int) -> SimulatedWorld:
     return SimulatedWorld(job.n, curves, seed=seed, persistence=rng.choice([0.0, 0.5, 1.0]))
 
 
-def broken(job: Job, finished: Finished, live: dict, path: Path) -> str:
+def broken(job: Job, finished: Delivery, live: dict, path: Path) -> str:
     """The invariant that a finished run breaks, or nothing."""
     out, bill, config = finished.outcome, finished.outcome.ledger, job.config
     parts = np.sort(np.concatenate([out.T, out.B, out.S, out.R, out.V]))
@@ -145,7 +145,7 @@ def broken(job: Job, finished: Finished, live: dict, path: Path) -> str:
     if (finished.labels < 0).any() or finished.by_machine.sum() != len(out.S):
         return "an image has no label, or S was not labelled by the machine"
     people = len(out.B) + len(out.R) + len(out.V) + len(out.T) * config.bill_test_set
-    people += out.people.sample if out.people else 0
+    people += out.annotator_error.sample if out.annotator_error else 0
     labels = bill.test + bill.train + bill.residual + bill.certificate + bill.repeat
     if not np.isclose(labels, people * config.label_price) or bill.training < 0 or bill.race < 0:
         return "the ledger does not add up to the sets"
@@ -190,7 +190,7 @@ def logs(folder: Path) -> list[Path]:
     kinds: list[dict[str, Any]] = [
         {}, {"architectures": ("cnn18", "resnet18")}, {"config": Config(certify=0.9)}, {"config": Config(budget=30)},
         {"config": Config(certify=0.9, class_epsilon=0.2)},
-        {"algorithm": "trajectory", "delta": 0.1, "far": 0.4, "compare": ("random",)},
+        {"algorithm": "trajectory", "delta": 0.1, "max_train_fraction": 0.4, "compare": ("random",)},
     ]  # fmt: skip
     paths = []
     for number, kind in enumerate(kinds):

@@ -40,7 +40,7 @@ import numpy as np
 import peers
 
 from mcal_jax.algorithm import acquisition, planner, powerlaw
-from mcal_jax.algorithm.protocol import Answer, Fitted, Request
+from mcal_jax.algorithm.protocol import Answer, Request, TrainResult
 from mcal_jax.errors import McalError
 from mcal_jax.runs import execution, settings
 from mcal_jax.runs.runlog import RunLog, drive
@@ -148,12 +148,12 @@ class Following:
 
     def __init__(self, world: Any, log: RunLog):
         self.world, self.log, self.truth = world, log, world.truth
-        self.fits: list[Fitted] = []
+        self.fits: list[TrainResult] = []
 
     def answer(self, request: Request, number: int) -> Answer:
         recorded = self.log.entries[number].recall(request, self.log.path)
         answer = self.world.answer(request, number)
-        if isinstance(answer, Fitted):
+        if isinstance(answer, TrainResult):
             self.fits.append(answer)
             print(f"  |B| {answer.size:,}: {len(answer.wrong)} of {answer.n_test} of T wrong by PyTorch, "
                   f"{len(recorded.wrong)} by ours", file=sys.stderr, flush=True)  # fmt: skip

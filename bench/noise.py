@@ -29,7 +29,7 @@ from mcal_jax.algorithm.config import Config, PerImageEpoch
 from mcal_jax.algorithm.job import Job
 from mcal_jax.runs import settings
 from mcal_jax.runs.execution import execute
-from mcal_jax.runs.runlog import Finished, drive
+from mcal_jax.runs.runlog import Delivery, drive
 
 CERTIFIED = {"certify": 0.95, "repeat": 0.999}
 """People label nearly all of T twice: a smaller share can bound no small rate."""
@@ -62,8 +62,8 @@ def trained(noise: float, votes: int, number: int) -> Ended:
         return ended(result.finished, alone)
 
 
-def ended(finished: Finished, alone: float) -> Ended:
-    people = finished.outcome.people
+def ended(finished: Delivery, alone: float) -> Ended:
+    people = finished.outcome.annotator_error
     assert people
     assert finished.true_error is not None
     return Ended(people.counted, finished.true_error, people.bound, finished.outcome.ledger.total, alone)

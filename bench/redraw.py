@@ -17,7 +17,7 @@ from tables import publish
 
 from mcal_jax.algorithm import acquisition, certificate
 from mcal_jax.algorithm.config import Config
-from mcal_jax.algorithm.protocol import Annotate, Verified
+from mcal_jax.algorithm.protocol import MachineLabel, Verification
 from mcal_jax.runs import execution, sweeps
 from mcal_jax.worlds.trained import TrainedWorld
 
@@ -31,7 +31,7 @@ def redraw(planned: sweeps.Planned, draws: int, class_epsilon: float | None) -> 
     steps = result.record.steps
     for number, (request, answer) in enumerate(steps):
         world.restore(request, number, answer)
-    (last,) = [request.model for request, _ in steps if isinstance(request, Annotate)]
+    (last,) = [request.model for request, _ in steps if isinstance(request, MachineLabel)]
     U = np.sort(np.concatenate([outcome.V, outcome.S, outcome.R]))
     scores = world._score_pool(last, U)
     order = acquisition.rank_confident(scores)
@@ -43,11 +43,11 @@ def redraw(planned: sweeps.Planned, draws: int, class_epsilon: float | None) -> 
     for _ in range(draws):
         drawn = np.zeros(len(U), bool)
         drawn[rng.choice(len(U), len(outcome.V), replace=False)] = True
-        ahead = acquisition.standing_ahead(np.arange(len(U)), ~drawn, label)
+        ahead = acquisition.rank_within_class(np.arange(len(U)), ~drawn, label)
         left = np.bincount(label[~drawn], minlength=len(called))
-        seen = Verified(np.cumsum(~drawn)[drawn], wrong[drawn], label[drawn], ahead[drawn], left)
+        seen = Verification(np.cumsum(~drawn)[drawn], wrong[drawn], label[drawn], ahead[drawn], left)
         sure = certificate.certificate(n, int(left.sum()), 0, seen, config)
-        S = np.flatnonzero(~drawn)[acquisition.within(sure.limits, np.arange(sure.machine), label[~drawn])]
+        S = np.flatnonzero(~drawn)[acquisition.apply_class_limits(sure.limits, np.arange(sure.machine), label[~drawn])]
         mistakes = np.bincount(label[S], weights=wrong[S], minlength=len(called))
         errors.append(mistakes.sum() / n)
         machines.append(len(S) / n)

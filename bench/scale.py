@@ -35,7 +35,7 @@ from tables import publish
 from mcal_jax.algorithm import acquisition, planner
 from mcal_jax.algorithm.acquisition import Scores
 from mcal_jax.algorithm.config import Config
-from mcal_jax.algorithm.protocol import Fitted, Label, Labelled, remove
+from mcal_jax.algorithm.protocol import Label, Labels, TrainResult, remove
 from mcal_jax.runs.runlog import check_answer
 from mcal_jax.training.trainer import scores_of
 
@@ -105,7 +105,7 @@ def iteration(n: int, picks: int, seed: int) -> list[dict]:
     B = np.sort(rng.choice(U, planner.n_seed(n, config), replace=False))
     U = remove(U, B)
 
-    def train() -> tuple[np.ndarray, list[Fitted]]:
+    def train() -> tuple[np.ndarray, list[TrainResult]]:
         history = []
         for number, size in enumerate((len(B) // 4, len(B) // 2, len(B))):
             some = rng.permutation(B)[:size]
@@ -113,12 +113,12 @@ def iteration(n: int, picks: int, seed: int) -> list[dict]:
             tested = score(x, head, T)
             order = acquisition.rank_confident(tested)
             wrong = np.flatnonzero(tested.label[order] != labels[T][order])
-            history.append(Fitted(number, size, len(T), wrong, 200 * size, 0.0))
+            history.append(TrainResult(number, size, len(T), wrong, 200 * size, 0.0))
         return head, history
 
     def sets() -> tuple[np.ndarray, np.ndarray]:
         b = np.sort(U[chosen])
-        check_answer(Label(U, len(b), "margin", "train"), Labelled(b, labels[b]))
+        check_answer(Label(U, len(b), "margin", "train"), Labels(b, labels[b]))
         return np.union1d(B, b), remove(U, b)
 
     score(x, np.zeros((FEATURES, CLASSES), np.float32), U[: min(BATCH, len(U))])  # compiles

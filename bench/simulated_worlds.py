@@ -41,7 +41,7 @@ from scipy.special import logit
 
 from mcal_jax.algorithm.config import Config, PerImageEpoch
 from mcal_jax.algorithm.job import Job
-from mcal_jax.algorithm.protocol import Fitted
+from mcal_jax.algorithm.protocol import TrainResult
 from mcal_jax.paper import reliability
 from mcal_jax.runs import settings
 from mcal_jax.runs.runlog import RunLog, answer_from_json, drive
@@ -132,12 +132,12 @@ class Lengthened(NamedTuple):
         return np.interp(theta, GRID, share)
 
 
-def pooled(fits: Sequence[Fitted]) -> Fitted:
+def pooled(fits: Sequence[TrainResult]) -> TrainResult:
     """Trainings on about as many labels as one, on all their test images together."""
     tests = sum(fit.n_test for fit in fits)
     places = np.sort(np.concatenate([(fit.wrong + 0.5) / fit.n_test for fit in fits]))
     size = round(np.exp(np.mean(np.log([fit.size for fit in fits]))))
-    return Fitted(0, size, tests, (places * tests).astype(int), 0, 0.0)
+    return TrainResult(0, size, tests, (places * tests).astype(int), 0, 0.0)
 
 
 @cache
@@ -147,7 +147,7 @@ def curves() -> list[tuple[int, Lengthened]]:
     for path in sorted((settings.results() / "runs/laptop").glob("*.jsonl")):
         log = RunLog.read(path)
         images, n = json.dumps(log.run["data"]), log.job.n
-        fits = [fit for entry in log.entries if isinstance(fit := answer_from_json(entry.answer), Fitted)]
+        fits = [fit for entry in log.entries if isinstance(fit := answer_from_json(entry.answer), TrainResult)]
         if log.job.algorithm == "trajectory":
             trajectories.append((images, n, tuple(fits)))
         elif log.job.algorithm == "mcal":

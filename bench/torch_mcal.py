@@ -5,7 +5,17 @@ import peers
 from peer_torch import Model, Trainer
 
 from mcal_jax.algorithm import acquisition
-from mcal_jax.algorithm.protocol import Annotate, Answer, Fitted, Indices, Label, Labelled, Measure, Request, Train
+from mcal_jax.algorithm.protocol import (
+    Answer,
+    Indices,
+    Label,
+    Labels,
+    MachineLabel,
+    Measure,
+    Request,
+    Train,
+    TrainResult,
+)
 from mcal_jax.data import Dataset
 
 
@@ -32,18 +42,18 @@ class TorchWorld:
                     by, n, pool=len(pool), scores=scores, rng=rng
                 )  # fmt: skip
                 chosen = np.sort(pool[some])
-                return Labelled(chosen, self.truth[chosen])
+                return Labels(chosen, self.truth[chosen])
             case Train(train, test, architecture):
                 self.architecture = architecture
                 self.model = self.trainer().fit(train, self.truth[train], self.seed + number)
                 ranked = self.score(test)
                 order = acquisition.rank_confident(ranked)
                 wrong = np.flatnonzero(ranked.label[order] != self.truth[test][order])
-                return Fitted(number, len(train), len(test), wrong, self.model.images, self.model.seconds)
-            case Annotate(pool, n):
+                return TrainResult(number, len(train), len(test), wrong, self.model.images, self.model.seconds)
+            case MachineLabel(pool, n):
                 scores = self.score(pool)
                 chosen = np.sort(acquisition.rank_confident(scores)[:n])
-                return Labelled(pool[chosen], scores.label[chosen])
+                return Labels(pool[chosen], scores.label[chosen])
             case Measure():
                 raise NotImplementedError("MCAL does not measure")
 

@@ -228,7 +228,7 @@ def reproduce(
     needed = experiments.needed(chosen, profile)
     _tell(f"{len(chosen)} experiments at profile {profile}: {', '.join(chosen)}")
     unmade = 0 if recorded else _make(needed, profile, jobs, data_dir, again=rerun)
-    done: list[experiments.Made] = []
+    done: list[experiments.ExperimentResult] = []
     for made in experiments.reproduce(chosen, profile, again=again or rerun, jobs=jobs, data_dir=data_dir):
         _tell(f"{made.name:24} {made.state:10} {made.seconds:6.0f} s  {made.message or made.folder}")
         done.append(made)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mcal_jax.algorithm import baselines
 from mcal_jax.algorithm.config import Config, PerHour, PerImageEpoch
 from mcal_jax.algorithm.job import Job
-from mcal_jax.algorithm.protocol import Fitted, Label, Measured
+from mcal_jax.algorithm.protocol import Label, Measurement, TrainResult
 from mcal_jax.paper.records import Trajectory
 from mcal_jax.runs.runlog import drive
 from mcal_jax.runs.settings import Run
@@ -26,7 +26,7 @@ HOPELESS = Analytic(alpha=5.0, gamma=0.01, quality=0.01)  # wrong nearly nine ti
 
 def fitted(size, wrong, n_test=100, model=0, images=0, seconds=0.0):
     """An answer to Train with its mistakes at the positions ``wrong`` of T."""
-    return Fitted(model, size, n_test, np.asarray(wrong, int), images or 200 * size, seconds)
+    return TrainResult(model, size, n_test, np.asarray(wrong, int), images or 200 * size, seconds)
 
 
 def spread(size, errors, n_test=1000):
@@ -42,7 +42,7 @@ def history_of(curve, sizes, n_test):
 
 
 def simulate(config, curve=MIDDLING, n=2000, seed=0, observe=None, **job):
-    """A whole run in a simulated world -> Finished; ``curve`` may be a dictionary by architecture."""
+    """A whole run in a simulated world -> Delivery; ``curve`` may be a dictionary by architecture."""
     return drive(Job(n=n, config=config, **job), SimulatedWorld(n, curve, seed=seed), observe=observe)
 
 
@@ -70,9 +70,9 @@ def trajectory(
         return answer
 
     tell(baselines.trajectory(n, config, net, delta, far, compare), curve, n, seed, keep)
-    fits = tuple(a for a in answers if isinstance(a, Fitted))
-    measured = tuple(a for a in answers if isinstance(a, Measured))
-    run = Run(algorithm="trajectory", architectures=(net,), delta=delta, far=far, seed=seed)
+    fits = tuple(a for a in answers if isinstance(a, TrainResult))
+    measured = tuple(a for a in answers if isinstance(a, Measurement))
+    run = Run(algorithm="trajectory", architectures=(net,), delta=delta, max_train_fraction=far, seed=seed)
     return Trajectory(data_set, run, Path(f"{data_set}.jsonl"), n, config, fits, measured)
 
 
@@ -125,15 +125,15 @@ def configs(draw, **fixed):
     for key, values in {
         "theta_of": st.sampled_from(["remaining", "all"]),
         "constraint": st.sampled_from(["on_X", "on_S"]),
-        "safety": st.floats(0, 3),
+        "safety_z": st.floats(0, 3),
         "estimate": st.sampled_from(["law", "test"]),
         "law": st.sampled_from(["truncated", "power", "pow3", "pow4"]),
-        "fine_theta": st.booleans(),
-        "pooled": st.booleans(),
+        "interpolate_theta": st.booleans(),
+        "share_slopes": st.booleans(),
         "stop_on_rise": st.booleans(),
         "bill_test_set": st.booleans(),
         "growth": st.one_of(st.none(), st.floats(1.1, 4)),
-        "reach": st.one_of(st.none(), st.floats(1.1, 5)),
+        "max_growth": st.one_of(st.none(), st.floats(1.1, 5)),
         "max_steps": st.integers(1, 10),
     }.items():
         if draw(st.booleans()):

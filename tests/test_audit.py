@@ -6,7 +6,7 @@ from conftest import HOPELESS, curves, trajectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcal_jax.algorithm.protocol import MEASURES, Measured
+from mcal_jax.algorithm.protocol import MEASURES, Measurement
 from mcal_jax.paper import audit, published, tables
 
 EPSILON = 0.05
@@ -77,7 +77,7 @@ def test_table_2_solved_gives_back_what_is_printed():
 def test_the_largest_share_by_the_truth_by_hand():
     # 1,000 of 2,000 images are left, the last 100 of them wrong; 5 % of 2,000 is 100 wrong labels, so 99 will do.
     wrong = np.maximum(np.arange(MEASURES + 1) * 5 - 900, 0)
-    measured = Measured(1000, {"margin": wrong}, {})
+    measured = Measurement(1000, {"margin": wrong}, {})
     assert audit.largest_share(2000, measured, 0.05) == pytest.approx(0.5)
     assert audit.largest_share(2000, measured, 0.025) == pytest.approx(950 / 2000)
     assert audit.largest_share(2000, measured, 0.9) == 0.5

@@ -15,7 +15,7 @@ from mcal_jax.algorithm.baselines import (
     without_active_learning,
 )
 from mcal_jax.algorithm.config import Config, PerImageEpoch
-from mcal_jax.algorithm.protocol import Annotate, Label, Labelled, Measure, Train
+from mcal_jax.algorithm.protocol import Label, Labels, MachineLabel, Measure, Train
 from mcal_jax.errors import McalError
 
 
@@ -31,16 +31,16 @@ def test_humans_only_labels_and_bills_everything():
 
 def test_naive_active_learning_by_hand():
     # 100 images, T 5, 10 a step. 2 of 5 wrong is too many for 85, 1 of 5 for 75, none is not.
-    config = Config(safety=0.0, training_price=PerImageEpoch(dollars=1e-3, epochs=10))
+    config = Config(safety_z=0.0, training_price=PerImageEpoch(dollars=1e-3, epochs=10))
     wrong = {10: [0, 1], 20: [4], 30: []}
 
     def answer(number, request, _):
         if isinstance(request, Train):
             return fitted(len(request.train), wrong[len(request.train)], 5, model=number)
-        return Labelled(request.pool[: request.n], np.zeros(request.n, np.int32))
+        return Labels(request.pool[: request.n], np.zeros(request.n, np.int32))
 
     asked, outcome = tell(naive_al(100, config, "resnet18", 0.1), n=100, change=answer)
-    assert [type(r).__name__ for r in asked] == ["Label", *["Label", "Train"] * 3, "Annotate"]
+    assert [type(r).__name__ for r in asked] == ["Label", *["Label", "Train"] * 3, "MachineLabel"]
     assert [r.by for r in asked if isinstance(r, Label)] == ["random", "random", "margin", "margin"]
     assert [r.n for r in asked if isinstance(r, Label)] == [5, 10, 10, 10]
     # M(.) is that of the classifier trained just before.
@@ -126,7 +126,7 @@ def test_where_training_is_dear_planning_costs_less_than_small_steps():
 
 def test_the_last_classifier_labels_what_is_left():
     requests, outcome = tell(naive_al(2000, Config(), "resnet18", 0.1), EASY)
-    assert isinstance(requests[-1], Annotate)
+    assert isinstance(requests[-1], MachineLabel)
     assert requests[-1].n == len(requests[-1].pool) == len(outcome.S)
 
 

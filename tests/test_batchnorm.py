@@ -21,7 +21,7 @@ def plain(x, gamma, beta, how):
 @pytest.mark.parametrize("layout", ["CHWN", "NHWC"])
 @pytest.mark.parametrize("relu", [False, True])
 def test_values_and_gradients_are_those_of_the_formula(layout, relu):
-    how = How(layout, in_cc=False, relu=relu)
+    how = How(layout, uses_native=False, relu=relu)
     keys = jax.random.split(jax.random.key(0), 4)
     shape = [dict(C=5, H=6, W=7, N=32)[name] for name in layout]
     x = 3 + 2 * jax.random.normal(keys[0], shape)
@@ -36,7 +36,7 @@ def test_values_and_gradients_are_those_of_the_formula(layout, relu):
 
 
 def test_half_precision_is_in_and_out_and_not_between():
-    how = How("NHWC", in_cc=False, relu=False)
+    how = How("NHWC", uses_native=False, relu=False)
     x = (100 + jax.random.normal(jax.random.key(0), (64, 8, 8, 3))).astype(jnp.bfloat16)
     (y, mean, var), pull = jax.vjp(lambda x: batchnorm.normalise(x, jnp.ones(3), jnp.zeros(3), how), x)
     assert y.dtype == pull((y, mean, var))[0].dtype == jnp.bfloat16
@@ -46,7 +46,7 @@ def test_half_precision_is_in_and_out_and_not_between():
 
 
 def test_a_constant_channel_has_no_gradient_that_is_not_finite():
-    how = How("NHWC", in_cc=False, relu=True)
+    how = How("NHWC", uses_native=False, relu=True)
     x = jnp.full((4, 2, 2, 3), 7.0)
     (y, _, var), pull = jax.vjp(lambda x: batchnorm.normalise(x, jnp.ones(3), jnp.ones(3), how), x)
     np.testing.assert_allclose(y, 1, atol=1e-2)
@@ -64,7 +64,7 @@ def test_sums_in_parts_are_sums_whatever_the_number_of_rows(rows, channels):
 
 
 def test_many_nets_side_by_side_are_normalised_each_by_itself():
-    how = How("NHWC", in_cc=False, relu=True)
+    how = How("NHWC", uses_native=False, relu=True)
     x = jax.random.normal(jax.random.key(0), (3, 16, 4, 4, 2))
     gamma, beta = jnp.ones((3, 2)), jnp.zeros((3, 2))
 

@@ -11,7 +11,7 @@ from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcal_jax.algorithm.protocol import Fitted
+from mcal_jax.algorithm.protocol import TrainResult
 from mcal_jax.errors import McalError
 from mcal_jax.runs.settings import home
 from mcal_jax.training.nets import ARCHITECTURES, build
@@ -149,15 +149,15 @@ def test_time_belongs_to_the_innermost_part():
 
 
 def test_trainings_on_as_many_labels_are_pooled_over_their_test_images():
-    one = Fitted(3, 100, 10, np.array([5, 9]), 1, 1.0)
-    two = Fitted(4, 400, 30, np.array([29]), 1, 1.0)
+    one = TrainResult(3, 100, 10, np.array([5, 9]), 1, 1.0)
+    two = TrainResult(4, 400, 30, np.array([29]), 1, 1.0)
     both = simulated_worlds.pooled([one, two])
     assert (both.size, both.n_test) == (200, 40)
     assert both.errors(np.array([0.5, 0.6, 0.9, 1.0])).tolist() == [0, 1, 1, 3]
 
 
 def test_a_run_that_began_late_learns_before_as_others_did_and_meets_itself():
-    own = Recorded((Fitted(0, 1000, 1000, np.arange(700, 1000, 2), 0, 0.0),))
+    own = Recorded((TrainResult(0, 1000, 1000, np.arange(700, 1000, 2), 0, 0.0),))
     law = Analytic(alpha=3.0, gamma=0.4, quality=2.0)
     curve = simulated_worlds.Lengthened(own, 1000, law)
     at = np.array([0.8, 0.9, 1.0])

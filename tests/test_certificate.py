@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy.stats import beta, binom, hypergeom
 
 from mcal_jax.algorithm import certificate
-from mcal_jax.algorithm.acquisition import standing_ahead, within
+from mcal_jax.algorithm.acquisition import apply_class_limits, rank_within_class
 from mcal_jax.algorithm.config import Config
-from mcal_jax.algorithm.protocol import Verified
+from mcal_jax.algorithm.protocol import Verification
 from mcal_jax.errors import McalError
 from mcal_jax.runs.settings import Run, check
 
@@ -20,11 +20,11 @@ CONFIG = Config(certify=0.95)
 
 
 def verified(ahead, wrong):
-    return Verified(np.asarray(ahead, int), np.asarray(wrong, bool), np.zeros(len(ahead), np.int32))
+    return Verification(np.asarray(ahead, int), np.asarray(wrong, bool), np.zeros(len(ahead), np.int32))
 
 
 def draw(rng, wrong, sample):
-    """V out of a pool whose images are ``wrong`` or not, the most confident first -> (Verified, the rest)."""
+    """V out of a pool whose images are ``wrong`` or not, the most confident first -> (Verification, the rest)."""
     chosen = np.zeros(len(wrong), bool)
     chosen[rng.choice(len(wrong), sample, replace=False)] = True
     return verified(np.cumsum(~chosen)[chosen], wrong[chosen]), wrong[~chosen]
@@ -35,7 +35,7 @@ def test_as_many_mistakes_are_allowed_as_the_hypergeometric_law_says_and_no_more
     sample = data.draw(st.integers(1, pool))
     most = data.draw(st.integers(1, pool))
     risk = data.draw(st.sampled_from([0.01, 0.05, 0.2]))
-    k = certificate.allowed_mistakes(pool, sample, most, risk)
+    k = certificate.acceptance_number(pool, sample, most, risk)
 
     def chance_of_failure(k):
         """That of the first k + most mistakes the sample caught k or fewer; no such S without as many images."""
@@ -57,8 +57,8 @@ def test_the_upper_limit_is_the_largest_number_that_the_sample_does_not_rule_out
 
 
 def test_zero_mistakes_in_59_images_of_many_promise_less_than_5_percent():
-    assert certificate.allowed_mistakes(10**6, 58, 0.05 * 10**6, 0.05) == -1
-    assert certificate.allowed_mistakes(10**6, 59, 0.05 * 10**6, 0.05) == 0  # 0.95^59 = 0.0485
+    assert certificate.acceptance_number(10**6, 58, 0.05 * 10**6, 0.05) == -1
+    assert certificate.acceptance_number(10**6, 59, 0.05 * 10**6, 0.05) == 0  # 0.95^59 = 0.0485
 
 
 @pytest.mark.parametrize("shape", ["rising", "all at the end", "none", "scattered", "at the limit"])
@@ -103,14 +103,14 @@ def test_a_classifier_that_is_always_wrong_labels_only_what_may_all_be_wrong():
 def test_S_ends_before_the_first_mistake_that_is_too_many():
     ahead = np.arange(400) * 10
     wrong = ahead >= 2000
-    k = certificate.allowed_mistakes(4400, 400, 0.05 * 5000, 0.05)
+    k = certificate.acceptance_number(4400, 400, 0.05 * 5000, 0.05)
     sure = certificate.certificate(5000, 4000, 0, verified(ahead, wrong), CONFIG)
     assert sure.machine == 2000 + 10 * k
     assert (sure.mistakes, sure.trials) == (k, 200 + k)
 
 
 def test_mistakes_side_by_side_at_the_end_of_S_count_in_its_bound():
-    k = certificate.allowed_mistakes(4400, 400, 0.05 * 5000, 0.05)
+    k = certificate.acceptance_number(4400, 400, 0.05 * 5000, 0.05)
     ahead = np.concatenate([np.arange(399 - k) * 5, np.full(k + 1, 3000)])
     sure = certificate.certificate(5000, 4000, 0, verified(ahead, ahead == 3000), CONFIG)
     assert (sure.machine, sure.mistakes) == (3000, 0)
@@ -127,7 +127,7 @@ def test_a_budget_fixes_S_and_the_certificate_tells_its_bound():
 
 def test_limits_by_class_are_clopper_and_pearsons():
     label = np.repeat([0, 1], 10).astype(np.int32)
-    seen = Verified(np.arange(20), np.arange(20) == 15, label)
+    seen = Verification(np.arange(20), np.arange(20) == 15, label)
     zero, one = certificate.bounded(1000, 20, seen, 20, 0.1).by_class
     assert (zero.label, zero.trials, zero.mistakes) == (0, 10, 0)
     assert zero.bound == pytest.approx(1 - 0.05**0.1)  # two classes share the risk of 0.1
@@ -143,20 +143,20 @@ BY_CLASS = Config(certify=0.9, class_epsilon=0.1)
 
 
 def draw_of_classes(rng, label, wrong, sample):
-    """V out of a pool with ``label``s, the most confident first -> (Verified, labels and mistakes of the rest)."""
+    """V out of a pool with ``label``s, the most confident first -> (Verification, labels and mistakes of the rest)."""
     chosen = np.zeros(len(wrong), bool)
     chosen[rng.choice(len(wrong), sample, replace=False)] = True
     order = np.arange(len(wrong))
-    ahead, in_class = (standing_ahead(order, ~chosen, of) for of in (np.zeros(len(wrong)), label))
+    ahead, in_class = (rank_within_class(order, ~chosen, of) for of in (np.zeros(len(wrong)), label))
     called = np.bincount(label[~chosen], minlength=label.max() + 1)
-    seen = Verified(ahead[chosen], wrong[chosen], label[chosen], in_class[chosen], called)
+    seen = Verification(ahead[chosen], wrong[chosen], label[chosen], in_class[chosen], called)
     return seen, label[~chosen], wrong[~chosen]
 
 
 def delivered(sure, label):
     """Which of the rest, the most confident first, the machine labels."""
     machine = np.zeros(len(label), bool)
-    machine[within(sure.limits, np.arange(sure.machine), label)] = True
+    machine[apply_class_limits(sure.limits, np.arange(sure.machine), label)] = True
     return machine
 
 
@@ -202,7 +202,7 @@ def test_every_class_and_all_labels_keep_their_promise_together(shape):
 def test_a_class_without_a_sample_is_left_to_people_but_for_what_may_all_be_wrong():
     """No image of V is called 1, so nothing vouches for it."""
     label = np.zeros(200, np.int32)
-    seen = Verified(np.arange(200) * 5, np.zeros(200, bool), label, np.arange(200) * 4, np.array([800, 200]))
+    seen = Verification(np.arange(200) * 5, np.zeros(200, bool), label, np.arange(200) * 4, np.array([800, 200]))
     sure = certificate.certificate(1200, 1000, 0, seen, BY_CLASS)
     assert sure.limits == (800, 19)
     assert (sure.trials, sure.mistakes) == (200, 0)
@@ -211,7 +211,7 @@ def test_a_class_without_a_sample_is_left_to_people_but_for_what_may_all_be_wron
 
 
 def test_the_bound_on_all_gets_half_of_the_risk_where_classes_are_bounded():
-    seen = Verified(
+    seen = Verification(
         np.arange(400) * 10, np.zeros(400, bool), np.zeros(400, np.int32), np.arange(400) * 10, np.array([4000])
     )
     sure = certificate.certificate(5000, 4000, 0, seen, BY_CLASS)
@@ -260,20 +260,20 @@ def test_clopper_and_pearsons_limit_is_safe_for_a_sample_of_few_images_too(risk)
 
 def draw_of_truth(rng, human, label, sample):
     """V out of a pool that people would label ``human`` and the classifier ``label``, the most confident first ->
-    (Verified, which of the pool V holds)."""
+    (Verification, which of the pool V holds)."""
     chosen = np.zeros(len(human), bool)
     chosen[rng.choice(len(human), sample, replace=False)] = True
     order = np.arange(len(human))
-    ahead, in_class = (standing_ahead(order, ~chosen, of)[chosen] for of in (np.zeros(len(human)), label))
+    ahead, in_class = (rank_within_class(order, ~chosen, of)[chosen] for of in (np.zeros(len(human)), label))
     called = np.bincount(label[~chosen], minlength=3)
     wrong = (human != label)[chosen]
-    return Verified(ahead, wrong, label[chosen], in_class, called, human[chosen], ELSEWHERE), chosen
+    return Verification(ahead, wrong, label[chosen], in_class, called, human[chosen], ELSEWHERE), chosen
 
 
 @pytest.fixture
 def cached(monkeypatch):
     """The limits are functions of whole numbers, which thousands of draws repeat."""
-    for name in ("most_mistakes", "allowed_mistakes", "clopper_pearson"):
+    for name in ("most_mistakes", "acceptance_number", "clopper_pearson"):
         monkeypatch.setattr(certificate, name, cache(getattr(certificate, name)))
 
 
@@ -348,7 +348,7 @@ def test_what_is_lost_of_a_class_by_hand():
     wrong[80:87], label[80:87] = True, 0
     ahead = np.concatenate([np.arange(80), np.full(5, 10), np.full(15, 900)])
     called = np.array([960, 40])
-    seen = Verified(ahead, wrong, label, ahead, called, human, np.array([50, 30]))
+    seen = Verification(ahead, wrong, label, ahead, called, human, np.array([50, 30]))
     zero, one = certificate.recall(1000, 500, seen, 0.1)
     assert one[:4] == (1, 20, 5, 40 + 13)
     left = certificate.most_mistakes(1100, 100, 20, 0.025)
@@ -359,7 +359,7 @@ def test_what_is_lost_of_a_class_by_hand():
 
 def test_of_a_class_that_V_does_not_show_only_what_people_labelled_elsewhere_is_known():
     human, never = np.zeros(100, np.int32), np.array([900, 0, 0])
-    seen = Verified(np.arange(100) * 9, np.zeros(100, bool), human, np.arange(100) * 9, never, human, ELSEWHERE)
+    seen = Verification(np.arange(100) * 9, np.zeros(100, bool), human, np.arange(100) * 9, never, human, ELSEWHERE)
     _, one, two = certificate.recall(900, 900, seen, 0.1)
     left = certificate.most_mistakes(1000, 100, 0, 0.1 / 6)
     assert (one.trials, one.called, one.bound) == (0, 0, pytest.approx(left / (left + 5)))
@@ -407,7 +407,7 @@ def test_where_S_ends_is_foreseen():
     """The normal approximation of the planner against the exact law."""
     pool, most = 20_000, 1000
     for sample in (200, 1000, 4000):
-        exact = (certificate.allowed_mistakes(pool, sample, most, 0.05) + 0.5) / sample
+        exact = (certificate.acceptance_number(pool, sample, most, 0.05) + 0.5) / sample
         assert certificate.expected(pool, np.array([sample]), most, 0.05)[0] == pytest.approx(exact, abs=1.5 / sample)
 
 

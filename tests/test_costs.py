@@ -59,8 +59,8 @@ def test_eqn_1_with_the_test_set_for_nothing():
     config = Config(label_price=0.04, bill_test_set=False)
     bill = costs.ledger(1000, 50, 100, 250, 3.5, config)
     assert (bill.test, bill.train, bill.total) == pytest.approx((0.0, 4.0, 17.5))
-    assert costs.labels_dollars(50, 100, config) == pytest.approx(4.0)
-    assert costs.labels_dollars(50, np.array([100, 200]), Config()) == pytest.approx([6.0, 10.0])
+    assert costs.labelling_cost(50, 100, config) == pytest.approx(4.0)
+    assert costs.labelling_cost(50, np.array([100, 200]), Config()) == pytest.approx([6.0, 10.0])
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -68,34 +68,34 @@ def test_eqn_1_with_the_test_set_for_nothing():
 
 
 def test_a_price_per_image_and_epoch_bills_its_epochs_whatever_was_run():
-    assert costs.training_dollars(fitted(500, [], images=77), "resnet18", FIXED) == pytest.approx(500 * 200 * 1e-5)
+    assert costs.training_cost(fitted(500, [], images=77), "resnet18", FIXED) == pytest.approx(500 * 200 * 1e-5)
 
 
 def test_a_price_per_image_and_epoch_of_the_recipe_bills_the_images_it_saw():
-    assert costs.training_dollars(fitted(500, [], images=7700), "resnet18", RECIPE) == pytest.approx(0.077)
+    assert costs.training_cost(fitted(500, [], images=7700), "resnet18", RECIPE) == pytest.approx(0.077)
 
 
 def test_a_price_per_hour_bills_the_seconds():
-    assert costs.training_dollars(fitted(500, [], seconds=1800.0), "resnet18", HOURLY) == pytest.approx(1.8)
+    assert costs.training_cost(fitted(500, [], seconds=1800.0), "resnet18", HOURLY) == pytest.approx(1.8)
 
 
 @pytest.mark.parametrize("epochs", [200, "recipe"])
 def test_prices_by_architecture_and_the_one_that_is_missing(epochs):
     price = PerImageEpoch(dollars={"cnn18": 1e-6, "resnet18": 3e-6}, epochs=epochs)
     config, fit = Config(training_price=price), fitted(100, [], images=20000)
-    assert costs.training_dollars(fit, "cnn18", config) == pytest.approx(0.02)
-    assert costs.training_dollars(fit, "resnet18", config) == pytest.approx(0.06)
+    assert costs.training_cost(fit, "cnn18", config) == pytest.approx(0.02)
+    assert costs.training_cost(fit, "resnet18", config) == pytest.approx(0.06)
     why = "no training price for 'resnet50'; training_price.dollars has cnn18, resnet18"
     with pytest.raises(McalError, match=re.escape(why)):
-        costs.training_dollars(fit, "resnet50", config)
+        costs.training_cost(fit, "resnet50", config)
     with pytest.raises(McalError, match=re.escape(why)):  # before the first label is paid for
-        costs.expected_dollars(100, "resnet50", config)
+        costs.expected_training_cost(100, "resnet50", config)
 
 
 def test_what_a_training_will_cost_is_known_beforehand_for_a_fixed_number_of_epochs_only():
-    assert costs.expected_dollars(300, "resnet18", FIXED) == pytest.approx(0.6)
-    assert costs.expected_dollars(300, "resnet18", RECIPE) == 0
-    assert costs.expected_dollars(300, "resnet18", HOURLY) == 0
+    assert costs.expected_training_cost(300, "resnet18", FIXED) == pytest.approx(0.6)
+    assert costs.expected_training_cost(300, "resnet18", RECIPE) == 0
+    assert costs.expected_training_cost(300, "resnet18", HOURLY) == 0
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def test_what_a_training_will_cost_is_known_beforehand_for_a_fixed_number_of_epo
 def test_the_rate_of_proportional_costs_is_exact(sizes, price, config):
     history = [fitted(s, [], images=20 * s, seconds=price * s) for s in sizes]
     c0, c1 = costs.learned_rate(history, "resnet18", config)
-    dollars = [costs.training_dollars(f, "resnet18", config) for f in history]
+    dollars = [costs.training_cost(f, "resnet18", config) for f in history]
     assert c0 == pytest.approx(0, abs=1e-9 * max(dollars))
     assert [c0 + c1 * s for s in sizes] == pytest.approx(dollars)
 
@@ -142,7 +142,7 @@ def test_no_measurement_makes_a_rate_negative(measured):
 @given(st.integers(1, 200), st.integers(1, 500), st.floats(0, 0.01))
 def test_eqn_4_is_the_case_that_starts_at_nothing(steps, delta, c1):
     B = steps * delta
-    found = costs.retraining_dollars((0.0, c1), 0, np.array(B), np.array(steps))
+    found = costs.retraining_cost((0.0, c1), 0, np.array(B), np.array(steps))
     assert found == pytest.approx(c1 * B * (B / delta + 1) / 2)
 
 
@@ -150,10 +150,10 @@ def test_eqn_4_is_the_case_that_starts_at_nothing(steps, delta, c1):
 def test_retraining_is_paid_at_every_step_on_the_way(size, more, steps, c0, c1):
     target = size + more
     on_the_way = [size + more * (j + 1) / steps for j in range(steps)]
-    found = costs.retraining_dollars((c0, c1), size, np.array(target), np.array(steps))
+    found = costs.retraining_cost((c0, c1), size, np.array(target), np.array(steps))
     assert found == pytest.approx(sum(c0 + c1 * b for b in on_the_way))
 
 
 def test_staying_where_one_is_costs_nothing():
-    found = costs.retraining_dollars((1.0, 0.1), 100, np.array([100, 101, 200]), np.ones(3))
+    found = costs.retraining_cost((1.0, 0.1), 100, np.array([100, 101, 200]), np.ones(3))
     assert found == pytest.approx([0.0, 11.1, 21.0])

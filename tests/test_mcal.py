@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mcal_jax.algorithm import costs, planner
 from mcal_jax.algorithm.config import Config, PerImageEpoch
 from mcal_jax.algorithm.mcal import mcal
-from mcal_jax.algorithm.protocol import Annotate, Label, Train
+from mcal_jax.algorithm.protocol import Label, MachineLabel, Train
 from mcal_jax.errors import McalError
 
 STOPS = {rule.__name__ for rule in planner.STOP_RULES}
@@ -22,7 +22,7 @@ STOPS = {rule.__name__ for rule in planner.STOP_RULES}
 def assert_bill(outcome, config):
     """Eqn 1: every part of the ledger is a count times a price."""
     price, bill = config.label_price, outcome.ledger
-    trained = sum(costs.training_dollars(f, outcome.architecture, config) for f in outcome.history)
+    trained = sum(costs.training_cost(f, outcome.architecture, config) for f in outcome.history)
     assert bill.test == pytest.approx(price * len(outcome.T) * config.bill_test_set)
     assert bill.train == pytest.approx(price * len(outcome.B))
     assert bill.residual == pytest.approx(price * len(outcome.R))
@@ -57,8 +57,8 @@ known_prices = st.builds(PerImageEpoch, dollars=st.floats(0, 1e-4), epochs=st.in
 def test_any_budget_is_kept(n, config, price, curve, seed, share):
     """The least that it takes to begin, what pays for everything, and one between."""
     config = config.model_copy(update={"training_price": price})
-    least = costs.labels_dollars(planner.n_test(n, config), planner.n_seed(n, config), config)
-    least += costs.expected_dollars(planner.n_seed(n, config), "resnet18", config)
+    least = costs.labelling_cost(planner.n_test(n, config), planner.n_seed(n, config), config)
+    least += costs.expected_training_cost(planner.n_seed(n, config), "resnet18", config)
     plenty = least + n * config.label_price
     trainings = []
     for budget in (least, least + share * (plenty - least), plenty):
@@ -96,7 +96,7 @@ def test_a_hopeless_world_is_labelled_by_people_at_little_more_than_their_price(
     assert len(outcome.S) <= 0.07 * 2000
     assert finished.true_error < 0.07
     # The first training is paid before anything is known, and the last one may follow a plan that seemed to pay.
-    first, last = (costs.training_dollars(outcome.history[i], "resnet18", config) for i in (0, -1))
+    first, last = (costs.training_cost(outcome.history[i], "resnet18", config) for i in (0, -1))
     assert bill.training - last <= max(config.exploration_tax * bill.humans_only - first, 0) + 1e-9
     assert bill.total <= bill.humans_only + bill.training + 1e-9
 
@@ -129,7 +129,7 @@ def test_a_budget_that_does_not_pay_people_for_all_is_used_up(theta_of):
 
 def test_a_budget_that_pays_people_for_everything_is_not_gambled_with():
     n, config = 2000, Config(training_price=PerImageEpoch(dollars=5e-5))
-    first = costs.expected_dollars(planner.n_seed(n, config), "resnet18", config)
+    first = costs.expected_training_cost(planner.n_seed(n, config), "resnet18", config)
     finished = simulate(config.model_copy(update={"budget": 0.04 * n + first}), MIDDLING, n)
     assert finished.true_error == 0
     assert len(finished.outcome.history) == 1
@@ -172,7 +172,7 @@ def test_requests_follow_the_lines_of_the_algorithm():
         size += label.n
         assert (len(train.train), train.architecture) == (size, "cnn18")
         assert np.array_equal(train.test, outcome.T)
-    assert isinstance(S, Annotate)
+    assert isinstance(S, MachineLabel)
     assert len(S.pool) == 1900 - size
     assert S.model == outcome.history[-1].model
     assert (R.purpose, len(R.pool)) == ("residual", R.n)

@@ -116,8 +116,8 @@ def test_batch_norm_and_its_gradients_are_the_same_with_and_without(shape):
     x, cotangent = normal(shape, shape)
     x = 3 + 2 * x
 
-    def results(in_cc):
-        norm = BatchNorm(shape[0], backend=devices.NATIVE if in_cc else devices.CPU)
+    def results(uses_native):
+        norm = BatchNorm(shape[0], backend=devices.NATIVE if uses_native else devices.CPU)
         definition, params, stats = nnx.split(norm, nnx.Param, nnx.BatchStat)
 
         def forward(params, x):
@@ -140,7 +140,11 @@ def test_seeds_side_by_side_are_convolved_one_by_one():
         np.testing.assert_array_equal(together[i], native.conv(x[i], kernel[i]))
 
 
-CODE = "from mcal_jax.training import devices; from mcal_jax.training.cpu import native; print(native.available(), devices.default().native)"
+CODE = """
+from mcal_jax.training import devices
+from mcal_jax.training.cpu import native
+print(native.available(), devices.default().native)
+"""
 
 
 def loaded(**environment):

@@ -10,7 +10,7 @@ from scipy.stats import binom
 from mcal_jax.algorithm import certificate, planner
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job
-from mcal_jax.algorithm.protocol import Repeated
+from mcal_jax.algorithm.protocol import SecondLabels
 from mcal_jax.annotators.noisy import Noisy, uniform
 from mcal_jax.errors import McalError
 from mcal_jax.runs import settings
@@ -22,7 +22,7 @@ TRUTH = np.random.default_rng(0).integers(0, 5, 20_000).astype(np.int32)
 
 
 def again(sample, differ):
-    return Repeated(np.arange(sample), np.arange(sample) < differ)
+    return SecondLabels(np.arange(sample), np.arange(sample) < differ)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.02, 0.3])
@@ -79,14 +79,16 @@ def test_the_bound_covers_what_people_get_wrong():
     for _ in range(400):
         first, second = rng.random((2, n)) < rate
         asked = rng.choice(n, sample, replace=False)
-        people, _ = certificate.people_err(n, Repeated(asked, first[asked] != second[asked]), Config(certify=0.9))
+        people, _ = certificate.bound_annotator_error(
+            n, SecondLabels(asked, first[asked] != second[asked]), Config(certify=0.9)
+        )
         failures += first.mean() > people.bound
     assert failures <= binom.isf(0.001, 400, 0.05)
 
 
 def test_what_people_take_is_missing_for_the_machine():
     config = Config(certify=0.95, epsilon=0.05)
-    people, left = certificate.people_err(10_000, again(500, 3), config)
+    people, left = certificate.bound_annotator_error(10_000, again(500, 3), config)
     assert people.counted
     assert 3 / 500 < people.bound < 0.03
     assert left.epsilon == pytest.approx(0.05 - people.bound)
@@ -95,7 +97,7 @@ def test_what_people_take_is_missing_for_the_machine():
 
 def test_where_people_err_too_often_the_promise_is_relative_to_them():
     config = Config(certify=0.95, epsilon=0.05)
-    people, left = certificate.people_err(10_000, again(500, 40), config)
+    people, left = certificate.bound_annotator_error(10_000, again(500, 40), config)
     assert not people.counted
     assert left == config
 
@@ -105,7 +107,8 @@ def test_more_disagreement_never_means_a_smaller_bound(sample, share, confidence
     config = Config(certify=confidence)
     differ = int(share * sample)
     bounds = [
-        certificate.people_err(2000, again(sample, d), config)[0].bound for d in (differ, min(differ + 1, sample))
+        certificate.bound_annotator_error(2000, again(sample, d), config)[0].bound
+        for d in (differ, min(differ + 1, sample))
     ]
     assert bounds[0] <= bounds[1] <= 1
 
@@ -117,7 +120,7 @@ def test_a_run_with_people_who_err_keeps_epsilon_against_the_truth():
         config = Config(certify=0.9, epsilon=0.08, repeat=0.999, test_fraction=0.1)
         done = drive(Job(n=5000, config=config), world)
         assert_partition(done.outcome)
-        people, bill = done.outcome.people, done.outcome.ledger
+        people, bill = done.outcome.annotator_error, done.outcome.ledger
         assert people.counted
         assert bill.repeat == pytest.approx(config.label_price * planner.n_repeat(5000, config))
         assert done.outcome.certificate.bound + people.bound <= 0.08 + 1e-9
@@ -137,8 +140,8 @@ def test_a_race_labels_twice_once():
     config = Config(certify=0.9, repeat=0.5)
     job = Job(n=3000, architectures=("cnn18", "resnet18"), config=config)
     done = drive(job, SimulatedWorld(3000, {"cnn18": MIDDLING, "resnet18": EASY}, seed=1))
-    assert done.outcome.people.sample == planner.n_repeat(3000, config)
-    assert done.outcome.ledger.repeat == pytest.approx(0.04 * done.outcome.people.sample)
+    assert done.outcome.annotator_error.sample == planner.n_repeat(3000, config)
+    assert done.outcome.ledger.repeat == pytest.approx(0.04 * done.outcome.annotator_error.sample)
 
 
 def test_votes_are_paid_and_runs_without_noise_keep_their_id():

@@ -103,19 +103,19 @@ def test_theta_counts_the_remaining_images_or_all():
 
 def test_the_constraint_is_eqn_2_or_the_error_of_S_alone():
     theta, eps = np.array([0.5, 1.0]), np.array([0.02, 0.1])
-    on_X = planner.constrained_error(1000, 600, theta, eps, 50, Config(safety=0))
+    on_X = planner.constrained_error(1000, 600, theta, eps, 50, Config(safety_z=0))
     assert on_X == pytest.approx([300 / 1000 * 0.02, 600 / 1000 * 0.1])
-    on_S = planner.constrained_error(1000, 600, theta, eps, 50, Config(safety=0, constraint="on_S"))
+    on_S = planner.constrained_error(1000, 600, theta, eps, 50, Config(safety_z=0, constraint="on_S"))
     assert on_S == pytest.approx([0.02, 0.1])
-    of_all = planner.constrained_error(1000, 600, theta, eps, 50, Config(safety=0, theta_of="all"))
+    of_all = planner.constrained_error(1000, 600, theta, eps, 50, Config(safety_z=0, theta_of="all"))
     assert of_all == pytest.approx([500 / 1000 * 0.02, 600 / 1000 * 0.1])
 
 
 def test_safety_adds_standard_errors_of_what_T_can_tell():
     theta, eps = np.array([0.5, 1.0]), np.array([0.02, 0.1])
-    on_X = planner.constrained_error(1000, 600, theta, eps, 50, Config(safety=1.5))
+    on_X = planner.constrained_error(1000, 600, theta, eps, 50, Config(safety_z=1.5))
     assert on_X == pytest.approx(0.6 * planner.upper_limit(theta * eps, 50, 1.5))
-    on_S = planner.constrained_error(1000, 600, theta, eps, 50, Config(safety=1.5, constraint="on_S"))
+    on_S = planner.constrained_error(1000, 600, theta, eps, 50, Config(safety_z=1.5, constraint="on_S"))
     assert on_S == pytest.approx(planner.upper_limit(eps, np.array([25, 50]), 1.5))
 
 
@@ -123,7 +123,7 @@ def test_the_error_that_is_expected_never_exceeds_the_share_that_the_machine_lab
     theta = np.arange(1, 201) / 200
     for safety in (0.0, 1.0, 3.0):
         for eps in (0.0, 0.02, 0.9):
-            expected = planner.constrained_error(1000, 600, theta, np.full(200, eps), 30, Config(safety=safety))
+            expected = planner.constrained_error(1000, 600, theta, np.full(200, eps), 30, Config(safety_z=safety))
             assert (expected <= trials(theta, 600) / 1000 + 1e-12).all()
 
 
@@ -154,7 +154,12 @@ def test_a_budget_that_is_spent_leaves_people_nothing():
 @pytest.mark.parametrize("price", [PerImageEpoch(dollars=2e-5), PerHour(dollars=1.0)])
 def test_the_plan_is_what_a_loop_over_all_sizes_and_thetas_finds(theta_of, constraint, price):
     config = Config(
-        theta_of=theta_of, constraint=constraint, training_price=price, safety=0.0, fine_theta=False, theta_step=0.1
+        theta_of=theta_of,
+        constraint=constraint,
+        training_price=price,
+        safety_z=0.0,
+        interpolate_theta=False,
+        theta_step=0.1,
     )
     history = [f._replace(seconds=2.0 * f.size + 60) for f in history_of(MIDDLING, SIZES, TESTS)]
     found = planner.search(N, history, "resnet18", None, config)
@@ -174,15 +179,15 @@ def test_the_plan_is_what_a_loop_over_all_sizes_and_thetas_finds(theta_of, const
             machine = math.floor(theta * rest + 1e-6) if theta_of == "remaining" else min(round(theta * N), rest)
             error = machine / N * highest if constraint == "on_X" else highest
             assert found.surface.error[i, j] == pytest.approx(error)
-            assert found.surface.dollars[i, j] == pytest.approx(by_hand - 0.04 * machine)
+            assert found.surface.cost[i, j] == pytest.approx(by_hand - 0.04 * machine)
             if error < 0.05:
                 best = (by_hand - 0.04 * machine, theta)
-        assert (found.surface.cost[i], found.surface.best[i]) == pytest.approx(best)
+        assert (found.surface.least_cost[i], found.surface.best_theta[i]) == pytest.approx(best)
         if best[0] < cheapest[0] - 1e-9:
             cheapest = (best[0], B, best[1])
     assert (found.cost, found.B_opt, found.theta) == pytest.approx(cheapest)
     assert found.theta > 0.3
-    assert (found.cost_now, found.theta_now) == (found.surface.cost[0], found.surface.best[0])
+    assert (found.cost_now, found.theta_now) == (found.surface.least_cost[0], found.surface.best_theta[0])
 
 
 def test_the_surface_reaches_from_the_present_size_to_the_whole_pool():
@@ -196,7 +201,7 @@ def test_the_surface_reaches_from_the_present_size_to_the_whole_pool():
 
 def test_with_the_estimate_from_the_test_set_the_present_classifier_counts_its_own_mistakes():
     history = [*history_of(MIDDLING, SIZES[:-1], TESTS), spread(SIZES[-1], 100, TESTS)]
-    config = Config.paper(safety=0.0)
+    config = Config.paper(safety_z=0.0)
     surface = planner.search(N, history, "resnet18", None, config).surface
     rest = N - TESTS - SIZES[-1]
     # Half of T is wrong, evenly over L(.).
@@ -213,22 +218,22 @@ sorted_sizes = st.lists(st.integers(10, 1500), min_size=1, max_size=6, unique=Tr
 @settings(max_examples=30)
 def test_any_plan_keeps_its_constraint_and_costs_no_more_than_people_from_now_on(config, curve, sizes):
     found = search(config, curve, sizes)
-    by_hand = costs.labels_dollars(TESTS, sizes[-1], config) + config.label_price * (N - TESTS - sizes[-1])
+    by_hand = costs.labelling_cost(TESTS, sizes[-1], config) + config.label_price * (N - TESTS - sizes[-1])
     assert found.cost <= (by_hand + found.spent) * (1 + 1e-12)
     assert found.cost <= found.cost_now <= (by_hand + found.spent) * (1 + 1e-12)
-    assert found.cost == found.surface.cost.min()
+    assert found.cost == found.surface.least_cost.min()
     assert found.error < config.epsilon
     surface = found.surface
-    for best, error in zip(surface.best, surface.error, strict=True):
+    for best, error in zip(surface.best_theta, surface.error, strict=True):
         allowed = surface.thetas[error < config.epsilon]
         assert best == pytest.approx(allowed[-1] if len(allowed) else 0, abs=1e-9)
     assert 0 <= found.delta <= N - TESTS - sizes[-1]
 
 
-@given(configs(fine_theta=False), curves, sorted_sizes)
+@given(configs(interpolate_theta=False), curves, sorted_sizes)
 @settings(max_examples=20)
 def test_theta_between_the_points_of_the_grid_never_costs_more(config, curve, sizes):
-    fine = config.model_copy(update={"fine_theta": True})
+    fine = config.model_copy(update={"interpolate_theta": True})
     assert search(fine, curve, sizes).cost <= search(config, curve, sizes).cost * (1 + 1e-12)
 
 
@@ -238,7 +243,7 @@ def test_a_looser_bound_never_costs_more_and_a_safer_one_never_less(config, curv
     cost = search(config, curve, sizes).cost
     looser = config.model_copy(update={"epsilon": config.epsilon * factor})
     assert search(looser, curve, sizes).cost <= cost * (1 + 1e-12)
-    safer = config.model_copy(update={"safety": config.safety + factor - 1})
+    safer = config.model_copy(update={"safety_z": config.safety_z + factor - 1})
     assert search(safer, curve, sizes).cost >= cost * (1 - 1e-12)
 
 
@@ -254,7 +259,7 @@ def test_dearer_labels_never_make_the_whole_job_cheaper(config, curve, sizes, fa
 
 
 def _training(found):
-    return float(costs.retraining_dollars(found.rate, found.size, np.array(found.B_opt), np.array(1)))
+    return float(costs.retraining_cost(found.rate, found.size, np.array(found.B_opt), np.array(1)))
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -265,7 +270,7 @@ def _training(found):
 @settings(max_examples=30)
 def test_a_plan_within_a_budget_never_costs_more_than_it(config, curve, sizes, share):
     free = search(config, curve, sizes)
-    least = costs.labels_dollars(TESTS, sizes[-1], config) + free.spent
+    least = costs.labelling_cost(TESTS, sizes[-1], config) + free.spent
     budget = least + share * config.label_price * N
     assume(budget > 0)
     found = search(config.model_copy(update={"budget": budget}), curve, sizes)
@@ -273,15 +278,15 @@ def test_a_plan_within_a_budget_never_costs_more_than_it(config, curve, sizes, s
     assert found.cost_now <= budget * (1 + 1e-9)
     assert found.value == found.error
     after = found.size + found.delta
-    next_step = costs.labels_dollars(TESTS, after, config) + found.spent
+    next_step = costs.labelling_cost(TESTS, after, config) + found.spent
     if found.delta:
-        next_step += float(costs.retraining_dollars(found.rate, found.size, np.array(after), np.array(1)))
+        next_step += float(costs.retraining_cost(found.rate, found.size, np.array(after), np.array(1)))
     assert next_step <= budget * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("theta_of", ["remaining", "all"])
 def test_a_budget_is_used_up_where_that_lowers_the_error(theta_of):
-    found = search(Config(budget=100.0, theta_of=theta_of, fine_theta=False))
+    found = search(Config(budget=100.0, theta_of=theta_of, interpolate_theta=False))
     assert 100 - 0.04 <= found.cost <= 100
 
 
@@ -323,7 +328,7 @@ def test_a_plan_is_stable_once_its_cost_moved_by_less_than_Delta():
     st.integers(1, 12),
 )  # fmt: skip
 def test_delta_is_the_smallest_that_costs_at_most_beta_more(size, to_go, c0, c1, beta, max_steps):
-    config = Config(beta=beta, max_steps=max_steps, reach=None, seed_fraction=0.001)
+    config = Config(beta=beta, max_steps=max_steps, max_growth=None, seed_fraction=0.001)
     now = plan(size=size, B_opt=size + to_go, rate=(c0, c1), cost=50.0)
 
     def retraining(N):
@@ -347,8 +352,8 @@ def test_delta_is_no_less_than_the_first_one_and_no_more_than_the_pool():
 
 def test_no_step_of_a_stable_plan_goes_beyond_the_reach_of_its_laws():
     now = plan(size=100, B_opt=2000, rate=(0.0, 1.0))
-    assert planner.next_delta(4000, 200, now, Config(reach=3.0)) == 200
-    assert planner.next_delta(4000, 200, now, Config(reach=None)) == 1900
+    assert planner.next_delta(4000, 200, now, Config(max_growth=3.0)) == 200
+    assert planner.next_delta(4000, 200, now, Config(max_growth=None)) == 1900
 
 
 def test_until_the_plan_is_stable_B_grows_by_its_factor_or_by_the_first_delta():

@@ -215,7 +215,7 @@ def test_the_prediction_is_eqn_3():
 
 
 def test_fit_all_gives_a_law_for_every_theta_of_the_grid_from_the_counts_on_T():
-    config = Config(pooled=False, theta_step=0.25, law="power")
+    config = Config(share_slopes=False, theta_step=0.25, law="power")
     history = history_of(MIDDLING, SIZES, 20000)
     laws = powerlaw.fit_all(history, config)
     assert len(laws) == 4
@@ -231,7 +231,7 @@ def test_pooled_a_theta_without_mistakes_takes_the_slope_of_its_neighbour():
     # All mistakes lie in the last quarter of T and fall steeply; the first quarter never has one.
     history = [fitted(s, np.arange(1000 - e, 1000), 1000) for s, e in [(100, 240), (200, 110), (400, 50), (800, 22)]]
     pooled = powerlaw.fit_all(history, Config(theta_step=0.25))
-    alone = powerlaw.fit_all(history, Config(theta_step=0.25, pooled=False))
+    alone = powerlaw.fit_all(history, Config(theta_step=0.25, share_slopes=False))
     assert pooled[-1].gamma == alone[-1].gamma
     assert pooled[-1].gamma > 1
     assert abs(pooled[0].gamma - pooled[-1].gamma) < abs(alone[0].gamma - alone[-1].gamma) / 2

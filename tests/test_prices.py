@@ -11,7 +11,9 @@ from mcal_jax.algorithm.config import Config, PerImageEpoch
 from mcal_jax.paper import prices, records
 from mcal_jax.runs.settings import Run
 
-NOTHING = prices.Needs("cifar100", "resnet18", 0.1, 0, 1000, np.full(2, 1000.0), np.array([2e4, 6e4]), np.zeros(2))
+NOTHING = prices.ResourceUse(
+    "cifar100", "resnet18", 0.1, 0, 1000, np.full(2, 1000.0), np.array([2e4, 6e4]), np.zeros(2)
+)
 LABELS, RATES = np.geomspace(5e-4, 1, 5), np.geomspace(5e-9, 2e-5, 6)
 PRICE = PerImageEpoch(dollars=costs.PAPER_PRICES["colour"])
 
@@ -19,7 +21,13 @@ PRICE = PerImageEpoch(dollars=costs.PAPER_PRICES["colour"])
 def of_net(net, **settings):
     """A trajectory at the paper's prices, by another net."""
     one = trajectory(config=Config(training_price=PRICE), **settings)
-    run = Run(algorithm="trajectory", architectures=(net,), delta=one.run.delta, far=one.run.far, seed=one.run.seed)
+    run = Run(
+        algorithm="trajectory",
+        architectures=(net,),
+        delta=one.run.delta,
+        max_train_fraction=one.run.max_train_fraction,
+        seed=one.run.seed,
+    )
     return one._replace(run=run)
 
 
@@ -107,7 +115,9 @@ def test_break_even_is_where_nothing_is_saved(several):
 
 
 def test_break_even_of_a_single_stop_by_hand():
-    need = prices.Needs("cifar10", "resnet18", 0.1, 0, 1000, np.array([400.0]), np.array([20_000.0]), np.array([0.0]))
+    need = prices.ResourceUse(
+        "cifar10", "resnet18", 0.1, 0, 1000, np.array([400.0]), np.array([20_000.0]), np.array([0.0])
+    )
     # 600 labels saved for 20,000 images times epochs.
     assert prices.break_even([need]) == pytest.approx(600 / 20_000)
     rows = prices.limits({"hindsight": {"cifar10": 0.03}}, {"cifar10": 6e-6}, (3e-9, 3e-8))

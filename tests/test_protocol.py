@@ -75,15 +75,15 @@ def test_a_ledger_adds_up_and_compares_with_humans_only():
         ("seed_fraction", 1),
         ("growth", 1),
         ("growth", float("inf")),
-        ("reach", 1),
-        ("reach", float("inf")),
+        ("max_growth", 1),
+        ("max_growth", float("inf")),
         ("theta_step", 0),
         ("theta_step", 1e-300),
         ("theta_step", 0.6),
         ("theta_of", "most"),
         ("constraint", "on_B"),
         ("law", "cubic"),
-        ("safety", -1),
+        ("safety_z", -1),
         ("beta", -0.1),
         ("max_steps", 0),
         ("max_steps", 10**30),
@@ -132,8 +132,8 @@ def test_the_papers_reading_and_the_released_codes_differ_where_the_paper_and_th
     assert (paper.seed_fraction, code.seed_fraction) == (0.01, 0.1)
     assert (paper.bill_test_set, code.bill_test_set) == (True, False)
     assert (paper.growth, code.growth) == (None, 2.0)
-    assert paper.safety == code.safety == 0
-    assert Config.paper(epsilon=0.1, safety=2.0).safety == 2.0
+    assert paper.safety_z == code.safety_z == 0
+    assert Config.paper(epsilon=0.1, safety_z=2.0).safety_z == 2.0
 
 
 @given(configs())

@@ -74,7 +74,7 @@ def test_the_tax_of_the_race_is_what_the_losers_training_cost():
     outcome, steps = raced(config, CURVES)
     spent = dict.fromkeys(NETS, 0.0)
     for request, answer in trainings(steps):
-        spent[request.architecture] += costs.training_dollars(answer, request.architecture, config)
+        spent[request.architecture] += costs.training_cost(answer, request.architecture, config)
     winner = outcome.architecture
     assert outcome.ledger.training == pytest.approx(spent.pop(winner))
     assert outcome.ledger.race == pytest.approx(sum(spent.values()))

@@ -29,14 +29,14 @@ KINDS = {
     "paper": {"config": Config.paper()},
     "without active learning": {"algorithm": "without_active_learning"},
     "naive": {"algorithm": "naive_al", "delta": 0.1},
-    "trajectory": {"algorithm": "trajectory", "delta": 0.1, "far": 0.4, "compare": ("random",)},
+    "trajectory": {"algorithm": "trajectory", "delta": 0.1, "max_train_fraction": 0.4, "compare": ("random",)},
     "humans": {"algorithm": "humans_only"},
 }
 
 
 @pytest.fixture(params=KINDS, ids=lambda name: name.replace(" ", "_"))
 def made(request, tmp_path):
-    """A log of each kind, and its Finished."""
+    """A log of each kind, and its Delivery."""
     job = Job(**{"n": 1500, **KINDS[request.param]})
     log = RunLog.create(tmp_path / "run.jsonl", job, {"data": {"name": "cifar10"}})
     noise = 0.01 if job.config.repeat else 0.0
@@ -151,7 +151,7 @@ def test_figures_that_this_version_does_not_know_are_ignored(tmp_path):
 
 
 def test_a_trajectory_tells_its_trainings_instead_of_plans(tmp_path):
-    job = Job(n=800, algorithm="trajectory", delta=0.1, far=0.3)
+    job = Job(n=800, algorithm="trajectory", delta=0.1, max_train_fraction=0.3)
     log = RunLog.create(tmp_path / "run.jsonl", job, {})
     live = drive(job, SimulatedWorld(job.n, HOPELESS), log)
     log.close()
@@ -169,5 +169,6 @@ def test_the_curve_of_a_recorded_run_needs_no_decision(tmp_path, monkeypatch):
     live = drive(job, SimulatedWorld(job.n, MIDDLING), log)
     log.close()
     monkeypatch.setattr(planner, "search", None)
-    curve = Recorded.from_log(log.path)
+    run = RecordedRun(log.path)
+    curve = Recorded(tuple(run.fits[run.end["architecture"]]))
     assert len(curve.log_size) == len(live.outcome.history)

@@ -28,7 +28,7 @@ from mcal_jax.worlds.simulated import SimulatedWorld
 @pytest.mark.parametrize("epsilon", [0.05, 0.15, 0.3])
 def test_a_trajectory_priced_is_naive_active_learning_to_the_cent(price, epsilon):
     """One trajectory, made without a price, gives the bill of a live run at every price and bound."""
-    one = trajectory(EASY, delta=0.1, far=0.9, config=Config(epsilon=1e-6, fine_theta=True))
+    one = trajectory(EASY, delta=0.1, max_train_fraction=0.9, config=Config(epsilon=1e-6, interpolate_theta=True))
     bill = records.priced(one, label_price=price, epsilon=epsilon)
     live = simulate(Config(label_price=price, epsilon=epsilon), EASY, algorithm="naive_al", delta=0.1).outcome
     assert bill.dollars == pytest.approx(live.ledger.total)
@@ -38,7 +38,7 @@ def test_a_trajectory_priced_is_naive_active_learning_to_the_cent(price, epsilon
 
 
 def test_the_true_error_of_a_bill_is_what_the_world_knows():
-    one = trajectory(EASY, far=0.9, config=Config(epsilon=1e-6))
+    one = trajectory(EASY, max_train_fraction=0.9, config=Config(epsilon=1e-6))
     bill = records.priced(one, epsilon=0.1)
     assert bill.met
     assert bill.true_error == pytest.approx(float(EASY.wrong_share(np.array(1.0), bill.B)) * bill.S / one.n, rel=0.02)
@@ -47,7 +47,7 @@ def test_the_true_error_of_a_bill_is_what_the_world_knows():
 @given(label_price=st.floats(1e-4, 1), epsilon=st.floats(0.01, 0.5), seed=st.integers(0, 20))
 @hypothesis_settings(max_examples=40)
 def test_hindsight_never_costs_more_than_people_and_never_more_than_the_rule(label_price, epsilon, seed):
-    one = trajectory(MIDDLING, seed=seed, far=0.6, config=Config(epsilon=1e-6))
+    one = trajectory(MIDDLING, seed=seed, max_train_fraction=0.6, config=Config(epsilon=1e-6))
     changes = {"label_price": label_price, "epsilon": epsilon}
     rule, best = records.priced(one, **changes), records.priced(one, best_stop=True, **changes)
     assert best.dollars <= rule.dollars + 1e-9
@@ -55,11 +55,11 @@ def test_hindsight_never_costs_more_than_people_and_never_more_than_the_rule(lab
 
 
 def test_a_trajectory_that_never_may_label_all_the_rest_labels_what_it_may_at_its_end():
-    one = trajectory(MIDDLING, far=0.3)
+    one = trajectory(MIDDLING, max_train_fraction=0.3)
     bill = records.priced(one)
     assert not bill.met
     assert one.sizes[-1] == bill.B
-    hopeless = records.priced(trajectory(HOPELESS, far=0.3), epsilon=1e-4)
+    hopeless = records.priced(trajectory(HOPELESS, max_train_fraction=0.3), epsilon=1e-4)
     assert 0.02 * one.n > hopeless.S
     assert hopeless.savings < 0  # people label nearly all, and the training is paid too
 
@@ -71,10 +71,12 @@ def logged(tmp_path, monkeypatch):
         monkeypatch.setattr(module, "results", lambda: tmp_path)
     made = []
     for name, run, config in (
-        ("trajectories", describe("cifar10", algorithm="trajectory", delta=0.1, far=0.3), Config()),
+        ("trajectories", describe("cifar10", algorithm="trajectory", delta=0.1, max_train_fraction=0.3), Config()),
         ("mcal", describe("cifar10", epsilon=0.1), Config(epsilon=0.1)),
     ):
-        job = Job(algorithm=run.algorithm, n=3000, config=config, delta=run.delta, far=run.far)
+        job = Job(
+            algorithm=run.algorithm, n=3000, config=config, delta=run.delta, max_train_fraction=run.max_train_fraction
+        )
         log = RunLog.create(execution.log_path(run, "smoke"), job, run.model_dump(mode="json"))
         made.append((name, run, drive(job, SimulatedWorld(3000, MIDDLING), log)))
         log.close()

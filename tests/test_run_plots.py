@@ -22,14 +22,14 @@ from mcal_jax.algorithm.job import Job
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError
 from mcal_jax.plots import run as plots
-from mcal_jax.runs.runlog import Finished, drive
+from mcal_jax.runs.runlog import Delivery, drive
 from mcal_jax.worlds.simulated import Analytic, SimulatedWorld
 
 N = 3000
 
 
 class Done(NamedTuple):
-    finished: Finished
+    finished: Delivery
     config: Config
     steps: list
 
@@ -113,7 +113,7 @@ def test_the_shade_is_just_what_breaks_the_constraint(runs, name):
     plan = done.finished.outcome.plans[0]
     figure = plots.cost_surface([plan], N, done.config)
     mesh = next(c for c in figure.axes[0].collections if isinstance(c, QuadMesh))
-    broken = plan.surface.dollars > 60 if name == "budget" else plan.surface.error >= done.config.epsilon
+    broken = plan.surface.cost > 60 if name == "budget" else plan.surface.error >= done.config.epsilon
     assert np.array_equal(~np.ma.getmaskarray(mesh.get_array()).reshape(broken.T.shape), broken.T)
     assert broken.any()
 

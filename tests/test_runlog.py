@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mcal_jax.algorithm import planner
 from mcal_jax.algorithm.config import Config, PerHour, PerImageEpoch
 from mcal_jax.algorithm.job import Job
-from mcal_jax.algorithm.protocol import Annotate, Fitted, Label, Labelled, Train
+from mcal_jax.algorithm.protocol import Label, Labels, MachineLabel, Train, TrainResult
 from mcal_jax.errors import McalError
 from mcal_jax.runs import codec, runlog
 from mcal_jax.runs.runlog import RunLog, check_answer, drive, end_json, replay
@@ -28,7 +28,7 @@ RACE = Job(n=400, architectures=("good", "bad"), config=QUICK)
 
 
 def live(path, job=JOB, run=None):
-    """An uninterrupted run with a log at ``path`` -> Finished."""
+    """An uninterrupted run with a log at ``path`` -> Delivery."""
     log = RunLog.create(path, job, run or {"seed": 0})
     finished = drive(job, SimulatedWorld(job.n, curves(job)), log)
     log.close()
@@ -52,7 +52,7 @@ def same_run(a, b):
 
 @pytest.fixture
 def log(tmp_path):
-    """The path of a finished log, and its Finished."""
+    """The path of a finished log, and its Delivery."""
     path = tmp_path / "run.jsonl"
     return path, live(path)
 
@@ -184,9 +184,7 @@ def test_what_the_log_says_was_bought_stands_where_todays_rules_would_buy_anothe
     assert len(bought) > 2
     cut = bought[-1]
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[: cut + 1]))
-    label = Labelled(
-        codec.answer_from_json(lines[cut]["answer"]).indices[:-1], np.zeros(lines[cut]["request"]["n"] - 1)
-    )
+    label = Labels(codec.answer_from_json(lines[cut]["answer"]).indices[:-1], np.zeros(lines[cut]["request"]["n"] - 1))
 
     def one_less(line):
         line["request"]["n"] -= 1
@@ -361,8 +359,8 @@ def test_a_damaged_middle_line_is_refused(log, damage):
         lambda answer: answer["labels"].update(zlib="no packed array"),
         lambda answer: answer["labels"].update(n=1),
         lambda answer: answer.pop("labels"),
-        lambda answer: answer.update(codec.answer_json(Labelled(np.arange(3), np.zeros(3, np.int32)))),
-        lambda answer: answer.update(codec.answer_json(Labelled(np.arange(390, 410), np.zeros(20, np.int32)))),
+        lambda answer: answer.update(codec.answer_json(Labels(np.arange(3), np.zeros(3, np.int32)))),
+        lambda answer: answer.update(codec.answer_json(Labels(np.arange(390, 410), np.zeros(20, np.int32)))),
     ],
     ids=["not compressed", "not base 64", "another length", "no labels", "too few", "out of X"],
 )
@@ -471,9 +469,9 @@ POOL = np.array([2, 3, 5, 7, 11])
 ZEROS = np.zeros(2, np.int32)
 
 
-@pytest.mark.parametrize("request_", [Label(POOL, 2, "margin", "train", 0), Annotate(POOL, 2, 0)])
+@pytest.mark.parametrize("request_", [Label(POOL, 2, "margin", "train", 0), MachineLabel(POOL, 2, 0)])
 def test_an_answer_that_does_not_fit_its_request_is_refused(request_):
-    check_answer(request_, Labelled(np.array([3, 11]), ZEROS))
+    check_answer(request_, Labels(np.array([3, 11]), ZEROS))
     for indices, labels, why in [
         ([3], ZEROS[:1], "asked for 2 labels, got 1"),
         ([3, 5, 7], ZEROS[:2], "asked for 2 labels, got 3"),
@@ -482,21 +480,21 @@ def test_an_answer_that_does_not_fit_its_request_is_refused(request_):
         ([3, 4], ZEROS, "not asked for"),
     ]:
         with pytest.raises(McalError, match=why):
-            check_answer(request_, Labelled(np.array(indices), labels))
-    with pytest.raises(McalError, match="Fitted"):
-        check_answer(request_, Fitted(0, 2, 5, np.arange(0), 0, 0.0))
+            check_answer(request_, Labels(np.array(indices), labels))
+    with pytest.raises(McalError, match="TrainResult"):
+        check_answer(request_, TrainResult(0, 2, 5, np.arange(0), 0, 0.0))
 
 
 def test_a_training_answered_with_labels_is_refused():
-    with pytest.raises(McalError, match="Train was answered by Labelled"):
-        check_answer(Train(POOL, POOL, "resnet18"), Labelled(POOL[:2], ZEROS))
+    with pytest.raises(McalError, match="Train was answered by Labels"):
+        check_answer(Train(POOL, POOL, "resnet18"), Labels(POOL[:2], ZEROS))
 
 
 def test_a_bad_answer_is_not_written_to_the_log(tmp_path):
     class Miscounting(SimulatedWorld):
         def answer(self, request, number):
             answer = super().answer(request, number)
-            return Labelled(answer.indices[1:], answer.labels[1:]) if number == 1 else answer
+            return Labels(answer.indices[1:], answer.labels[1:]) if number == 1 else answer
 
     log = RunLog.create(tmp_path / "run.jsonl", JOB, {})
     assert "asked for 4 labels, got 3" in error_of(drive, JOB, Miscounting(400, MIDDLING), log)
@@ -520,8 +518,8 @@ def test_packed_arrays_come_back_as_they_were(indices, labels):
 )
 def test_answers_come_back_from_json_as_they_were(size, wrong, seconds, images):
     for answer in (
-        Fitted(3, size, 10000, np.array(sorted(wrong), np.int64), images, seconds),
-        Labelled(np.array(sorted(wrong), np.int64), np.zeros(len(wrong), np.int32)),
+        TrainResult(3, size, 10000, np.array(sorted(wrong), np.int64), images, seconds),
+        Labels(np.array(sorted(wrong), np.int64), np.zeros(len(wrong), np.int32)),
     ):
         data = json.loads(json.dumps(codec.answer_json(answer)))
         assert same(codec.answer_from_json(data), answer)

@@ -10,7 +10,7 @@ from mcal_jax.runs import execution, settings, sweeps
 
 SWEEP = """
 title: tiny runs
-run: {algorithm: trajectory, width: 4, far: 0.4}
+run: {algorithm: trajectory, width: 4, max_train_fraction: 0.4}
 grids:
   smoke:
     - {seed: [0, 1], data_set: tiny.npz, delta: [0.2, 0.4]}
@@ -52,7 +52,11 @@ def test_planned_runs_are_chosen_by_their_settings(project):
 @pytest.mark.parametrize(
     ("old", "new", "culprit"),
     [
-        ("far: 0.4", "farr: 0.4", "few.yaml: farr: unknown key; did you mean 'far'"),
+        (
+            "max_train_fraction: 0.4",
+            "max_train_fractoin: 0.4",
+            "few.yaml: max_train_fractoin: unknown key; did you mean 'max_train_fraction'",
+        ),
         ("data_set: tiny.npz, delta: 0.2}", "delta: 0.2}", "few.yaml: grids.smoke: a grid needs its data_set"),
         ("  smoke:", "  laptop:", "sweep few has no runs for profile smoke, only for laptop"),
         ("title: tiny", "titel: tiny", "few.yaml: titel: unknown key"),
@@ -76,8 +80,11 @@ def test_stand_ins_take_the_place_of_a_data_set_in_sweeps_alone(project):
 def test_a_run_keeps_its_id_when_a_setting_is_written_out_or_not_given():
     plain = settings.describe("cifar10")
     assert settings.describe("cifar10", acquisition="margin", epsilon=0.05).id == plain.id
-    assert settings.Run(data=plain.data, recipe=plain.recipe, width=plain.width, far=None, compare=()).id == plain.id
-    assert settings.describe("cifar10", far=0.5).id != plain.id
+    assert (
+        settings.Run(data=plain.data, recipe=plain.recipe, width=plain.width, max_train_fraction=None, compare=()).id
+        == plain.id
+    )
+    assert settings.describe("cifar10", max_train_fraction=0.5).id != plain.id
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ def labelling(data_set="cifar10", curve=MIDDLING, seed=0, n=3000, data=None, **c
 def curves():
     """Two seeds of two data sets, three nets and three batches."""
     return [
-        trajectory(NETS[net], delta=delta, far=0.6, seed=seed, data_set=data_set, net=net)
+        trajectory(NETS[net], delta=delta, max_train_fraction=0.6, seed=seed, data_set=data_set, net=net)
         for data_set in ("fashion_mnist", "cifar10")
         for net in NETS
         for delta in (0.1, 0.2, 0.3)
@@ -155,7 +155,7 @@ def test_figure_7_has_people_mcal_and_every_net(curves, runs):
 
 
 def test_laws_are_scored_on_points_they_have_not_seen():
-    one = trajectory(MIDDLING, delta=0.05, far=0.6, n=20_000, config=Config(epsilon=1e-6))
+    one = trajectory(MIDDLING, delta=0.05, max_train_fraction=0.6, n=20_000, config=Config(epsilon=1e-6))
     rows = tables.law_rows(one, [1.0], [3, 7])
     assert [(row["law"], row["points"], row["fitted_as"]) for row in rows] == [
         ("power", 3, "power"), ("truncated", 3, "power"), ("power", 7, "power"), ("truncated", 7, "truncated"),
@@ -167,7 +167,7 @@ def test_laws_are_scored_on_points_they_have_not_seen():
 
 
 def test_points_used_leave_some_to_predict():
-    one = trajectory(delta=0.1, far=0.6)
+    one = trajectory(delta=0.1, max_train_fraction=0.6)
     assert len(one.fits) == 6
     assert tables.usable(one, [3, 5, 7, 9]) == [3, 5]
     assert tables.usable(one, [9]) == [3]
@@ -176,7 +176,7 @@ def test_points_used_leave_some_to_predict():
 
 
 def test_the_same_size_is_reached_by_batches_that_divide_it():
-    several = [trajectory(delta=delta, far=0.6) for delta in (0.1, 0.2, 0.3)]
+    several = [trajectory(delta=delta, max_train_fraction=0.6) for delta in (0.1, 0.2, 0.3)]
     rows = tables.same_size_rows(several, [0.5], 0.4)
     assert [row["delta"] for row in rows] == [0.1, 0.2]
     assert len({row["eps_left"] for row in rows}) == 1  # in a simulated world only |B| counts
@@ -185,7 +185,7 @@ def test_the_same_size_is_reached_by_batches_that_divide_it():
 
 
 def test_rankings_know_what_the_classifier_knows_and_random_knows_nothing():
-    one = trajectory(MIDDLING, n=20_000, delta=0.2, far=0.35, compare=("random",))
+    one = trajectory(MIDDLING, n=20_000, delta=0.2, max_train_fraction=0.35, compare=("random",))
     rows = tables.ranking_rows([one])
     assert [row["acquisition"] for row in rows] == ["margin"] * 20 + ["random"] * 20
     margin, chance = rows[:20], rows[20:]

@@ -85,7 +85,7 @@ def test_what_to_label_compares_selections(tmp_path):
 
 @pytest.mark.parametrize("epsilon", [0.02, 0.05, 0.2])
 def test_known_plan_is_the_clairvoyants_where_training_is_free(epsilon):
-    config = Config(epsilon=epsilon, safety=0.0, training_price=PerImageEpoch(dollars=0.0))
+    config = Config(epsilon=epsilon, safety_z=0.0, training_price=PerImageEpoch(dollars=0.0))
     plan, ideal = lessons.known_plan(N, CURVE, config), clairvoyant(N, CURVE, config)
     assert plan.cost == pytest.approx(ideal.cost, rel=0.01)
     assert plan.error < epsilon
@@ -93,7 +93,7 @@ def test_known_plan_is_the_clairvoyants_where_training_is_free(epsilon):
 
 
 def test_best_size_is_the_formula_of_the_exercise():
-    config = Config(epsilon=0.02, safety=0.0, training_price=PerImageEpoch(dollars=0.0))
+    config = Config(epsilon=0.02, safety_z=0.0, training_price=PerImageEpoch(dollars=0.0))
     plan = lessons.known_plan(N, CURVE, config)
     assert plan.B_opt == pytest.approx(0.4 / 2.4 * 0.95 * N, rel=0.1)
     assert plan.theta < 1
@@ -121,7 +121,7 @@ def test_ranks_by_hand():
     margin = np.array([0.9, 0.1, 0.5, 0.3], np.float32)
     scores = Scores(np.array([0, 0, 1, 1], np.int32), margin, 1 - margin, margin)
     truth = np.array([0, 1, 1, 0])
-    seen = lessons.Seen(np.arange(4), scores, scores.label != truth, {"margin": np.argsort(margin)})
+    seen = lessons.ScoredPool(np.arange(4), scores, scores.label != truth, {"margin": np.argsort(margin)})
     assert seen.mean_margin("margin", 2) == pytest.approx(0.2)
     assert seen.accuracy("margin", np.array([0.5, 0.75, 1.0])).tolist() == pytest.approx([1, 2 / 3, 0.5])
     assert lessons.error_by_theta(scores, truth, np.array([0.5, 0.75, 1.0])).tolist() == pytest.approx([0, 1 / 3, 0.5])

@@ -7,7 +7,7 @@ from conftest import assert_partition, same
 from mcal_jax.algorithm.acquisition import ACQUISITIONS
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job
-from mcal_jax.algorithm.protocol import Annotate, Label, Train
+from mcal_jax.algorithm.protocol import Label, MachineLabel, Train
 from mcal_jax.annotators.ground_truth import GroundTruth
 from mcal_jax.data import from_arrays
 from mcal_jax.errors import McalError
@@ -61,7 +61,7 @@ def test_people_label_the_least_certain_and_the_machine_the_most_certain(images)
     asked.answer(Train(train, test, "resnet18"), 2)
     margin = asked.trainers["resnet18"].score(asked.models[2], pool).margin
     for_people = asked.answer(Label(pool, 40, "margin", "train", 2), 3).indices
-    for_machine = asked.answer(Annotate(pool, 40, 2), 4).indices
+    for_machine = asked.answer(MachineLabel(pool, 40, 2), 4).indices
     assert margin[for_people - 150].max() <= np.sort(margin)[40]
     assert margin[for_machine - 150].min() >= np.sort(margin)[-41]
 
@@ -73,7 +73,7 @@ def test_a_model_that_is_needed_again_is_trained_again_to_the_same(images):
     for number, request in enumerate(requests):
         second.restore(request, number, first.answer(request, number))
     assert not second.models
-    request = Annotate(pool, 100, 2)
+    request = MachineLabel(pool, 100, 2)
     assert same(first.answer(request, 3), second.answer(request, 3))
 
 

@@ -15,13 +15,13 @@ from mcal_jax.algorithm.config import Config, PerImageEpoch
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import (
     MEASURES,
-    Annotate,
-    Fitted,
     Label,
-    Labelled,
+    Labels,
+    MachineLabel,
     Measure,
-    Repeat,
+    Relabel,
     Train,
+    TrainResult,
     Verify,
     World,
 )
@@ -29,7 +29,7 @@ from mcal_jax.annotators.ground_truth import GroundTruth
 from mcal_jax.annotators.noisy import Noisy, uniform
 from mcal_jax.data import from_arrays
 from mcal_jax.runs import runlog
-from mcal_jax.runs.runlog import Finished, RunLog, check_answer, drive
+from mcal_jax.runs.runlog import Delivery, RunLog, check_answer, drive
 from mcal_jax.worlds.simulated import GRID, Analytic, Recorded, SimulatedWorld, chance, clairvoyant
 from mcal_jax.worlds.trained import TrainedWorld
 
@@ -94,14 +94,16 @@ def race(folder: Path) -> Setting:
 
 
 def trajectory(folder: Path) -> Setting:
-    job = Job(algorithm="trajectory", n=600, config=QUICK, delta=0.1, far=0.3, compare=("random", "entropy"))
+    job = Job(
+        algorithm="trajectory", n=600, config=QUICK, delta=0.1, max_train_fraction=0.3, compare=("random", "entropy")
+    )
     return Setting(job, SimulatedWorld(600, MIDDLING, seed=3))
 
 
 def trained_trajectory(folder: Path) -> Setting:
     job, world, _ = trained(folder)
     every = ("margin", "entropy", "least_confidence", "kcenter", "random")
-    changes = {"algorithm": "trajectory", "delta": 0.1, "far": 0.2, "compare": every}
+    changes = {"algorithm": "trajectory", "delta": 0.1, "max_train_fraction": 0.2, "compare": every}
     tight = {"config": job.config.model_copy(update={"epsilon": 1e-6})}
     return Setting(job.model_copy(update=changes | tight), world)
 
@@ -148,10 +150,10 @@ WORLDS = {**LIVE, "replay": replay}
 class Done(NamedTuple):
     open: Callable[[], Setting]
     steps: list
-    finished: Finished
+    finished: Delivery
 
 
-def run(setting: Setting) -> tuple[list, Finished]:
+def run(setting: Setting) -> tuple[list, Delivery]:
     steps = []
     finished = drive(setting.job, setting.world, setting.log, lambda _, *step: steps.append(step))
     return steps, finished
@@ -171,14 +173,16 @@ def done(request, tmp_path_factory):
 def test_labels_fit_their_requests(done):
     for request, answer in done.steps:
         check_answer(request, answer)
-        if isinstance(request, Label | Annotate):
-            assert isinstance(answer, Labelled)
+        if isinstance(request, Label | MachineLabel):
+            assert isinstance(answer, Labels)
             assert (answer.indices.dtype, answer.labels.dtype) == (np.int64, np.int32)
             assert (np.diff(answer.indices) > 0).all()
             assert (answer.labels >= 0).all()
     job = done.open().job
-    last = {Measure} if job.algorithm == "trajectory" else {Annotate, Verify} if job.config.certify else {Annotate}
-    last |= {Repeat} if job.config.repeat else set()
+    last = (
+        {Measure} if job.algorithm == "trajectory" else {MachineLabel, Verify} if job.config.certify else {MachineLabel}
+    )
+    last |= {Relabel} if job.config.repeat else set()
     assert {type(request) for request, _ in done.steps} == {Label, Train} | last
 
 
@@ -186,7 +190,7 @@ def test_trainings_fit_their_requests(done):
     models = []
     for request, answer in done.steps:
         if isinstance(request, Train):
-            assert isinstance(answer, Fitted)
+            assert isinstance(answer, TrainResult)
             assert (answer.size, answer.n_test) == (len(request.train), len(request.test))
             assert (np.diff(answer.wrong) > 0).all()
             assert ((answer.wrong >= 0) & (answer.wrong < answer.n_test)).all()
@@ -229,7 +233,7 @@ def test_of_a_class_the_surest_are_labelled_up_to_its_limit(done):
     """The machine labels those of its surest images that no limit forbids, whatever else the limits leave out."""
     config, setting, met = done.open().job.config, done.open(), 0
     for number, (request, answer) in enumerate(done.steps):
-        if isinstance(request, Annotate):
+        if isinstance(request, MachineLabel):
             assert (request.limits is not None) == bool(config.class_epsilon)
             if request.limits is None:
                 continue
@@ -249,7 +253,7 @@ def test_the_same_world_answers_the_same_requests_alike(done):
     steps, finished = run(done.open())
     assert len(steps) == len(done.steps)
     for (_, answer), (_, before) in zip(steps, done.steps, strict=True):
-        if isinstance(answer, Fitted):  # measured seconds may differ
+        if isinstance(answer, TrainResult):  # measured seconds may differ
             answer, before = answer._replace(seconds=0.0), before._replace(seconds=0.0)
         assert same(answer, before)
     assert np.array_equal(finished.labels, done.finished.labels)
@@ -280,7 +284,7 @@ def test_a_world_that_is_told_of_the_past_goes_on_as_if_never_interrupted(done, 
         world.restore(request, number, answer)
     for number, (request, answer) in list(enumerate(done.steps))[kept:]:
         again = world.answer(request, number)
-        if isinstance(again, Fitted):
+        if isinstance(again, TrainResult):
             again = again._replace(seconds=answer.seconds)
         assert same(again, answer)
 
@@ -295,7 +299,7 @@ def test_the_labels_delivered_are_those_answered_and_the_true_error_is_theirs(do
     finished, truth = done.finished, done.open().world.truth
     delivered = np.full(done.open().job.n, -1)
     for request, answer in done.steps:
-        if isinstance(request, Label | Annotate):
+        if isinstance(request, Label | MachineLabel):
             delivered[answer.indices] = answer.labels
     assert np.array_equal(finished.labels, delivered)
     assert np.array_equal(np.flatnonzero(finished.by_machine), finished.outcome.S)
@@ -388,7 +392,7 @@ def test_the_machine_errs_on_S_as_the_curve_says():
     train, pool = np.arange(500), np.arange(500, 40500)
     model = world.answer(Train(train, np.arange(40500, 41000), "resnet18"), 3).model
     for number, theta in enumerate((0.3, 0.7, 1.0), start=4):
-        labels = world.answer(Annotate(pool, int(theta * 40000), model), number).labels
+        labels = world.answer(MachineLabel(pool, int(theta * 40000), model), number).labels
         expected = 40000 * MIDDLING.wrong_share(np.array([theta]), 500)[0]
         assert (labels != 0).sum() == pytest.approx(expected, abs=5 * np.sqrt(expected))
 
@@ -419,7 +423,7 @@ def test_a_recorded_curve_is_exact_where_it_was_recorded():
 
 
 def test_a_recorded_curve_is_linear_in_log_B_between_and_constant_outside():
-    low, high = Fitted(0, 100, 10, np.array([1, 4, 8]), 0, 0.0), Fitted(1, 400, 10, np.array([8]), 0, 0.0)
+    low, high = TrainResult(0, 100, 10, np.array([1, 4, 8]), 0, 0.0), TrainResult(1, 400, 10, np.array([8]), 0, 0.0)
     curve, at = Recorded((low, high)), np.array([0.5, 1.0])
     assert curve.wrong_share(at, 200) == pytest.approx([0.1, 0.2])
     assert curve.wrong_share(at, 5) == pytest.approx([0.2, 0.3])
@@ -427,19 +431,6 @@ def test_a_recorded_curve_is_linear_in_log_B_between_and_constant_outside():
     assert Recorded((low,)).wrong_share(at, 300) == pytest.approx([0.2, 0.3])
 
 
-def test_a_curve_is_read_from_the_log_of_a_finished_run(tmp_path):
-    log = RunLog.create(tmp_path / "run.jsonl", JOB, {})
-    history = drive(JOB, SimulatedWorld(600, MIDDLING), log).outcome.history
-    log.close()
-    from_log = Recorded.from_log(tmp_path / "run.jsonl")
-    assert np.array_equal(from_log.shares, Recorded(history).shares)
-
-
-# ---------------------------------------------------------------------------------------------------------
-# The clairvoyant
-
-
-@given(curves, st.floats(0.01, 0.2), st.floats(0, 5e-5))
 def test_the_clairvoyant_keeps_the_bound_and_never_pays_more_than_people_cost(curve, epsilon, price):
     config = Config(epsilon=epsilon, training_price=PerImageEpoch(dollars=price))
     best = clairvoyant(3000, curve, config)

@@ -105,7 +105,7 @@ def lowest(values: np.ndarray, n: int) -> np.ndarray:
     return chosen[np.argsort(values[chosen], kind="stable")]
 
 
-def standing_ahead(order: np.ndarray, counted: np.ndarray, label: np.ndarray) -> np.ndarray:
+def rank_within_class(order: np.ndarray, counted: np.ndarray, label: np.ndarray) -> np.ndarray:
     """How many ``counted`` images of the same ``label`` stand before each image in ``order``, positions in the other
     two; all [n]."""
     ahead = np.empty(len(order), np.int64)
@@ -115,11 +115,11 @@ def standing_ahead(order: np.ndarray, counted: np.ndarray, label: np.ndarray) ->
     return ahead
 
 
-def within(limits: tuple[int, ...] | None, order: np.ndarray, label: np.ndarray) -> np.ndarray:
+def apply_class_limits(limits: tuple[int, ...] | None, order: np.ndarray, label: np.ndarray) -> np.ndarray:
     """``order`` less those images that more than ``limits[c]`` of their ``label`` c stand before; no limits: all."""
     if limits is None:
         return order
-    rank = standing_ahead(np.arange(len(order)), np.ones(len(order), np.int64), label[order])
+    rank = rank_within_class(np.arange(len(order)), np.ones(len(order), np.int64), label[order])
     return order[rank < np.asarray(limits)[label[order]]]
 
 

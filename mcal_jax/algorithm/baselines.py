@@ -10,7 +10,7 @@ from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.mcal import mcal
 from mcal_jax.algorithm.outcome import Algorithm, Outcome
 from mcal_jax.algorithm.planner import StopRule
-from mcal_jax.algorithm.protocol import Annotate, Fitted, Indices, Label, Measure, Request, Train, remove
+from mcal_jax.algorithm.protocol import Indices, Label, MachineLabel, Measure, Request, Train, TrainResult, remove
 from mcal_jax.errors import McalError
 
 
@@ -29,31 +29,31 @@ def naive_al(n: int, config: Config, architecture: str, delta: float) -> Algorit
         raise McalError("budget: naive active learning has no budget mode; leave it out")
     T, U = yield from _test_set(n, config, architecture)
     B = np.arange(0)
-    history: list[Fitted] = []
+    history: list[TrainResult] = []
     stop = "pool_exhausted"
     while len(U):
         B, U = yield from _batch(n, config, architecture, delta, T, B, U, history)
         if len(U) and may_label_all(n, len(U), history[-1], config):
             stop = "constraint_met"
             break
-    S = (yield Annotate(U, len(U), history[-1].model)).indices
-    spent = costs.spent_dollars(history, architecture, config)
+    S = (yield MachineLabel(U, len(U), history[-1].model)).indices
+    spent = costs.total_training_cost(history, architecture, config)
     bill = costs.ledger(n, len(T), len(B), 0, spent, config)
     return Outcome(n, T, B, S, remove(U, S), 1.0, architecture, stop, bill, (), tuple(history))
 
 
 def trajectory(
-    n: int, config: Config, architecture: str, delta: float, far: float, compare: tuple[str, ...] = ()
+    n: int, config: Config, architecture: str, delta: float, max_train_fraction: float, compare: tuple[str, ...] = ()
 ) -> Algorithm:
     """Active learning in steps of ``delta`` |X|, measured at each, until the classifier may label all the rest
-    within epsilon or |B| has reached ``far`` |X|. Its labels and trainings are those of ``naive_al``.
+    within epsilon or |B| has reached ``max_train_fraction`` |X|. Its labels and trainings are those of ``naive_al``.
 
     No price enters it, so it can be priced for any (``records.priced``): S is empty here, R all that is left.
     The last classifier also ranks U by every M(.) of ``compare``.
     """
     T, U = yield from _test_set(n, config, architecture)
     B = np.arange(0)
-    history: list[Fitted] = []
+    history: list[TrainResult] = []
     stop = ""
     while not stop:
         B, U = yield from _batch(n, config, architecture, delta, T, B, U, history)
@@ -62,19 +62,19 @@ def trajectory(
             break
         if may_label_all(n, len(U), history[-1], config):
             stop = "constraint_met"
-        elif len(B) + _step(n, delta) / 2 > far * n:
+        elif len(B) + _step(n, delta) / 2 > max_train_fraction * n:
             stop = "far_enough"
         yield Measure(U, history[-1].model, ("margin", *(by for by in compare if stop and by != "margin")))
     R = (yield Label(U, len(U), "all", "residual")).indices
-    spent = costs.spent_dollars(history, architecture, config)
+    spent = costs.total_training_cost(history, architecture, config)
     bill = costs.ledger(n, len(T), len(B), len(R), spent, config)
     return Outcome(n, T, B, np.arange(0), R, 0.0, architecture, stop, bill, (), tuple(history))
 
 
-Asked = Generator[Request, Any, tuple[Indices, Indices]]
+BatchRequest = Generator[Request, Any, tuple[Indices, Indices]]
 
 
-def _test_set(n: int, config: Config, architecture: str) -> Asked:
+def _test_set(n: int, config: Config, architecture: str) -> BatchRequest:
     """Buys T; returns T and the images left."""
     planner.check(n, architecture, config)
     T = (yield Label(np.arange(n), planner.n_test(n, config), "random", "test")).indices
@@ -82,8 +82,15 @@ def _test_set(n: int, config: Config, architecture: str) -> Asked:
 
 
 def _batch(
-    n: int, config: Config, architecture: str, delta: float, T: Indices, B: Indices, U: Indices, history: list[Fitted]
-) -> Asked:
+    n: int,
+    config: Config,
+    architecture: str,
+    delta: float,
+    T: Indices,
+    B: Indices,
+    U: Indices,
+    history: list[TrainResult],
+) -> BatchRequest:
     """Buys the next batch, the first at random, trains on all of B, and adds to ``history``; returns B and U."""
     model = history[-1].model if history else None
     by = config.acquisition if history else "random"
@@ -97,7 +104,7 @@ def _step(n: int, delta: float) -> int:
     return max(round(delta * n), 1)
 
 
-def may_label_all(n: int, rest: int, fit: Fitted, config: Config) -> bool:
+def may_label_all(n: int, rest: int, fit: TrainResult, config: Config) -> bool:
     """Whether the classifier, by its mistakes on T, may label all the ``rest``."""
     one = np.ones(1)
     eps = planner.eps_on_test(fit, one)

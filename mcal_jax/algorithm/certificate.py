@@ -19,8 +19,8 @@ from scipy.special import ndtri
 from scipy.stats import beta, binom, hypergeom
 
 from mcal_jax.algorithm.config import Config
-from mcal_jax.algorithm.outcome import Certificate, ClassBound, ClassRecall, People
-from mcal_jax.algorithm.protocol import Repeated, Verified
+from mcal_jax.algorithm.outcome import AnnotatorError, Certificate, ClassBound, ClassRecall
+from mcal_jax.algorithm.protocol import SecondLabels, Verification
 
 SAMPLES = 48
 """How many sizes of V are weighed."""
@@ -28,7 +28,7 @@ LUCK = ndtri((np.arange(12) + 0.5) / 12)
 """Over which the outcome of V is averaged, in standard deviations."""
 
 
-def allowed_mistakes(pool: int, sample: int, most: float, risk: float) -> int:
+def acceptance_number(pool: int, sample: int, most: float, risk: float) -> int:
     """The largest k such that S may go on until ``sample`` random images of ``pool`` show k mistakes; -1 if none.
 
     S, less V, then has fewer than ``most`` mistakes with a chance of at least 1 - ``risk``.
@@ -58,7 +58,7 @@ def most_mistakes(pool: int, sample: int, seen: int, risk: float) -> int:
     return low
 
 
-def certificate(n: int, pool: int, planned: int, seen: Verified, config: Config) -> Certificate:
+def certificate(n: int, pool: int, planned: int, seen: Verification, config: Config) -> Certificate:
     """How many of the most confident images of U \\ V the machine may label, and what that promises.
 
     ``pool`` is |U \\ V|. The error of all n labels is below epsilon with the confidence asked for, people making no
@@ -69,7 +69,9 @@ def certificate(n: int, pool: int, planned: int, seen: Verified, config: Config)
     if config.budget is not None:
         sure = bounded(n, pool, seen, min(planned, pool), risk)
     else:
-        machine, at_least = furthest(pool, len(seen.ahead), seen.ahead[seen.wrong], config.epsilon * n, risk)
+        machine, at_least = largest_certified_prefix(
+            pool, len(seen.ahead), seen.ahead[seen.wrong], config.epsilon * n, risk
+        )
         sure = bounded(n, pool, seen, machine, risk, at_least)
     if config.class_epsilon:
         sure = within_classes(n, sure, seen, config)
@@ -82,17 +84,17 @@ def risk_of_all(config: Config) -> float:
     return (1 - config.certify) / (2 if config.class_epsilon else 1)
 
 
-def furthest(pool: int, sample: int, wrong: np.ndarray, most: float, risk: float) -> tuple[int, int]:
+def largest_certified_prefix(pool: int, sample: int, wrong: np.ndarray, most: float, risk: float) -> tuple[int, int]:
     """How many of ``pool`` images, the surest first, make fewer than ``most`` mistakes, and how many mistakes of the
     sample the rule has looked at; ``wrong`` are how many images stand ahead of each of these."""
-    k = allowed_mistakes(pool + sample, sample, most, risk)
+    k = acceptance_number(pool + sample, sample, most, risk)
     machine = pool if len(wrong) <= k else int(np.sort(wrong)[k]) if k >= 0 else 0
     trivial = min(pool, max(int(np.ceil(most - 1e-9)) - 1, 0))
     # Where mistakes of V stand side by side at the end of S, fewer than k lie inside.
     return (trivial, 0) if trivial >= machine else (machine, min(k, len(wrong)))
 
 
-def within_classes(n: int, sure: Certificate, seen: Verified, config: Config) -> Certificate:
+def within_classes(n: int, sure: Certificate, seen: Verification, config: Config) -> Certificate:
     """``sure`` with limits for each class, so that every class keeps ``class_epsilon`` and all labels epsilon, at once.
 
     In a class the same walk: of those of U that the classifier calls c, V holds a random sample too. The classes share
@@ -106,7 +108,9 @@ def within_classes(n: int, sure: Certificate, seen: Verified, config: Config) ->
     for c, pool in enumerate(seen.called.tolist()):
         of = seen.label == c
         sample, total = int(of.sum()), pool + int(of.sum())
-        limit, at_least = furthest(pool, sample, seen.ahead_in_class[of & seen.wrong], most * total, risk)
+        limit, at_least = largest_certified_prefix(
+            pool, sample, seen.ahead_in_class[of & seen.wrong], most * total, risk
+        )
         inside &= ~of | (seen.ahead_in_class < limit) | (limit == pool)
         mistakes = int((inside & of & seen.wrong).sum())
         worst = min(most_mistakes(total, sample, max(mistakes, at_least), risk), limit)
@@ -118,7 +122,7 @@ def within_classes(n: int, sure: Certificate, seen: Verified, config: Config) ->
     return sure._replace(confidence=1 - 2 * risk_of_all(config), bound=min(sure.bound, mistaken / n))
 
 
-def bounded(n: int, pool: int, seen: Verified, machine: int, risk: float, at_least: int = 0) -> Certificate:
+def bounded(n: int, pool: int, seen: Verification, machine: int, risk: float, at_least: int = 0) -> Certificate:
     """The certificate of an S of the ``machine`` most confident images of U \\ V; at least so many mistakes of V count
     in its bound."""
     sample, total = len(seen.ahead), pool + len(seen.ahead)
@@ -134,7 +138,7 @@ def bounded(n: int, pool: int, seen: Verified, machine: int, risk: float, at_lea
     )
 
 
-def recall(pool: int, machine: int, seen: Verified, risk: float) -> tuple[ClassRecall, ...]:
+def recall(pool: int, machine: int, seen: Verification, risk: float) -> tuple[ClassRecall, ...]:
     """For each class c, as people label it, an upper limit on the share of its images in X that get another label; all
     hold at once with a chance of at least 1 - ``risk``, whatever rule chose ``machine``. None for logs without
     ``seen.human``.
@@ -169,7 +173,7 @@ def clopper_pearson(mistakes: int, trials: int, risk: float) -> float:
     return 1.0 if mistakes == trials else float(beta.ppf(1 - risk, mistakes + 1, trials - mistakes))
 
 
-def people_err(n: int, again: Repeated, config: Config) -> tuple[People, Config]:
+def bound_annotator_error(n: int, again: SecondLabels, config: Config) -> tuple[AnnotatorError, Config]:
     """How many of ``n`` labels people may get wrong, by how often two of them differ, and what that leaves.
 
     Two people who err independently, each less often than not on any image, differ at least as often as one of them
@@ -188,7 +192,7 @@ def people_err(n: int, again: Repeated, config: Config) -> tuple[People, Config]
         changes = {"certify": 1 - risk / 2, "budget": config.budget - config.label_price * sample}
     elif bound < config.epsilon:
         changes = {"certify": 1 - risk / 2, "epsilon": config.epsilon - bound}
-    return People(sample, differ, bound, bool(changes)), config.model_copy(update=changes)
+    return AnnotatorError(sample, differ, bound, bool(changes)), config.model_copy(update=changes)
 
 
 def class_bound(label: int, of: np.ndarray, wrong: np.ndarray, risk: float) -> ClassBound:
@@ -207,7 +211,7 @@ def class_bound(label: int, of: np.ndarray, wrong: np.ndarray, risk: float) -> C
 def expected(pool: int, sample: np.ndarray, most: float, risk: float) -> np.ndarray:
     """The share of U at which S is expected to end: so many are mistakes ahead of it, those found by V included.
 
-    The score test's normal approximation of ``allowed_mistakes`` / ``sample``; [sample].
+    The score test's normal approximation of ``acceptance_number`` / ``sample``; [sample].
     """
     left = np.maximum(1 - sample / pool, 1 / pool)
     rate = np.minimum(most / (pool * left), 1.0)

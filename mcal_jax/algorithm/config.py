@@ -3,18 +3,47 @@
 Fractions are of |X| unless said otherwise, money is US dollars.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from mcal_jax.algorithm.acquisition import check
 
+OLD_NAMES = {
+    "far": "max_train_fraction",
+    "fine_theta": "interpolate_theta",
+    "pooled": "share_slopes",
+    "reach": "max_growth",
+    "safety": "safety_z",
+}
+"""Settings by the names they had before version 0.2, which YAML files and run logs may still use."""
+
 
 class Settings(BaseModel):
     """Base of everything that is read from YAML: immutable, and no unknown key passes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rename(cls, given: Any) -> Any:
+        """Settings under their names of today."""
+        if not isinstance(given, dict):
+            return given
+        renamed = {old: new for old, new in OLD_NAMES.items() if old in given and new in cls.model_fields}
+        for old, new in renamed.items():
+            if new in given:
+                raise ValueError(f"{old} is the old name of {new}: give one of them")
+        return {renamed.get(key, key): value for key, value in given.items()}
+
+
+def with_old_names(plain: dict[str, Any]) -> dict[str, Any]:
+    """Plain settings under the names they had first, in nested dictionaries too: what ids of runs are made of."""
+    first = {new: old for old, new in OLD_NAMES.items()}
+    return {
+        first.get(key, key): with_old_names(value) if isinstance(value, dict) else value for key, value in plain.items()
+    }
 
 
 CHEAPEST, DEAREST = 1e-9, 1e6  # dollars: no price of a label is lower or higher, so that no sum or ratio overflows
@@ -83,10 +112,10 @@ class Config(Settings):
         2.0, description="until the plan is stable |B| grows by this factor; none: by the first delta"
     )
     theta_step: Annotated[float, Field(ge=0.001, le=0.5)] = Field(0.05, description="grid of theta")
-    fine_theta: bool = Field(True, description="theta between the points of the grid, for the plan and for S")
+    interpolate_theta: bool = Field(True, description="theta between the points of the grid, for the plan and for S")
     theta_of: Literal["remaining", "all"] = Field("remaining", description="theta is a fraction of U, or of X")
     constraint: Literal["on_X", "on_S"] = Field("on_X", description="Eqn 2, or eps(S) < epsilon alone")
-    safety: Annotated[float, Field(ge=0, le=5)] = Field(
+    safety_z: Annotated[float, Field(ge=0, le=5)] = Field(
         1.0, description="standard errors of the estimate on T that are kept away from epsilon; 0: none"
     )
     estimate: Literal["law", "test"] = Field(
@@ -96,10 +125,10 @@ class Config(Settings):
     law: Literal["truncated", "power", "pow3", "pow4"] = Field(
         "truncated", description="Eqn 3, the plain power law, or one that ends at a floor"
     )
-    pooled: bool = Field(True, description="the law of a theta leans on that of the next larger theta")
+    share_slopes: bool = Field(True, description="the law of a theta leans on that of the next larger theta")
     stability: Fraction = Field(0.05, description="Delta of line 19: relative change of C* that is stable")
     min_points: Annotated[int, Field(ge=2)] = Field(3, description="trainings before a plan can be stable")
-    reach: Annotated[float, Field(gt=1, le=1e6)] | None = Field(
+    max_growth: Annotated[float, Field(gt=1, le=1e6)] | None = Field(
         3.0, description="most that |B| grows in one step of a stable plan: laws do not reach further"
     )
     beta: Annotated[float, Field(ge=0, le=1)] = Field(
@@ -142,12 +171,12 @@ class Config(Settings):
         """Algorithm 1 as printed: one law per theta, theta on its grid, the estimate taken at its word."""
         reading = dict(
             growth=None,
-            reach=None,
+            max_growth=None,
             min_points=2,
-            fine_theta=False,
-            safety=0.0,
+            interpolate_theta=False,
+            safety_z=0.0,
             estimate="test",
-            pooled=False,
+            share_slopes=False,
             beta=0.05,
             max_steps=20,
             stop_on_rise=True,

@@ -9,7 +9,7 @@ from scipy.optimize import nnls
 
 from mcal_jax.algorithm.config import CHEAPEST, DEAREST, Config, PerHour, PerImageEpoch
 from mcal_jax.algorithm.outcome import Ledger
-from mcal_jax.algorithm.protocol import Fitted
+from mcal_jax.algorithm.protocol import TrainResult
 from mcal_jax.errors import McalError
 
 SERVICES = {"amazon": 0.04, "satyam": 0.003}
@@ -38,7 +38,7 @@ def label_price(service: str | float) -> float:
     return float(service)
 
 
-def training_dollars(fit: Fitted, architecture: str, config: Config) -> float:
+def training_cost(fit: TrainResult, architecture: str, config: Config) -> float:
     """What one training cost. Raises McalError if the architecture has no price."""
     price = config.training_price
     if isinstance(price, PerHour):
@@ -47,12 +47,12 @@ def training_dollars(fit: Fitted, architecture: str, config: Config) -> float:
     return _image_epoch(price, architecture) * epochs_of_images
 
 
-def spent_dollars(history: Sequence[Fitted], architecture: str, config: Config) -> float:
+def total_training_cost(history: Sequence[TrainResult], architecture: str, config: Config) -> float:
     """What all trainings of ``history`` cost; the exact sum, for that of ``sum`` depends on the version of Python."""
-    return math.fsum(training_dollars(fit, architecture, config) for fit in history)
+    return math.fsum(training_cost(fit, architecture, config) for fit in history)
 
 
-def expected_dollars(size: int, architecture: str, config: Config) -> float:
+def expected_training_cost(size: int, architecture: str, config: Config) -> float:
     """What a training on ``size`` labels will cost as far as the price tells beforehand, else 0.
 
     Raises McalError if the architecture has no price.
@@ -74,19 +74,19 @@ def _image_epoch(price: PerImageEpoch, architecture: str) -> float:
     return price.dollars[architecture]
 
 
-def labels_dollars(tests: int, sizes, config: Config):
+def labelling_cost(tests: int, sizes, config: Config):
     """Dollars of the labels of T, if it is billed, and of B; ``sizes`` may be an array of |B|."""
     return config.label_price * ((tests if config.bill_test_set else 0) + sizes)
 
 
-def learned_rate(history: Sequence[Fitted], architecture: str, config: Config) -> tuple[float, float]:
+def learned_rate(history: Sequence[TrainResult], architecture: str, config: Config) -> tuple[float, float]:
     """(c0, c1) of the dollars of one retraining, c0 + c1 |B| with both >= 0 (line 13).
 
     The paper takes c0 = 0, which one point can only allow; recipes and compilers have fixed costs, which
     measured seconds show.
     """
     size = np.array([f.size for f in history], float)
-    dollars = np.array([training_dollars(f, architecture, config) for f in history])
+    dollars = np.array([training_cost(f, architecture, config) for f in history])
     if len(history) == 1 or (
         isinstance(config.training_price, PerImageEpoch) and config.training_price.epochs != "recipe"
     ):
@@ -96,7 +96,7 @@ def learned_rate(history: Sequence[Fitted], architecture: str, config: Config) -
     return float(c0), float(c1 / scale)
 
 
-def retraining_dollars(rate: tuple[float, float], size: float, target: np.ndarray, steps: np.ndarray) -> np.ndarray:
+def retraining_cost(rate: tuple[float, float], size: float, target: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """Dollars of growing B from ``size`` to ``target`` in ``steps`` equal steps, one retraining each.
 
     Eqn 4 started at ``size`` instead of 0: the sum of |B_j| over the steps. Zero where target = size.

@@ -21,7 +21,7 @@ class Job(Settings):
     architectures: tuple[str, ...] = ("resnet18",)
     config: Config = Config()
     delta: Fraction | None = Field(None, description="fixed batch of active learning, fraction of |X|")
-    far: Fraction | None = Field(None, description="|B| at which a trajectory ends, fraction of |X|")
+    max_train_fraction: Fraction | None = Field(None, description="|B| at which a trajectory ends, fraction of |X|")
     compare: tuple[str, ...] = Field((), description="M(.) by which a trajectory's last classifier ranks U")
 
 
@@ -45,8 +45,10 @@ def algorithm(job: Job, stop: StopRule = planner.stop) -> Algorithm:
                 raise McalError("delta: naive_al needs its batch, a fraction of |X|")
             return baselines.naive_al(job.n, job.config, first, job.delta)
         case "trajectory":
-            if job.delta is None or job.far is None:
-                raise McalError("trajectory needs delta, its batch, and far, where it ends: fractions of |X|")
-            return baselines.trajectory(job.n, job.config, first, job.delta, job.far, job.compare)
+            if job.delta is None or job.max_train_fraction is None:
+                raise McalError(
+                    "trajectory needs delta, its batch, and max_train_fraction, where it ends: fractions of |X|"
+                )
+            return baselines.trajectory(job.n, job.config, first, job.delta, job.max_train_fraction, job.compare)
     known = "mcal, naive_al, without_active_learning, humans_only, trajectory"
     raise McalError(f"unknown algorithm {job.algorithm!r}; known: {known}")

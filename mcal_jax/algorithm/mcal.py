@@ -10,7 +10,7 @@ from mcal_jax.algorithm import certificate, costs, planner
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.outcome import Algorithm, Outcome
 from mcal_jax.algorithm.planner import StopRule
-from mcal_jax.algorithm.protocol import Annotate, Label, Repeat, Train, Verify, remove
+from mcal_jax.algorithm.protocol import Label, MachineLabel, Relabel, Train, Verify, remove
 
 
 def mcal(n: int, config: Config, architecture: str = "resnet18", stops: StopRule = planner.stop) -> Algorithm:
@@ -20,8 +20,8 @@ def mcal(n: int, config: Config, architecture: str = "resnet18", stops: StopRule
     T = (yield Label(X, planner.n_test(n, config), "random", "test")).indices  #                              1
     U, people = remove(X, T), None
     if config.repeat:  #                                                                                   ours
-        again = yield Repeat(T, planner.n_repeat(n, config))
-        people, config = certificate.people_err(n, again, config)
+        again = yield Relabel(T, planner.n_repeat(n, config))
+        people, config = certificate.bound_annotator_error(n, again, config)
     B = (yield Label(U, planner.n_seed(n, config), "random", "train")).indices  #                             2
     U = remove(U, B)
     fit = yield Train(B, T, architecture)  #                                                                  3
@@ -42,9 +42,9 @@ def mcal(n: int, config: Config, architecture: str = "resnet18", stops: StopRule
         seen = yield Verify(V, U, fit.model, plan)
         sure = certificate.certificate(n, len(U), machine, seen, config)
         machine = sure.machine
-    S = (yield Annotate(U, machine, fit.model, plan, sure.limits if sure else None)).indices  #             26
+    S = (yield MachineLabel(U, machine, fit.model, plan, sure.limits if sure else None)).indices  #             26
     R = (yield Label(remove(U, S), len(U) - len(S), "all", "residual", fit.model, plan)).indices  #          27
     bill = costs.ledger(n, len(T), len(B), len(R), plan.spent, config, len(V), people.sample if people else 0)
     theta = len(S) / max(len(U), 1) if sure else plan.theta_now
     done = Outcome(n, T, B, S, R, theta, architecture, stop, bill, tuple(plans), tuple(history))
-    return done._replace(V=V, certificate=sure, people=people)
+    return done._replace(V=V, certificate=sure, annotator_error=people)

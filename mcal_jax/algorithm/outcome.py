@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mcal_jax.algorithm.plan import Plan
-from mcal_jax.algorithm.protocol import Fitted, Indices, Request
+from mcal_jax.algorithm.protocol import Indices, Request, TrainResult
 
 
 class ClassBound(NamedTuple):
@@ -55,7 +55,7 @@ class Certificate(NamedTuple):
     by_true_class: tuple[ClassRecall, ...] = ()
 
 
-class People(NamedTuple):
+class AnnotatorError(NamedTuple):
     """What labelling ``sample`` images of T twice says: ``differ`` of them got two different labels, so people mislabel
     at most ``bound`` of X. ``counted``: whether epsilon has room for that; if not, it is relative to people."""
 
@@ -112,13 +112,12 @@ class Outcome(NamedTuple):
     stop: str
     ledger: Ledger
     plans: tuple[Plan, ...]
-    history: tuple[Fitted, ...]
+    history: tuple[TrainResult, ...]
     race: tuple[Contestant, ...] = ()
     V: Indices = np.empty(0, np.int64)
     certificate: Certificate | None = None
-    people: People | None = None
+    annotator_error: AnnotatorError | None = None
 
 
 Algorithm = Generator[Request, Any, Outcome]
-"""Yields requests; is sent Labelled for Label and Annotate, Fitted for Train, Verified for Verify, Repeated for Repeat;
-returns the Outcome."""
+"""Yields requests, is sent their answers, returns the Outcome."""

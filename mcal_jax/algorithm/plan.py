@@ -24,15 +24,18 @@ class Law(NamedTuple):
 
 
 class Surface(NamedTuple):
-    """The cost surface of line 18. ``error`` and ``dollars`` are [sizes, thetas]; ``best`` is the largest theta
-    that meets the constraint at each size (between grid points if so configured), ``cost`` its dollars."""
+    """The cost surface of line 18: ``error`` and ``cost`` (US dollars of the whole job) are [sizes, thetas].
+
+    ``best_theta`` [sizes] is the largest theta that meets the constraint (between points of the grid if so
+    configured), ``least_cost`` [sizes] the cost there.
+    """
 
     sizes: np.ndarray
     thetas: np.ndarray
     error: np.ndarray
-    dollars: np.ndarray
-    best: np.ndarray
     cost: np.ndarray
+    best_theta: np.ndarray
+    least_cost: np.ndarray
 
 
 class Plan(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 from mcal_jax.algorithm import certificate, costs, powerlaw
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.plan import Plan, Surface
-from mcal_jax.algorithm.protocol import Fitted, trials
+from mcal_jax.algorithm.protocol import TrainResult, trials
 from mcal_jax.errors import McalError
 
 SIZES = 80  # points of the cost surface along |B|
@@ -44,7 +44,7 @@ def check(n: int, architecture: str, config: Config) -> None:
     tests, seed = n_test(n, config), n_seed(n, config)
     if tests + seed >= n:
         raise McalError(f"test_fraction and seed_fraction ask for {tests + seed} labels, the pool holds {n}")
-    first = costs.labels_dollars(tests, seed, config) + costs.expected_dollars(seed, architecture, config)
+    first = costs.labelling_cost(tests, seed, config) + costs.expected_training_cost(seed, architecture, config)
     first += config.label_price * n_repeat(n, config)
     if config.budget is not None and config.budget < first - 1e-9:
         raise McalError(f"budget: ${config.budget:,.2f} does not pay for T, B_0 and one training, ${first:,.2f}")
@@ -72,16 +72,16 @@ def n_machine(n: int, rest: int, plan: Plan, config: Config) -> int:
 def constrained_error(
     n: int, rest: np.ndarray | int, theta: np.ndarray, eps: np.ndarray, tests: int, config: Config
 ) -> np.ndarray:
-    """What the constraint holds below epsilon: Eqn 2's (|S|/|X|) eps(S), or eps(S), ``safety`` above its
+    """What the constraint holds below epsilon: Eqn 2's (|S|/|X|) eps(S), or eps(S), ``safety_z`` above its
     estimate ``eps`` from the top fraction ``theta`` of ``tests`` test images."""
     if config.constraint == "on_S":
-        return upper_limit(eps, np.maximum(theta * tests, 1), config.safety)
+        return upper_limit(eps, np.maximum(theta * tests, 1), config.safety_z)
     share = machine_images(n, rest, theta, config) / n
     # The share of all T that is both in the top theta and wrong has all of T for its trials.
-    return np.minimum(share / theta * upper_limit(theta * eps, tests, config.safety), share)
+    return np.minimum(share / theta * upper_limit(theta * eps, tests, config.safety_z), share)
 
 
-def eps_on_test(fit: Fitted, thetas: np.ndarray) -> np.ndarray:
+def eps_on_test(fit: TrainResult, thetas: np.ndarray) -> np.ndarray:
     """eps_T(S^theta(D(B))) of the present classifier, as counted (lines 6 and 15); [thetas]."""
     return fit.errors(thetas) / np.maximum(trials(thetas, fit.n_test), 1)
 
@@ -96,7 +96,7 @@ def theta_for_budget(n: int, rest: int, left: float, config: Config) -> float:
 # The plan
 
 
-def search(n: int, history: Sequence[Fitted], architecture: str, previous: Plan | None, config: Config) -> Plan:
+def search(n: int, history: Sequence[TrainResult], architecture: str, previous: Plan | None, config: Config) -> Plan:
     """Lines 13 to 23: fit the laws, search the cost surface for the cheapest (|B|, theta), choose delta.
 
     A plan's dollars are those of the whole job: labels of T, B and R, training so far (sunk, but counted) and
@@ -104,20 +104,20 @@ def search(n: int, history: Sequence[Fitted], architecture: str, previous: Plan 
     """
     now, tests = history[-1], history[-1].n_test
     size = now.size
-    spent = costs.spent_dollars(history, architecture, config)
+    spent = costs.total_training_cost(history, architecture, config)
     rate = costs.learned_rate(history, architecture, config)
     laws = powerlaw.fit_all(history, config)
 
     largest = n - tests
     sizes = np.unique(np.concatenate([[size], np.geomspace(size, largest, SIZES).round()])).astype(int)
-    thetas = FINE_THETAS if config.fine_theta else config.thetas
+    thetas = FINE_THETAS if config.interpolate_theta else config.thetas
     eps = _between(config.thetas, powerlaw.predict(laws, sizes), thetas)
     if config.estimate == "test":
         eps[0] = eps_on_test(now, thetas)
     rest = n - tests - sizes
     error = constrained_error(n, rest[:, None], thetas, eps, tests, config)
-    labels = costs.labels_dollars(tests, sizes, config)
-    training = spent + costs.retraining_dollars(rate, size, sizes, np.ones(len(sizes)))
+    labels = costs.labelling_cost(tests, sizes, config)
+    training = spent + costs.retraining_cost(rate, size, sizes, np.ones(len(sizes)))
     residual = config.label_price * (rest[:, None] - machine_images(n, rest[:, None], thetas, config))
     dollars = (labels + training)[:, None] + residual
 
@@ -181,11 +181,11 @@ def next_delta(n: int, tests: int, plan: Plan, config: Config) -> int:
     first = n_seed(n, config)
     if plan.stable and to_go:
         steps = np.arange(1, config.max_steps + 1)
-        extra = costs.retraining_dollars(plan.rate, plan.size, np.array(plan.B_opt), steps)
+        extra = costs.retraining_cost(plan.rate, plan.size, np.array(plan.B_opt), steps)
         N = int(steps[extra - extra[0] <= config.beta * plan.cost][-1])
         delta = max(-(-to_go // N), min(first, to_go))
-        if config.reach is not None:
-            delta = min(delta, round(plan.size * (config.reach - 1)))
+        if config.max_growth is not None:
+            delta = min(delta, round(plan.size * (config.max_growth - 1)))
     elif config.growth is None:
         delta = first
     else:
@@ -197,8 +197,8 @@ def next_delta(n: int, tests: int, plan: Plan, config: Config) -> int:
 def affordable(tests: int, plan: Plan, config: Config) -> int:
     """The largest delta that the budget pays for, its retraining included; 0 if none."""
     assert config.budget is not None
-    left = config.budget - plan.spent - costs.labels_dollars(tests, plan.size, config)
-    left -= costs.retraining_dollars(plan.rate, 0, np.array(plan.size), np.array(1))
+    left = config.budget - plan.spent - costs.labelling_cost(tests, plan.size, config)
+    left -= costs.retraining_cost(plan.rate, 0, np.array(plan.size), np.array(1))
     return max(int(left / (config.label_price + plan.rate[1]) + 1e-9), 0)
 
 
@@ -271,7 +271,7 @@ def hopeless(n: int, plan: Plan, config: Config) -> bool:
 
 def _tax_left(n: int, plan: Plan, config: Config) -> bool:
     """Whether the next training still fits into the exploration tax."""
-    following = costs.retraining_dollars(plan.rate, plan.size, np.array(plan.size + plan.delta), np.array(1))
+    following = costs.retraining_cost(plan.rate, plan.size, np.array(plan.size + plan.delta), np.array(1))
     return plan.spent + float(following) <= config.exploration_tax * n * config.label_price
 
 

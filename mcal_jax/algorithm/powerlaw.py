@@ -18,7 +18,7 @@ from scipy.special import xlogy
 
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.plan import Law
-from mcal_jax.algorithm.protocol import Fitted, trials
+from mcal_jax.algorithm.protocol import TrainResult, trials
 
 BOUNDS = {"a": (-25.0, 0.0), "gamma": (0.0, 3.0), "kappa": (0.0, 5.0), "floor": (0.0, 0.5), "shift": (0.0, 5.0)}
 FREE = {"power": (), "truncated": ("kappa",), "pow3": ("floor",), "pow4": ("floor", "shift")}
@@ -126,7 +126,7 @@ def _least(residuals, start: dict[str, float], varying: list[str]) -> dict[str, 
     return lmfit.minimize(residuals, parameters, calc_covar=False).params.valuesdict()
 
 
-def fit_all(history: Sequence[Fitted], config: Config) -> tuple[Law, ...]:
+def fit_all(history: Sequence[TrainResult], config: Config) -> tuple[Law, ...]:
     """One law for every theta of the grid (lines 14 to 17), from the counts on T of every training so far.
 
     Pooled, they are fitted from theta = 1 downwards, where mistakes are many, and each slope leans on that of
@@ -137,7 +137,7 @@ def fit_all(history: Sequence[Fitted], config: Config) -> tuple[Law, ...]:
     n = np.stack([np.maximum(trials(config.thetas, f.n_test), 1) for f in history])
     laws: list[Law] = []
     for t in reversed(range(len(config.thetas))):
-        slope = (laws[-1].gamma, NEIGHBOUR_SLOPE_SD) if config.pooled and laws else SLOPE
+        slope = (laws[-1].gamma, NEIGHBOUR_SLOPE_SD) if config.share_slopes and laws else SLOPE
         laws.append(fit(sizes, errors[:, t], n[:, t], config.law, slope))
     return tuple(reversed(laws))
 

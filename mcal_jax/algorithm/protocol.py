@@ -34,7 +34,7 @@ class Train(NamedTuple):
     plan: Plan | None = None
 
 
-class Annotate(NamedTuple):
+class MachineLabel(NamedTuple):
     """The classifier labels the ``n`` images of ``pool`` that it is most confident of, by L(.).
 
     Of those that it calls class c, no more than the ``limits[c]`` surest, if limits are given: then fewer than ``n``.
@@ -71,7 +71,7 @@ class Verify(NamedTuple):
     plan: Plan | None = None
 
 
-class Repeat(NamedTuple):
+class Relabel(NamedTuple):
     """People label ``n`` images of ``pool``, chosen at random, once more, without knowing what was said before."""
 
     pool: Indices
@@ -79,17 +79,17 @@ class Repeat(NamedTuple):
     plan: Plan | None = None
 
 
-Request = Label | Train | Annotate | Measure | Verify | Repeat
+Request = Label | Train | MachineLabel | Measure | Verify | Relabel
 
 
-class Labelled(NamedTuple):
-    """Answer to Label and to Annotate: the images labelled (sorted) and their labels, int32, same length."""
+class Labels(NamedTuple):
+    """Answer to Label and to MachineLabel: the images labelled (sorted) and their labels, int32, same length."""
 
     indices: Indices
     labels: np.ndarray
 
 
-class Fitted(NamedTuple):
+class TrainResult(NamedTuple):
     """Answer to Train: how the classifier does on the test set T.
 
     ``wrong`` are the positions of its mistakes when T is sorted by L(.), most confident first, so the errors
@@ -108,7 +108,7 @@ class Fitted(NamedTuple):
         return np.searchsorted(self.wrong, trials(theta, self.n_test))
 
 
-class Measured(NamedTuple):
+class Measurement(NamedTuple):
     """Answer to Measure: the ``n`` images of the pool in the order of each M(.), the least wanted first.
 
     ``errors`` [MEASURES + 1] counts the classifier's mistakes among the first i / MEASURES of them; ``margins``
@@ -130,7 +130,7 @@ MEASURES = 200
 """Points at which a pool is measured."""
 
 
-class Verified(NamedTuple):
+class Verification(NamedTuple):
     """Answer to Verify, for each image of the sample: how many of the pool the classifier is more confident of
     (``ahead``), whether it is ``wrong``, its ``label``, int32, and how many of the pool that it gives the same label
     it is more confident of (``ahead_in_class``); all [sample]. ``called`` [classes] counts the pool by label.
@@ -148,15 +148,15 @@ class Verified(NamedTuple):
     elsewhere: np.ndarray = np.empty(0, np.int64)
 
 
-class Repeated(NamedTuple):
-    """Answer to Repeat: the images labelled again (sorted), and whether the second label ``differ``s from the first,
+class SecondLabels(NamedTuple):
+    """Answer to Relabel: the images labelled again (sorted), and whether the second label ``differ``s from the first,
     bool; same length."""
 
     indices: Indices
     differ: np.ndarray
 
 
-Answer = Labelled | Fitted | Measured | Verified | Repeated
+Answer = Labels | TrainResult | Measurement | Verification | SecondLabels
 
 
 class World(Protocol):

@@ -14,7 +14,7 @@ from mcal_jax.algorithm.mcal import mcal
 from mcal_jax.algorithm.outcome import Algorithm, Contestant
 from mcal_jax.algorithm.plan import Plan
 from mcal_jax.algorithm.planner import StopRule
-from mcal_jax.algorithm.protocol import Annotate, Label, Repeat, Request, Train
+from mcal_jax.algorithm.protocol import Label, MachineLabel, Relabel, Request, Train
 from mcal_jax.errors import McalError
 
 
@@ -29,14 +29,14 @@ def race(n: int, config: Config, architectures: Sequence[str], stops: StopRule =
     trainings, spent = dict.fromkeys(runs, 0), dict.fromkeys(runs, 0.0)
     while len(runs) > 1 and not _decided(pending):
         leader = _leader(pending)
-        if isinstance(pending[leader], Label | Repeat):
+        if isinstance(pending[leader], Label | Relabel):
             labelled = yield pending[leader]
             pending = {name: run.send(labelled) for name, run in runs.items()}
         for name, request in pending.items():
             if isinstance(request, Train):
                 fit = yield request
                 trainings[name] += 1
-                spent[name] += costs.training_dollars(fit, name, config)
+                spent[name] += costs.training_cost(fit, name, config)
                 pending[name] = runs[name].send(fit)
     winner = _leader(pending)
     for name, run in runs.items():
@@ -70,7 +70,7 @@ def _decided(pending: dict[str, Request]) -> bool:
 
 def _ends(request: Request) -> bool:
     """Whether a request is the first of a run that trains no more: V is for its classifier alone."""
-    return isinstance(request, Annotate) or (isinstance(request, Label) and request.purpose == "certify")
+    return isinstance(request, MachineLabel) or (isinstance(request, Label) and request.purpose == "certify")
 
 
 def _still_to_pay(plan: Plan | None) -> float:

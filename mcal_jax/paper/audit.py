@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mcal_jax.algorithm import costs, planner
-from mcal_jax.algorithm.protocol import MEASURES, Fitted, Measured
+from mcal_jax.algorithm.protocol import MEASURES, Measurement, TrainResult
 from mcal_jax.paper import published
 from mcal_jax.paper.records import Trajectory
 from mcal_jax.plots import run as plots
@@ -113,7 +113,7 @@ def constraints(trajectories: Iterable[Trajectory], epsilon: float) -> list[Row]
     for one, fit, measured in _trainings(trajectories):
         for constraint in CONSTRAINTS:
             config = one.config.model_copy(
-                update={"constraint": constraint, "theta_of": "remaining", "safety": 0.0, "epsilon": epsilon}
+                update={"constraint": constraint, "theta_of": "remaining", "safety_z": 0.0, "epsilon": epsilon}
             )
             thetas = planner.FINE_THETAS
             eps = planner.eps_on_test(fit, thetas)
@@ -163,14 +163,14 @@ def estimates(trajectories: Iterable[Trajectory], thetas: Sequence[float] = THET
     return rows
 
 
-def true_error(n: int, measured: Measured, share: float) -> float:
+def true_error(n: int, measured: Measurement, share: float) -> float:
     """Share of all ``n`` labels that is wrong if the machine labels the most confident ``share`` of X, or all of
     the pool if it holds less."""
     theta = min(share * n / measured.n, 1.0)
     return float(measured.eps(theta)) * theta * measured.n / n if theta else 0.0
 
 
-def largest_share(n: int, measured: Measured, epsilon: float) -> float:
+def largest_share(n: int, measured: Measurement, epsilon: float) -> float:
     """The largest |S|/|X| that keeps the true error of all ``n`` labels below ``epsilon``; between the points that
     were measured, linear in the mistakes."""
     wrong, bound = measured.errors["margin"], epsilon * n
@@ -180,14 +180,14 @@ def largest_share(n: int, measured: Measured, epsilon: float) -> float:
     return measured.n / n
 
 
-def _trainings(trajectories: Iterable[Trajectory]) -> Iterable[tuple[Trajectory, Fitted, Measured]]:
+def _trainings(trajectories: Iterable[Trajectory]) -> Iterable[tuple[Trajectory, TrainResult, Measurement]]:
     """Every training after which a pool was left."""
     for one in trajectories:
         for fit, measured in zip(one.fits, one.measured, strict=False):
             yield one, fit, measured
 
 
-def _named(one: Trajectory, fit: Fitted) -> Row:
+def _named(one: Trajectory, fit: TrainResult) -> Row:
     names = {"data_set": one.data_set, "architecture": one.architecture, "delta": one.delta, "seed": one.run.seed}
     return {**names, "size": fit.size, "B": fit.size / one.n}
 

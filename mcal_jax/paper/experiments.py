@@ -22,7 +22,7 @@ from mcal_jax.runs.sweeps import Planned
 from mcal_jax.runs.workers import Workers, in_a_line
 
 
-class Made(NamedTuple):
+class ExperimentResult(NamedTuple):
     """How an experiment went: ``state`` is made, up to date, failed, or no runs where none of those it draws is there;
     ``message`` says why it wasn't made."""
 
@@ -74,7 +74,7 @@ def reproduce(
     jobs: int | None = None,
     data_dir: Path | None = None,
     executor: Executor | None = None,
-) -> Iterator[Made]:
+) -> Iterator[ExperimentResult]:
     """Make experiments, ``jobs`` at once, by ``executor`` if one is given; what is up to date is left alone unless
     ``again``. ``data_dir`` is TFDS's folder, for notebooks that load images.
 
@@ -97,11 +97,11 @@ def reproduce(
             _sweep_up(folder)
 
 
-def _told(folder: Path, future: Future) -> Made:
+def _told(folder: Path, future: Future) -> ExperimentResult:
     if error := future.exception():
-        return Made(folder.name, "failed", 0.0, folder, in_a_line(error))
+        return ExperimentResult(folder.name, "failed", 0.0, folder, in_a_line(error))
     state, seconds, message = future.result()
-    return Made(folder.name, state, seconds, folder, message)
+    return ExperimentResult(folder.name, state, seconds, folder, message)
 
 
 def _load(name: str, profile: str) -> Experiment:

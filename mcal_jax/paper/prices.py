@@ -37,7 +37,7 @@ LINES = {"hindsight": "-", "met": "--"}
 Band = tuple[float, float]
 
 
-class Needs(NamedTuple):
+class ResourceUse(NamedTuple):
     """What every stop of a trajectory needs: ``labels`` by people (T, B and R) and ``work``, images times epochs of
     training in units of a ResNet18's; and the true ``error`` of all labels. Arrays over the trainings after which
     one may stop."""
@@ -52,7 +52,7 @@ class Needs(NamedTuple):
     error: np.ndarray
 
 
-def needs(trajectory: Trajectory, *, best_stop: bool = True, **changes: Any) -> Needs:
+def needs(trajectory: Trajectory, *, best_stop: bool = True, **changes: Any) -> ResourceUse:
     """The labels and the training of a trajectory at each stop, with ``changes`` to its Config (epsilon, ...): the
     machine labels the largest theta that its mistakes on T allow.
 
@@ -66,7 +66,7 @@ def needs(trajectory: Trajectory, *, best_stop: bool = True, **changes: Any) -> 
         bills = [next((bill for bill in bills if bill.met), bills[-1])]
     labels, work, error = (np.array([getattr(b, key) for b in bills]) for key in ("labels", "training", "true_error"))
     name = trajectory.data_set, trajectory.architecture, trajectory.delta, trajectory.run.seed, trajectory.n
-    return Needs(*name, labels, work * relative(trajectory), error)
+    return ResourceUse(*name, labels, work * relative(trajectory), error)
 
 
 def relative(trajectory: Trajectory) -> float:
@@ -81,7 +81,7 @@ def rates(trajectory: Trajectory, rate: float) -> PerImageEpoch:
     return PerImageEpoch(dollars={trajectory.architecture: rate * relative(trajectory)}, epochs=EPOCHS)
 
 
-def dollars(need: Needs, label_prices: np.ndarray, rate: np.ndarray) -> np.ndarray:
+def dollars(need: ResourceUse, label_prices: np.ndarray, rate: np.ndarray) -> np.ndarray:
     """The least over all stops, known in hindsight; [label prices, rates], or the two broadcast if they are not
     vectors of a grid."""
     label_prices, rate = np.asarray(label_prices, float), np.asarray(rate, float)
@@ -90,7 +90,7 @@ def dollars(need: Needs, label_prices: np.ndarray, rate: np.ndarray) -> np.ndarr
     return (label_prices[..., None] * need.labels + rate[..., None] * need.work).min(-1)
 
 
-class Best(NamedTuple):
+class CheapestGrid(NamedTuple):
     """The best of a data set's nets and batches at each point of a grid. ``savings`` is 1 - dollars / humans only,
     negative where people alone are cheaper; ``choice`` is the position in ``names``, pairs of net and delta.
 
@@ -110,20 +110,20 @@ class Best(NamedTuple):
         return np.array([delta for _, delta in self.names])[self.choice]
 
 
-def best(group: Sequence[Needs], label_prices: np.ndarray, rate: np.ndarray) -> Best:
+def best(group: Sequence[ResourceUse], label_prices: np.ndarray, rate: np.ndarray) -> CheapestGrid:
     """The cheapest net and delta of one data set, by the mean over seeds of the share of humans' cost."""
     label_prices = np.asarray(label_prices, float)
     humans = label_prices[:, None] if label_prices.ndim == 1 == np.ndim(rate) else label_prices
-    by_name: Mapping[Any, list[Needs]] = grouped(group, "architecture", "delta")
+    by_name: Mapping[Any, list[ResourceUse]] = grouped(group, "architecture", "delta")
     shares = np.stack([
         np.mean([dollars(need, label_prices, rate) / (need.n * humans) for need in same], axis=0)
         for same in by_name.values()
     ])  # fmt: skip
     choice = shares.argmin(0)
-    return Best(1 - shares.min(0), choice, tuple(by_name), tuple(len(same) for same in by_name.values()))
+    return CheapestGrid(1 - shares.min(0), choice, tuple(by_name), tuple(len(same) for same in by_name.values()))
 
 
-def regimes(group: Sequence[Needs], ratios: np.ndarray = RATIOS) -> list[dict[str, Any]]:
+def regimes(group: Sequence[ResourceUse], ratios: np.ndarray = RATIOS) -> list[dict[str, Any]]:
     """Which net and delta are cheapest as training becomes dearer, a row for each: from which ``ratio`` on (dollars
     per image and epoch of ResNet18 over dollars per label), up to which, and the savings at both ends.
 
@@ -145,7 +145,7 @@ def regimes(group: Sequence[Needs], ratios: np.ndarray = RATIOS) -> list[dict[st
     return rows
 
 
-def break_even(group: Sequence[Needs]) -> float:
+def break_even(group: Sequence[ResourceUse]) -> float:
     """The ratio of dollars per image and epoch of ResNet18 to dollars per label from which people alone are
     cheaper; 0 if they always are, infinite if never. A label price of rate / ratio is the least that pays."""
     from scipy.optimize import brentq
@@ -172,7 +172,9 @@ def paper_rate(group: Sequence[Trajectory]) -> float:
     return known.get(UNIT, costs.PAPER_PRICES["colour"][UNIT]) if isinstance(known, dict) else known
 
 
-def conclusions(group: Sequence[Needs], label_prices: Mapping[str, float], rate: Mapping[str, float]) -> list[dict]:
+def conclusions(
+    group: Sequence[ResourceUse], label_prices: Mapping[str, float], rate: Mapping[str, float]
+) -> list[dict]:
     """The best net, delta and savings at each label price by name and each rate by name, a row for each pair.
 
     ``true_error`` is that of all labels there: what is best in hindsight had luck with T too.
@@ -205,7 +207,7 @@ def limits(
     return rows
 
 
-def table(data_set: str, found: Best, label_prices: np.ndarray, rate: np.ndarray) -> list[dict[str, Any]]:
+def table(data_set: str, found: CheapestGrid, label_prices: np.ndarray, rate: np.ndarray) -> list[dict[str, Any]]:
     """The grid of one data set as rows."""
     return [
         {
@@ -245,7 +247,7 @@ def read_conclusions(rows: Sequence[Mapping[str, Any]], then: str, now: str) -> 
 
 @plots.use_style()
 def maps(
-    found: Mapping[str, Best],
+    found: Mapping[str, CheapestGrid],
     label_prices: np.ndarray,
     rate: np.ndarray,
     paper_rates: Mapping[str, float],

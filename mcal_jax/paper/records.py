@@ -15,7 +15,7 @@ import numpy as np
 from mcal_jax.algorithm import baselines, costs, planner
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.outcome import Ledger
-from mcal_jax.algorithm.protocol import Fitted, Measured
+from mcal_jax.algorithm.protocol import Measurement, TrainResult
 from mcal_jax.errors import McalError, NoRuns
 from mcal_jax.paper.published import DATA_SETS
 from mcal_jax.runs.execution import log_path
@@ -41,8 +41,8 @@ class Trajectory(NamedTuple):
     path: Path
     n: int
     config: Config
-    fits: tuple[Fitted, ...]
-    measured: tuple[Measured, ...]
+    fits: tuple[TrainResult, ...]
+    measured: tuple[Measurement, ...]
 
     @property
     def architecture(self) -> str:
@@ -71,7 +71,7 @@ class Labelling(NamedTuple):
     path: Path
     n: int
     config: Config
-    fits: tuple[Fitted, ...]
+    fits: tuple[TrainResult, ...]
     T: int
     B: int
     S: int
@@ -212,8 +212,8 @@ def _trusted(record: Callable[[Planned, RunLog], R], one: Planned, log: RunLog) 
 
 def _trajectory(one: Planned, log: RunLog) -> Trajectory:
     answers = [answer_from_json(entry.answer) for entry in log.entries]
-    fits = tuple(a for a in answers if isinstance(a, Fitted))
-    measured = tuple(a for a in answers if isinstance(a, Measured))
+    fits = tuple(a for a in answers if isinstance(a, TrainResult))
+    measured = tuple(a for a in answers if isinstance(a, Measurement))
     return Trajectory(one.data_set, one.run, log.path, log.job.n, log.job.config, fits, measured)
 
 
@@ -221,7 +221,7 @@ def _labelling(one: Planned, log: RunLog) -> Labelling:
     """Of a bill only known parts are read: another version of the package may have written others."""
     end: dict[str, Any] = log.end or {}
     answers = (answer_from_json(entry.answer) for entry in log.entries if entry.request["kind"] == "train")
-    fits = tuple(a for a in answers if isinstance(a, Fitted))
+    fits = tuple(a for a in answers if isinstance(a, TrainResult))
     dollars, certificate = end["dollars"], end.get("certificate") or {}
     ledger = Ledger(**{key: dollars[key] for key in Ledger._fields if key in dollars})
     other = float(dollars.get("total", ledger.total)) - ledger.total
@@ -241,7 +241,7 @@ def priced(trajectory: Trajectory, *, best_stop: bool = False, **changes: Any) -
     """What active learning along a trajectory costs with ``changes`` to its Config (label_price, epsilon, ...).
 
     It goes on until the classifier may label all the rest within epsilon, as its mistakes on T say, at the same
-    safe distance that MCAL keeps (``safety``). ``best_stop`` is stronger: it stops where that is cheapest, known in
+    safe distance that MCAL keeps (``safety_z``). ``best_stop`` is stronger: it stops where that is cheapest, known in
     hindsight, and the machine labels the largest theta that is allowed.
     """
     config = trajectory.config.model_copy(update=changes)
@@ -262,7 +262,7 @@ def stopped(trajectory: Trajectory, i: int, config: Config) -> Priced:
     allowed = planner.constrained_error(n, rest, thetas, eps, tests, config)
     theta = 1.0 if met else max((float(t) for t in thetas[seen & (allowed < config.epsilon)]), default=0.0)
     S = int(planner.machine_images(n, rest, np.array(theta), config))
-    spent = costs.spent_dollars(trajectory.fits[: i + 1], trajectory.architecture, config)
+    spent = costs.total_training_cost(trajectory.fits[: i + 1], trajectory.architecture, config)
     bill = costs.ledger(n, tests, fit.size, rest - S, spent, config)
     error = float(measured.eps(S / rest)) * S / n if S else 0.0
     people = bill.test + bill.train + bill.residual

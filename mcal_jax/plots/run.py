@@ -24,10 +24,10 @@ from mcal_jax.algorithm import costs, planner, powerlaw
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.outcome import Outcome
 from mcal_jax.algorithm.plan import Plan
-from mcal_jax.algorithm.protocol import Answer, Fitted, Label, Labelled, Request, trials
+from mcal_jax.algorithm.protocol import Answer, Label, Labels, Request, TrainResult, trials
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError
-from mcal_jax.runs.runlog import Finished
+from mcal_jax.runs.runlog import Delivery
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
@@ -148,7 +148,7 @@ def save(
 def infeasible(plan: Plan, config: Config) -> np.ndarray:
     """Where the surface breaks the constraint: Eqn 2, or in budget mode the budget; bool [sizes, thetas]."""
     surface = plan.surface
-    return surface.error >= config.epsilon if config.budget is None else surface.dollars > config.budget
+    return surface.error >= config.epsilon if config.budget is None else surface.cost > config.budget
 
 
 @use_style()
@@ -160,8 +160,8 @@ def cost_surface(plans: Sequence[Plan], n: int, config: Config, ax: Axes | None 
     """
     figure, ax = _axes(ax, (7.2, 4.6))
     plan, surface, humans = plans[-1], plans[-1].surface, n * config.label_price
-    levels = MaxNLocator(12).tick_values(surface.dollars.min(), max(humans, 1.02 * surface.cost.min()))
-    sizes, dollars, broken = surface.sizes, surface.dollars.T, infeasible(plan, config).T
+    levels = MaxNLocator(12).tick_values(surface.cost.min(), max(humans, 1.02 * surface.least_cost.min()))
+    sizes, dollars, broken = surface.sizes, surface.cost.T, infeasible(plan, config).T
     if len(sizes) == 1:  # B is all that there is: a surface takes two columns
         sizes, dollars, broken = (
             np.array([plans[0].size / 1.08, sizes[0]]),
@@ -175,7 +175,7 @@ def cost_surface(plans: Sequence[Plan], n: int, config: Config, ax: Axes | None 
     shade = np.ma.masked_equal(broken, False)
     grey = ListedColormap(["#D9D9D9"])
     ax.pcolormesh(sizes, surface.thetas, shade, cmap=grey, alpha=0.93, zorder=2, rasterized=True)
-    ax.plot(surface.sizes, surface.best, color="black", linewidth=1.4, label="largest θ allowed", zorder=3)
+    ax.plot(surface.sizes, surface.best_theta, color="black", linewidth=1.4, label="largest θ allowed", zorder=3)
     ax.plot([p.size for p in plans], [p.theta_now for p in plans], "o-", color="0.35", linewidth=1,
             markerfacecolor="white", markersize=5, label="trained so far", zorder=4, clip_on=False)  # fmt: skip
     ax.plot(plan.B_opt, plan.theta, "o", markersize=13, markerfacecolor="none", markeredgewidth=2.2, zorder=5,
@@ -199,7 +199,7 @@ def cost_against_size(plans: Sequence[Plan], n: int, config: Config, ax: Axes | 
     for i, (plan, colour) in enumerate(zip(plans, _shades("Blues", len(plans)), strict=True)):
         last = i == len(plans) - 1
         label = "plan after the last training" if last else "earlier plans, from light to dark" if i == 0 else None
-        ax.plot(plan.surface.sizes, plan.surface.cost, color=colour, linewidth=2.4 if last else 1.2, label=label)
+        ax.plot(plan.surface.sizes, plan.surface.least_cost, color=colour, linewidth=2.4 if last else 1.2, label=label)
         ax.plot(plan.B_opt, plan.cost, "o", color=colour, markeredgecolor="black", zorder=3,
                 label=r"$B_{opt}$ of each plan" if last else None)  # fmt: skip
     _humans_only(ax, n, config)
@@ -237,7 +237,7 @@ def plan_path(plans: Sequence[Plan], n: int, config: Config) -> Figure:
 
 @use_style()
 def fits(
-    history: Sequence[Fitted], plan: Plan, config: Config, thetas: Sequence[float] = THETAS, ax: Axes | None = None
+    history: Sequence[TrainResult], plan: Plan, config: Config, thetas: Sequence[float] = THETAS, ax: Axes | None = None
 ) -> Figure:
     """Eqn 3, eps(S^theta(D(B))) against |B|: points counted on T with 95 % intervals (Wilson), and the laws of
     the plan with two standard errors on each side, extrapolated to all of X.
@@ -274,12 +274,12 @@ def fits(
 
 @use_style()
 def training_cost(
-    history: Sequence[Fitted], plan: Plan, architecture: str, config: Config, ax: Axes | None = None
+    history: Sequence[TrainResult], plan: Plan, architecture: str, config: Config, ax: Axes | None = None
 ) -> Figure:
     """Line 13: the dollars of each training against |B|, the line learned from them, and what they add up to."""
     figure, ax = _axes(ax, (6.4, 3.8))
     size = np.array([fit.size for fit in history])
-    dollars = np.array([costs.training_dollars(fit, architecture, config) for fit in history])
+    dollars = np.array([costs.training_cost(fit, architecture, config) for fit in history])
     c0, c1 = plan.rate
     colour = ARCHITECTURES.get(architecture, "black")
     x = np.array([0, size.max() * 1.08])
@@ -294,7 +294,7 @@ def training_cost(
 
 
 @use_style()
-def error_by_rank(fit: Fitted, plan: Plan, n: int, config: Config, ax: Axes | None = None) -> Figure:
+def error_by_rank(fit: TrainResult, plan: Plan, n: int, config: Config, ax: Axes | None = None) -> Figure:
     """The classifier's error among its most confident theta of T (lines 6 and 15), the law's idea of it, and what
     the constraint holds below epsilon (Eqn 2); dotted: the theta that the plan takes if training stops here."""
     figure, ax = _axes(ax, (7.2, 4.2))
@@ -306,7 +306,7 @@ def error_by_rank(fit: Fitted, plan: Plan, n: int, config: Config, ax: Axes | No
     ax.plot(config.thetas, laws, "o", markersize=4, color=COLOURS["law"],
             label=r"$\epsilon(S^\theta)$ by the laws (Eqn 3)")  # fmt: skip
     held = r"$|S|\,\epsilon(S)/|X|$" if config.constraint == "on_X" else r"$\epsilon(S)$"
-    margin = f", {config.safety:g} standard error{'s' * (config.safety != 1)} up" if config.safety else ""
+    margin = f", {config.safety_z:g} standard error{'s' * (config.safety_z != 1)} up" if config.safety_z else ""
     ax.plot(plan.surface.thetas, plan.surface.error[0], color=COLOURS["S"], label=f"constrained: {held}{margin}")
     _epsilon(ax, config)
     ax.axvline(plan.theta_now, color=COLOURS["S"], linestyle=":", clip_on=False,
@@ -356,14 +356,14 @@ def ledger(outcome: Outcome, others: Mapping[str, Outcome] | None = None, ax: Ax
 
 @use_style()
 def gallery(
-    dataset: Dataset, finished: Finished, steps: Sequence[tuple[Request, Answer]], columns: int = 10, seed: int = 0
+    dataset: Dataset, finished: Delivery, steps: Sequence[tuple[Request, Answer]], columns: int = 10, seed: int = 0
 ) -> Figure:
     """Who labelled what: people at random (B_0), people as chosen by M(.) last, people at the end (R), the machine
     (S), and the machine's mistakes, with the name given and then the true one.
 
     ``steps`` are the run's requests and answers (``runlog.Replayed.steps``). Each row is a random sample.
     """
-    bought = [a.indices for r, a in steps if isinstance(r, Label) and isinstance(a, Labelled) and r.purpose == "train"]
+    bought = [a.indices for r, a in steps if isinstance(r, Label) and isinstance(a, Labels) and r.purpose == "train"]
     outcome, labels = finished.outcome, finished.labels
     truth = labels if dataset.labels is None else dataset.labels
     mistaken = outcome.S[labels[outcome.S] != truth[outcome.S]]

@@ -12,21 +12,21 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mcal_jax.algorithm.outcome import Certificate, ClassBound, ClassRecall, Contestant, Ledger, Outcome, People
+from mcal_jax.algorithm.outcome import AnnotatorError, Certificate, ClassBound, ClassRecall, Contestant, Ledger, Outcome
 from mcal_jax.algorithm.plan import Plan
 from mcal_jax.algorithm.protocol import (
-    Annotate,
     Answer,
-    Fitted,
     Label,
-    Labelled,
+    Labels,
+    MachineLabel,
     Measure,
-    Measured,
-    Repeat,
-    Repeated,
+    Measurement,
+    Relabel,
     Request,
+    SecondLabels,
     Train,
-    Verified,
+    TrainResult,
+    Verification,
     Verify,
 )
 from mcal_jax.errors import McalError
@@ -81,26 +81,26 @@ def request_json(request: Request) -> dict[str, Any]:
         case Train(train, test, architecture):
             sets = {"train": digest(train), "test": digest(test)}
             return {"kind": "train", "architecture": architecture, "size": len(train), **sets}
-        case Annotate(pool, n, model, _, limits):
+        case MachineLabel(pool, n, model, _, limits):
             of = {"of": len(pool), "pool": digest(pool), "model": model}
             return {"kind": "annotate", "n": n, **of, **({} if limits is None else {"limits": list(limits)})}
         case Verify(sample, pool, model):
             of = {"sample": digest(sample), "of": len(pool), "pool": digest(pool)}
             return {"kind": "verify", "n": len(sample), **of, "model": model}
-        case Repeat(pool, n):
+        case Relabel(pool, n):
             return {"kind": "repeat", "n": n, "of": len(pool), "pool": digest(pool)}
         case Measure(pool, model, by):
             return {"kind": "measure", "of": len(pool), "pool": digest(pool), "model": model, "by": list(by)}
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:
-    if isinstance(answer, Labelled):
+    if isinstance(answer, Labels):
         return {"indices": pack(answer.indices, differences=True), "labels": pack(answer.labels)}
-    if isinstance(answer, Repeated):
+    if isinstance(answer, SecondLabels):
         return {"indices": pack(answer.indices, differences=True), "differ": pack(answer.differ)}
-    if isinstance(answer, Verified):
+    if isinstance(answer, Verification):
         return {name: pack(column) for name, column in answer._asdict().items()}
-    if isinstance(answer, Measured):
+    if isinstance(answer, Measurement):
         errors = {by: pack(counts, differences=True) for by, counts in answer.errors.items()}
         margins = {by: np.round(values, 4).tolist() for by, values in answer.margins.items()}
         return {"n": answer.n, "errors": errors, "margins": margins}
@@ -111,17 +111,17 @@ def answer_from_json(data: dict[str, Any]) -> Answer:
     """The answer that ``answer_json`` was given. Raises McalError for anything else."""
     try:
         if "differ" in data:
-            return Repeated(unpack(data["indices"], np.int64), unpack(data["differ"], np.bool_))
+            return SecondLabels(unpack(data["indices"], np.int64), unpack(data["differ"], np.bool_))
         if "indices" in data:
-            return Labelled(unpack(data["indices"], np.int64), unpack(data["labels"], np.int32))
+            return Labels(unpack(data["indices"], np.int64), unpack(data["labels"], np.int32))
         if "ahead" in data:
             kinds = {"wrong": np.bool_, "label": np.int32, "human": np.int32}
-            columns = known(Verified, data)
-            return Verified(**{name: unpack(columns[name], kinds.get(name, np.int64)) for name in columns})
+            columns = known(Verification, data)
+            return Verification(**{name: unpack(columns[name], kinds.get(name, np.int64)) for name in columns})
         if "errors" in data:
             errors = {by: unpack(counts, np.int64) for by, counts in data["errors"].items()}
-            return Measured(data["n"], errors, {by: np.array(v) for by, v in data["margins"].items()})
-        return Fitted(**{**known(Fitted, data), "wrong": unpack(data["wrong"], np.int64)})
+            return Measurement(data["n"], errors, {by: np.array(v) for by, v in data["margins"].items()})
+        return TrainResult(**{**known(TrainResult, data), "wrong": unpack(data["wrong"], np.int64)})
     except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
         raise McalError(f"damaged answer in the run log ({first_line(error)})") from None
 
@@ -156,10 +156,10 @@ def outcome_json(outcome: Outcome, labels: np.ndarray, true_error: float | None)
         if recall := figures.pop("by_true_class"):
             figures["by_true_class"] = [one._asdict() for one in recall]
         certified = {"V": len(outcome.V), "certificate": figures}
-    if outcome.people is None:
+    if outcome.annotator_error is None:
         del dollars["repeat"]
     else:
-        certified["people"] = outcome.people._asdict()
+        certified["people"] = outcome.annotator_error._asdict()
     return {
         **{name: len(getattr(outcome, name)) for name in "TBSR"},
         **certified,
@@ -191,7 +191,7 @@ def certificate_from_json(end: dict[str, Any]) -> Certificate | None:
 
 
 def outcome_from_json(
-    end: dict[str, Any], sets: dict[str, Any], plans: tuple[Plan, ...], history: tuple[Fitted, ...]
+    end: dict[str, Any], sets: dict[str, Any], plans: tuple[Plan, ...], history: tuple[TrainResult, ...]
 ) -> Outcome:
     """The outcome that a log's end states, with its ``sets`` T, B, S, R and V.
 
@@ -202,7 +202,7 @@ def outcome_from_json(
             if end.get(name, 0) != len(sets[name]):
                 raise ValueError(f"{name} has {len(sets[name])} images, not {end.get(name, 0)}")
         race = tuple(Contestant(**known(Contestant, one)) for one in end["race"])
-        people = People(**known(People, end["people"])) if "people" in end else None
+        people = AnnotatorError(**known(AnnotatorError, end["people"])) if "people" in end else None
         return Outcome(
             n=end["X"],
             **sets,
@@ -212,7 +212,7 @@ def outcome_from_json(
             ledger=ledger_from_json(end),
             race=race,
             certificate=certificate_from_json(end),
-            people=people,
+            annotator_error=people,
             plans=plans,
             history=history,
         )

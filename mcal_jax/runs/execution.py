@@ -20,8 +20,8 @@ from mcal_jax.errors import McalError
 from mcal_jax.files import absolute, check_distinct, check_writable
 from mcal_jax.runs.provenance import device, provenance
 from mcal_jax.runs.recorded import RecordedRun
-from mcal_jax.runs.report import LABELS_BEGIN, Reporter, Tell, summary, write_labels
-from mcal_jax.runs.runlog import LOG_BEGINS, Finished, RunLog, drive, flat
+from mcal_jax.runs.report import LABELS_BEGIN, Emit, Reporter, summary, write_labels
+from mcal_jax.runs.runlog import LOG_BEGINS, Delivery, RunLog, drive, flat
 from mcal_jax.runs.settings import DataSettings, Run, check, digest, results
 
 
@@ -44,7 +44,7 @@ class Result:
         return self.record.outcome
 
     @property
-    def finished(self) -> Finished:
+    def finished(self) -> Delivery:
         return self.record.finished
 
     @cached_property
@@ -104,7 +104,7 @@ def content(dataset: Dataset) -> dict[str, Any]:
 WHAT = {"shape": "shapes", "images": "pixels", "labels": "labels", "version": "version"}
 
 
-def check_content(log: RunLog, dataset: Dataset, tell: Tell = print) -> None:
+def check_content(log: RunLog, dataset: Dataset, tell: Emit = print) -> None:
     """Raises McalError if a log is about other images, labels or classes than those of ``dataset``, as far as it says.
 
     Early logs say only how many images they are about. Name and version of a TFDS set stand for its pixels, which
@@ -169,7 +169,7 @@ PATIENCE = 0.25
 """Seconds of training on a fifth of the images that a CPU may take, by a rough estimate, before nets get narrower."""
 
 
-def suited(run: Run, given: dict[str, Any], tell: Tell) -> Run:
+def suited(run: Run, given: dict[str, Any], tell: Emit) -> Run:
     """``run`` on a file with the recipe ``fast`` and a width that suits the images and this machine, unless ``given``:
     the full width on an accelerator, and on a CPU the widest net that trains within ``PATIENCE``."""
     chosen: dict[str, Any] = {}
@@ -209,7 +209,7 @@ def execute(
     labels: str | Path | None = None,
     inputs: dict[str, str | Path] | None = None,
     deterministic: bool = False,
-    tell: Tell = print,
+    tell: Emit = print,
 ) -> Result:
     """The finished run: found, resumed, or made, with one line told for each decision.
 
@@ -238,7 +238,7 @@ def resume(
     *,
     data_dir: str | Path | None = None,
     labels: str | Path | None = None,
-    tell: Tell = print,
+    tell: Emit = print,
 ) -> Result:
     """Go on with the run of a log, to its end. Raises McalError if the log does not say which run it is.
 
@@ -264,7 +264,7 @@ def check_outputs(run: Run, path: Path, labels: str | Path | None, inputs: dict[
 
 
 def _make(
-    run: Run, path: Path, log: RunLog | None, data_dir: str | Path | None, deterministic: bool, tell: Tell
+    run: Run, path: Path, log: RunLog | None, data_dir: str | Path | None, deterministic: bool, tell: Emit
 ) -> Result:
     """Make a run, or go on with what its ``log`` holds."""
     if deterministic:
@@ -303,7 +303,7 @@ def _job(run: Run, dataset: Dataset) -> Job:
         architectures=run.architectures,
         config=run.resolve(dataset.images.shape[3]),
         delta=run.delta,
-        far=run.far,
+        max_train_fraction=run.max_train_fraction,
         compare=run.compare,
     )
 

@@ -17,17 +17,17 @@ from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.outcome import Outcome
 from mcal_jax.algorithm.plan import Plan
 from mcal_jax.algorithm.protocol import (
-    Annotate,
     Answer,
-    Fitted,
     Indices,
     Label,
-    Labelled,
+    Labels,
+    MachineLabel,
     Measure,
-    Repeat,
-    Repeated,
+    Relabel,
     Request,
+    SecondLabels,
     Train,
+    TrainResult,
     Verify,
     remove,
 )
@@ -41,7 +41,7 @@ from mcal_jax.runs.codec import (
     plan_json,
     request_json,
 )
-from mcal_jax.runs.runlog import Entry, Finished, RunLog, check_answer
+from mcal_jax.runs.runlog import Delivery, Entry, RunLog, check_answer
 
 PLANNED = ("mcal", "without_active_learning")
 """Algorithms that make plans."""
@@ -64,7 +64,7 @@ class RecordedRun:
             except McalError as error:
                 raise McalError(f"{self.path}: line {number}: {error}") from None
             self.steps.append((request, answer))
-            if isinstance(answer, Labelled):
+            if isinstance(answer, Labels):
                 name = set_of(request)
                 self.sets[name] = np.union1d(self.sets[name], answer.indices)
                 left = remove(left, answer.indices)
@@ -89,11 +89,11 @@ class RecordedRun:
         return self.log.end
 
     @property
-    def fits(self) -> dict[str, list[Fitted]]:
+    def fits(self) -> dict[str, list[TrainResult]]:
         """The trainings of each architecture, in order."""
-        found: dict[str, list[Fitted]] = {name: [] for name in self.job.architectures}
+        found: dict[str, list[TrainResult]] = {name: [] for name in self.job.architectures}
         for request, answer in self.steps:
-            if isinstance(request, Train) and isinstance(answer, Fitted):
+            if isinstance(request, Train) and isinstance(answer, TrainResult):
                 found.setdefault(request.architecture, []).append(answer)
         return found
 
@@ -119,15 +119,15 @@ class RecordedRun:
             raise McalError(f"{self.path}: {error}") from None
 
     @cached_property
-    def finished(self) -> Finished:
+    def finished(self) -> Delivery:
         labels, by_machine = np.full(self.job.n, -1, np.int32), np.zeros(self.job.n, bool)
         for request, answer in self.steps:
-            if isinstance(answer, Labelled):
+            if isinstance(answer, Labels):
                 labels[answer.indices] = answer.labels
-                by_machine[answer.indices] = isinstance(request, Annotate)
+                by_machine[answer.indices] = isinstance(request, MachineLabel)
         if digest(labels) != self.end.get("labels"):
             raise McalError(f"{self.path}: the labels in the log are not those that its last line states")
-        return Finished(self.outcome, labels, by_machine, self.end.get("true_error"))
+        return Delivery(self.outcome, labels, by_machine, self.end.get("true_error"))
 
     def _plans_of(self, architecture: str) -> list[Plan]:
         if self.job.algorithm not in PLANNED:
@@ -142,8 +142,12 @@ class RecordedRun:
 
     def _planning_config(self) -> Config:
         """The configuration that plans were made by: without what human errors take of epsilon."""
-        again = next((answer for _, answer in self.steps if isinstance(answer, Repeated)), None)
-        return self.job.config if again is None else certificate.people_err(self.job.n, again, self.job.config)[1]
+        again = next((answer for _, answer in self.steps if isinstance(answer, SecondLabels)), None)
+        return (
+            self.job.config
+            if again is None
+            else certificate.bound_annotator_error(self.job.n, again, self.job.config)[1]
+        )
 
     def _figures(self, architecture: str) -> dict[int, dict[str, Any]]:
         """The recorded figures of the plans made after each training of an architecture, by its model."""
@@ -153,7 +157,7 @@ class RecordedRun:
             own = isinstance(request, Train) and request.architecture == architecture
             if entry.plan and model is not None and (own or getattr(request, "model", None) == model):
                 found.setdefault(model, entry.plan)
-            if own and isinstance(answer, Fitted):
+            if own and isinstance(answer, TrainResult):
                 model = answer.model
         return found
 
@@ -167,7 +171,7 @@ def as_recorded(plan: Plan, figures: dict[str, Any] | None) -> Plan:
 
 def set_of(request: Request) -> str:
     """The set that the images labelled for a request go to."""
-    if isinstance(request, Annotate):
+    if isinstance(request, MachineLabel):
         return "S"
     assert isinstance(request, Label)
     return {"test": "T", "train": "B", "residual": "R", "certify": "V"}[request.purpose]
@@ -197,11 +201,11 @@ def _request(data: dict[str, Any], left: Indices, sets: dict[str, Indices]) -> R
             return Train(sets["B"], sets["T"], data["architecture"])
         case "annotate":
             limits = tuple(data["limits"]) if "limits" in data else None
-            return Annotate(left, data["n"], data["model"], None, limits)
+            return MachineLabel(left, data["n"], data["model"], None, limits)
         case "verify":
             return Verify(sets["V"], left, data["model"])
         case "repeat":
-            return Repeat(sets["T"], data["n"])
+            return Relabel(sets["T"], data["n"])
         case "measure":
             return Measure(left, data["model"], tuple(data["by"]))
     raise ValueError(data["kind"])

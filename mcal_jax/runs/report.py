@@ -11,35 +11,35 @@ import numpy as np
 from mcal_jax.algorithm import costs
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job
-from mcal_jax.algorithm.outcome import Certificate, People
+from mcal_jax.algorithm.outcome import AnnotatorError, Certificate
 from mcal_jax.algorithm.plan import Plan
 from mcal_jax.algorithm.protocol import (
-    Annotate,
     Answer,
-    Fitted,
     Label,
-    Labelled,
+    Labels,
+    MachineLabel,
     Measure,
-    Measured,
-    Repeat,
-    Repeated,
+    Measurement,
+    Relabel,
     Request,
+    SecondLabels,
     Train,
-    Verified,
+    TrainResult,
+    Verification,
     Verify,
 )
 from mcal_jax.errors import McalError
 from mcal_jax.files import write_atomically
 from mcal_jax.runs.recorded import PLANNED, RecordedRun
-from mcal_jax.runs.runlog import RULES, Finished, replay
+from mcal_jax.runs.runlog import RULES, Delivery, replay
 
-Tell = Callable[[str], None]
+Emit = Callable[[str], None]
 
 
 class Reporter:
     """Tells what is done and why, a line a request."""
 
-    def __init__(self, tell: Tell, job: Job):
+    def __init__(self, tell: Emit, job: Job):
         self.tell, self.job, self.began = tell, job, time.perf_counter()
         self.plan: Plan | None = None
 
@@ -65,18 +65,18 @@ def line(request: Request, answer: Answer) -> str:
     match request, answer:
         case Label(n=n, by=by, purpose=purpose), _:
             return f"people label {n:,} images {PURPOSES[purpose]}" + (f", by {by}" if by != "all" else "")
-        case Train(architecture=architecture), Fitted(size=size, n_test=tests, wrong=wrong, seconds=took):
+        case Train(architecture=architecture), TrainResult(size=size, n_test=tests, wrong=wrong, seconds=took):
             return (
                 f"{architecture} trained on {size:,} in {took:.1f} s: error {len(wrong) / tests:.1%} on T ({tests:,})"
             )
-        case Annotate(limits=limits), Labelled(indices=chosen):
+        case MachineLabel(limits=limits), Labels(indices=chosen):
             within = "" if limits is None else ", as far as every class is sure"
             return f"the classifier labels {len(chosen):,} images (S){within}"
-        case Repeat(n=n), Repeated(differ=differ):
+        case Relabel(n=n), SecondLabels(differ=differ):
             return f"people label {n:,} images of T once more: {differ.mean():.1%} get another label"
-        case Verify(), Verified(wrong=wrong):
+        case Verify(), Verification(wrong=wrong):
             return f"of these the classifier gets {wrong.mean():.1%} wrong"
-        case Measure(), Measured(n=n, errors=errors):
+        case Measure(), Measurement(n=n, errors=errors):
             return f"of the {n:,} images left it gets {errors['margin'][-1] / n:.1%} wrong (by the truth, unused)"
     raise AssertionError(request)
 
@@ -102,7 +102,7 @@ STOPS = {
 }
 
 
-def summary(finished: Finished, config: Config, classes: Sequence[str] = ()) -> str:
+def summary(finished: Delivery, config: Config, classes: Sequence[str] = ()) -> str:
     """The end of a run as a table: sets, dollars by part, savings, true error, and why it stopped.
 
     ``classes`` are the names of the classes, where numbers are not to stand for them.
@@ -113,7 +113,7 @@ def summary(finished: Finished, config: Config, classes: Sequence[str] = ()) -> 
     if sure := outcome.certificate:
         sizes["|V|"] = len(outcome.V)
         certified = f" + V ${bill.certificate:,.2f}"
-    if people := outcome.people:
+    if people := outcome.annotator_error:
         certified += f" + second labels ${bill.repeat:,.2f}"
     verdict = f"humans only ${bill.humans_only:,.2f}: savings {bill.savings:.1%}"
     if finished.true_error is not None:
@@ -189,7 +189,7 @@ def class_name(label: int, classes: Sequence[str]) -> str:
     return classes[label] if label < len(classes) else str(label)
 
 
-def people_line(people: People, sure: Certificate | None, config: Config) -> str:
+def people_line(people: AnnotatorError, sure: Certificate | None, config: Config) -> str:
     """What the mistakes of people mean for the promise."""
     found = (
         f"{people.differ} of {people.sample:,} images labelled twice differ: people mislabel at most {people.bound:.2%}"
@@ -255,7 +255,7 @@ def _trainings(run: RecordedRun) -> list[str]:
         return ["no trainings"]
     rows = [f"  {'trained':>10} {'|B|':>9} {'error on T':>11} {'cost':>12}"]
     for name, fit in fits:
-        cost = costs.training_dollars(fit, name, run.job.config)
+        cost = costs.training_cost(fit, name, run.job.config)
         rows.append(f"  {name:>10} {fit.size:>9,} {len(fit.wrong) / fit.n_test:>11.1%} {f'${cost:,.2f}':>12}")
     return rows
 
@@ -275,8 +275,8 @@ def _surface(run: RecordedRun) -> list[str]:
     surface = plan.surface
     rows = ["cost surface, the best theta at each |B|:", f"  {'|B|':>9} {'theta':>7} {'|S|/|X|':>8} {'dollars':>12}"]
     even = np.linspace(0, len(surface.sizes) - 1, 14).astype(int)
-    for i in np.unique([*even, int(np.argmin(surface.cost))]):
-        size, theta, cost = surface.sizes[i], surface.best[i], surface.cost[i]
+    for i in np.unique([*even, int(np.argmin(surface.least_cost))]):
+        size, theta, cost = surface.sizes[i], surface.best_theta[i], surface.least_cost[i]
         mark = "  <- B_opt" if size == plan.B_opt else ""
         machine = theta * (n - tests - size) / n
         rows.append(f"  {size:>9,} {theta:>7.1%} {machine:>8.1%} {cost:>12,.2f}{mark}")
@@ -300,13 +300,13 @@ def _next(pending: Request | None, config: Config) -> str:
             return f"next: people label {n:,} images for {n * config.label_price:,.2f} dollars ({purpose}{how})"
         case Train(train=train, architecture=architecture):
             return f"next: {architecture} is trained on {len(train):,} labels"
-        case Annotate(n=n, limits=limits):
+        case MachineLabel(n=n, limits=limits):
             return f"next: the classifier labels {'' if limits is None else 'up to '}{n:,} images"
         case Verify(sample=sample):
             return f"next: the classifier is checked on {len(sample):,} images"
         case Measure(pool=pool):
             return f"next: the classifier is measured on {len(pool):,} images"
-        case Repeat(n=n):
+        case Relabel(n=n):
             return f"next: people label {n:,} images of T once more for {n * config.label_price:,.2f} dollars"
     return "next: its last line, which mcal resume writes"
 
@@ -316,7 +316,7 @@ LABELS = ("index", "label", "class", "by")
 LABELS_BEGIN = ",".join(LABELS)
 
 
-def write_labels(finished: Finished, classes: Sequence[str], path: Path) -> None:
+def write_labels(finished: Delivery, classes: Sequence[str], path: Path) -> None:
     """The labels delivered, as CSV: index, label, class, and whether people or the machine gave it."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

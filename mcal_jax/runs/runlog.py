@@ -25,18 +25,18 @@ from mcal_jax.algorithm.outcome import Outcome
 from mcal_jax.algorithm.plan import Plan
 from mcal_jax.algorithm.planner import StopRule
 from mcal_jax.algorithm.protocol import (
-    Annotate,
     Answer,
-    Fitted,
     Label,
-    Labelled,
+    Labels,
+    MachineLabel,
     Measure,
-    Measured,
-    Repeat,
-    Repeated,
+    Measurement,
+    Relabel,
     Request,
+    SecondLabels,
     Train,
-    Verified,
+    TrainResult,
+    Verification,
     Verify,
     World,
 )
@@ -61,7 +61,7 @@ RULES = 1
 answers lead to other requests. Logs of older rules are read, drawn, priced and resumed all the same."""
 
 
-class Finished(NamedTuple):
+class Delivery(NamedTuple):
     """A run at its end: the labels delivered, int32 [n], which the machine gave, and their true error.
 
     ``true_error`` is the share of X that is labelled wrongly, None where the truth is not known.
@@ -83,7 +83,7 @@ def drive(
     observe: Observer | None = None,
     *,
     strict: bool = False,
-) -> Finished:
+) -> Delivery:
     """Run a job to its end in a world; what ``log`` holds already is not done again.
 
     The decisions in the log stand: how many images were labelled and when training ended, even where today's rules,
@@ -106,9 +106,9 @@ def drive(
             check_answer(request, answer)
             if log:
                 log.append(number, request, answer)
-        if isinstance(answer, Labelled):
+        if isinstance(answer, Labels):
             labels[answer.indices] = answer.labels
-            by_machine[answer.indices] = isinstance(request, Annotate)
+            by_machine[answer.indices] = isinstance(request, MachineLabel)
         if observe:
             observe(number, request, answer)
         try:
@@ -117,7 +117,7 @@ def drive(
             outcome = end.value
             break
     error = None if world.truth is None else float(np.mean(labels != world.truth))
-    finished = Finished(outcome, labels, by_machine, error)
+    finished = Delivery(outcome, labels, by_machine, error)
     if log:
         log.finish(finished)
     return finished
@@ -154,19 +154,21 @@ def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def check_answer(request: Request, answer: Answer) -> None:
     """Raises McalError if an answer is of the wrong kind, labels other images than were in the pool, or not as
     many as asked."""
-    wanted = {Train: Fitted, Measure: Measured, Verify: Verified, Repeat: Repeated}.get(type(request), Labelled)
+    wanted = {Train: TrainResult, Measure: Measurement, Verify: Verification, Relabel: SecondLabels}.get(
+        type(request), Labels
+    )
     if not isinstance(answer, wanted):
         raise McalError(f"{type(request).__name__} was answered by {type(answer).__name__}")
-    if isinstance(answer, Verified) and isinstance(request, Verify):
+    if isinstance(answer, Verification) and isinstance(request, Verify):
         sizes = {len(column) for column in answer[:3]} | ({len(answer.ahead_in_class)} if len(answer.called) else set())
         sizes |= {len(answer.human)} if len(answer.elsewhere) else set()
         inside = not len(answer.ahead) or (answer.ahead.min() >= 0 and answer.ahead.max() <= len(request.pool))
         if sizes != {len(request.sample)} or not inside:
             raise McalError(f"asked about {len(request.sample)} images, got an answer that does not fit them")
-    if not isinstance(answer, Labelled | Repeated) or isinstance(request, Train | Measure | Verify):
+    if not isinstance(answer, Labels | SecondLabels) or isinstance(request, Train | Measure | Verify):
         return
     indices, said = answer
-    limits = request.limits if isinstance(request, Annotate) else None
+    limits = request.limits if isinstance(request, MachineLabel) else None
     if limits is not None:
         if len(indices) > request.n or (np.bincount(said, minlength=len(limits)) > np.asarray(limits)).any():
             raise McalError("the classifier labels more images of a class than it may")
@@ -313,7 +315,7 @@ class RunLog:
             line["plan"] = plan_json(request.plan)
         self._write(line)
 
-    def finish(self, finished: Finished) -> None:
+    def finish(self, finished: Delivery) -> None:
         """Write the outcome, or check it against the one written before, dollars to the cent."""
         end = end_json(finished)
         if self.end is None:
@@ -350,7 +352,7 @@ def seal(line: dict[str, Any], before: str) -> tuple[bytes, str]:
     return json.dumps({**line, "checksum": checksum}).encode() + b"\n", checksum
 
 
-def end_json(finished: Finished) -> dict[str, Any]:
+def end_json(finished: Delivery) -> dict[str, Any]:
     """The end of a run as the last line of its log has it."""
     return outcome_json(finished.outcome, finished.labels, finished.true_error)
 
@@ -373,7 +375,7 @@ class Replayed(NamedTuple):
 
     log: RunLog
     steps: list[tuple[Request, Answer]]
-    finished: Finished | None
+    finished: Delivery | None
     pending: Request | None
 
     @property

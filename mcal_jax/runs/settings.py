@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from mcal_jax.algorithm import costs
-from mcal_jax.algorithm.config import Config, Fraction, PerHour, PerImageEpoch, Settings
+from mcal_jax.algorithm.config import Config, Fraction, PerHour, PerImageEpoch, Settings, with_old_names
 from mcal_jax.errors import McalError
 from mcal_jax.files import absolute, read_bytes
 
@@ -64,7 +64,7 @@ class Run(Settings):
     preset: Literal["recommended", "certified", "paper", "authors_code"] = "recommended"
     config: dict[str, Any] = Field({}, description="what differs from the preset: the fields of Config")
     delta: Fraction | None = Field(None, description="naive_al, trajectory: the batch, a fraction of |X|")
-    far: Fraction | None = Field(None, description="trajectory: |B| at which it ends, a fraction of |X|")
+    max_train_fraction: Fraction | None = Field(None, description="trajectory: |B| at which it ends, a fraction of |X|")
     compare: tuple[str, ...] = Field((), description="trajectory: M(.) by which its last classifier ranks U")
     noise: Annotated[float, Field(ge=0, lt=1)] | tuple[tuple[float, ...], ...] | None = Field(
         None, description="simulated people: the chance that a label is wrong, or a confusion matrix by true class"
@@ -98,12 +98,13 @@ class Run(Settings):
     def canonical(self) -> dict[str, Any]:
         """Plain values that are equal for equal runs, whether a default was written out or not.
 
-        What is not given is left out, so that a run keeps its id when a later version has more to give.
+        What is not given is left out and renamed settings stand under their first names, so that a run keeps its id
+        when a later version has more settings, or better names.
         """
         config = self.resolve(channels=1).model_dump(mode="json", exclude={"label_price", "training_price"})
         service = costs.label_price(self.service)
         plain = {**self.model_dump(mode="json", exclude={"preset"}), "service": service, "config": config}
-        return _given(plain)
+        return with_old_names(_given(plain))
 
     @property
     def id(self) -> str:
@@ -186,7 +187,7 @@ def check(kind: type[S], content: dict[str, Any]) -> S:
 
 def explain(error: ValidationError, kind: type[Settings]) -> str:
     """The first complaint of pydantic in one line, with the nearest key for an unknown one."""
-    # An unknown key explains a missing one; of the branches of a union, the one that came furthest counts.
+    # An unknown key explains a missing one; of the branches of a union, the one that came farthest counts.
     first = max(error.errors(), key=lambda e: (e["type"] == "extra_forbidden", len(e["loc"])))
     where = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
     if first["type"] == "extra_forbidden":

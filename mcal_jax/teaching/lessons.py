@@ -12,7 +12,7 @@ from mcal_jax.algorithm import acquisition, costs, planner, powerlaw
 from mcal_jax.algorithm.acquisition import Scores
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.plan import Law, Plan, Surface
-from mcal_jax.algorithm.protocol import Fitted, Indices, Train, trials
+from mcal_jax.algorithm.protocol import Indices, Train, TrainResult, trials
 from mcal_jax.data import Dataset
 from mcal_jax.plots import run as plots
 from mcal_jax.worlds.simulated import Curve, SimulatedWorld
@@ -36,15 +36,15 @@ def error(curve: Curve, theta: float, sizes: Sequence[int] | np.ndarray) -> np.n
     return np.array([float(curve.wrong_share(np.array(theta), float(size))) for size in sizes]) / theta
 
 
-def trainings(curve: Curve, sizes: Sequence[int], n_test: int, seed: int = 0) -> list[Fitted]:
+def trainings(curve: Curve, sizes: Sequence[int], n_test: int, seed: int = 0) -> list[TrainResult]:
     """What ``n_test`` test images show of classifiers trained on ``sizes`` labels, each time with fresh noise."""
     world, test = SimulatedWorld(n_test, curve, seed=seed, persistence=0), np.arange(n_test)
     # A simulated world only counts the images it trains on, so any will do.
     answers = [world.answer(Train(np.arange(size), test, "any"), number) for number, size in enumerate(sizes)]
-    return [answer for answer in answers if isinstance(answer, Fitted)]
+    return [answer for answer in answers if isinstance(answer, TrainResult)]
 
 
-def fit(history: Sequence[Fitted], theta: float = 1.0, law: str = "truncated") -> Law:
+def fit(history: Sequence[TrainResult], theta: float = 1.0, law: str = "truncated") -> Law:
     """The law of one theta alone, from the counts of ``history`` ("truncated" needs five trainings)."""
     tested = [int(trials(theta, training.n_test)) for training in history]
     errors = [int(training.errors(theta)) for training in history]
@@ -112,7 +112,7 @@ def noise(curve: Curve, sizes: Sequence[int], n_tests: Sequence[int], draws: int
 
 
 @plots.use_style()
-def few_points(curve: Curve, histories: Sequence[Sequence[Fitted]], largest: int) -> Figure:
+def few_points(curve: Curve, histories: Sequence[Sequence[TrainResult]], largest: int) -> Figure:
     """The law of theta = 1 with two standard errors, from fewer and from more trainings, carried on to ``largest``."""
     figure, (axes,) = plots._grid(1, len(histories), (3.9 * len(histories), 4.2))
     for ax, history in zip(axes, histories, strict=True):
@@ -148,19 +148,19 @@ def known_plan(n: int, curve: Curve, config: Config, architecture: str = "resnet
     """Line 18 for somebody who has labelled T and B_0, trained once, and knows the learning curve.
 
     As ``planner.search``, with the truth in the place of the laws; so the surface has no noise, and what a setting
-    does to the optimum is seen by itself. |T| still counts: it is billed, and ``safety`` depends on it.
+    does to the optimum is seen by itself. |T| still counts: it is billed, and ``safety_z`` depends on it.
     """
     tests, size = planner.n_test(n, config), planner.n_seed(n, config)
     planner.check(n, architecture, config)
-    spent = costs.expected_dollars(size, architecture, config)
+    spent = costs.expected_training_cost(size, architecture, config)
     rate = (0.0, spent / size)
     sizes = np.unique(np.geomspace(size, n - tests, SIZES).round().astype(int))
     thetas = THETAS
     eps = np.stack([curve.wrong_share(thetas, float(s)) for s in sizes]) / thetas
     rest = n - tests - sizes
     held = planner.constrained_error(n, rest[:, None], thetas, eps, tests, config)
-    fixed = costs.labels_dollars(tests, sizes, config) + spent
-    fixed = fixed + costs.retraining_dollars(rate, size, sizes, np.ones(len(sizes)))
+    fixed = costs.labelling_cost(tests, sizes, config) + spent
+    fixed = fixed + costs.retraining_cost(rate, size, sizes, np.ones(len(sizes)))
     by_hand = rest[:, None] - planner.machine_images(n, rest[:, None], thetas, config)
     dollars = fixed[:, None] + config.label_price * by_hand
     best = np.where(held < config.epsilon, thetas, 0.0).max(axis=1)
@@ -185,8 +185,8 @@ def break_even(n: int, plan: Plan, config: Config) -> float:
     C_t(D(B)) / |S| over |B|. Infinite if the machine may label nothing at any |B|."""
     surface = plan.surface
     rest = n - planner.n_test(n, config) - surface.sizes
-    machine = planner.machine_images(n, rest, surface.best, config)
-    training = plan.spent + costs.retraining_dollars(plan.rate, plan.size, surface.sizes, np.ones(len(rest)))
+    machine = planner.machine_images(n, rest, surface.best_theta, config)
+    training = plan.spent + costs.retraining_cost(plan.rate, plan.size, surface.sizes, np.ones(len(rest)))
     return float(np.min(training[machine > 0] / machine[machine > 0], initial=np.inf))
 
 
@@ -211,10 +211,10 @@ def explored(plan: Plan, n: int, config: Config) -> Figure:
     surface, tests = plan.surface, planner.n_test(n, config)
     rest = n - tests - surface.sizes
     price, humans = config.label_price, n * config.label_price
-    residual = price * (rest - planner.machine_images(n, rest, surface.best, config))
+    residual = price * (rest - planner.machine_images(n, rest, surface.best_theta, config))
     test = np.full(len(rest), price * tests * config.bill_test_set)
     parts = {"test": test, "train": price * surface.sizes, "residual": residual}
-    parts["training"] = surface.cost - sum(parts.values())
+    parts["training"] = surface.least_cost - sum(parts.values())
     right.stackplot(
         surface.sizes, *parts.values(), colors=[plots.COLOURS[plots.PARTS[part][0]] for part in parts],
         labels=[plots.PARTS[part][1] for part in parts], alpha=0.85,
@@ -252,7 +252,7 @@ def swept(tables: Sequence[Mapping[str, Sequence[float]]]) -> Figure:
 # What to label
 
 
-class Seen(NamedTuple):
+class ScoredPool(NamedTuple):
     """A pool as one classifier sees it: ``orders`` holds, for each M(.), all positions in ``pool``, the most wanted
     first; ``wrong`` says where the classifier errs."""
 
@@ -272,7 +272,9 @@ class Seen(NamedTuple):
         return right[count - 1] / count
 
 
-def look(trainer: "Trainer", model: "Model", pool: Indices, labelled: Indices, truth: np.ndarray, seed: int) -> Seen:
+def look(
+    trainer: "Trainer", model: "Model", pool: Indices, labelled: Indices, truth: np.ndarray, seed: int
+) -> ScoredPool:
     """Score ``pool`` with ``model`` and rank it by every acquisition function; ``truth`` [images] are true labels."""
     *columns, features = trainer.stream(model, pool, lambda out: out)  # once through the net for both
     scores = Scores(*columns)
@@ -282,7 +284,7 @@ def look(trainer: "Trainer", model: "Model", pool: Indices, labelled: Indices, t
         by: acquisition.select(by, len(pool), pool=len(pool), scores=scores, rng=rng, **inputs)
         for by in acquisition.ACQUISITIONS
     }
-    return Seen(pool, scores, scores.label != truth[pool], orders)
+    return ScoredPool(pool, scores, scores.label != truth[pool], orders)
 
 
 def error_by_theta(scores: Scores, truth: np.ndarray, thetas: np.ndarray) -> np.ndarray:
@@ -293,7 +295,7 @@ def error_by_theta(scores: Scores, truth: np.ndarray, thetas: np.ndarray) -> np.
 
 
 @plots.use_style()
-def selected(dataset: Dataset, seen: Seen, columns: int = 10) -> Figure:
+def selected(dataset: Dataset, seen: ScoredPool, columns: int = 10) -> Figure:
     """The images that each M(.) wants labelled first, with what the classifier takes them for and its margin.
 
     In red where it errs; the true name is in brackets.
@@ -321,7 +323,7 @@ def selected(dataset: Dataset, seen: Seen, columns: int = 10) -> Figure:
 
 
 @plots.use_style()
-def ranked(seen: Seen, n: int) -> Figure:
+def ranked(seen: ScoredPool, n: int) -> Figure:
     """How right the classifier is on the images that each M(.) wants least (as Fig. 5), and the margins of the ``n``
     images that it wants most (as Fig. 6)."""
     figure, ((left, right),) = plots._grid(1, 2, (10, 4.2))

@@ -1,7 +1,7 @@
 """The arithmetic of batch norm, with relu if so asked, and its gradient, in few passes over the activations.
 
-``layout`` names the axes of the activations; ``in_cc``: whether native.py sums. Sums and what follows from them are
-float32 whatever the activations are.
+``layout`` names the axes of the activations; ``uses_native``: whether native.py sums. Sums and what follows from them
+are float32 whatever the activations are.
 """
 
 import math
@@ -26,7 +26,7 @@ Three = tuple[jax.Array, jax.Array, jax.Array]
 
 class How(NamedTuple):
     layout: str
-    in_cc: bool
+    uses_native: bool
     relu: bool
 
     def fold(self, of_channel: jax.Array) -> jax.Array:
@@ -112,7 +112,7 @@ def anew(x: Any) -> Any:
 
 def sums(a: jax.Array, b: jax.Array, how: How) -> Two:
     """Sums of a and of a * b over all axes but C, each [C], float32."""
-    if how.in_cc:
+    if how.uses_native:
         return native.sums(a, b)
     a = a.astype(jnp.float32)
     b = a * b.astype(jnp.float32)

@@ -29,7 +29,7 @@ class Backend(NamedTuple):
     native: bool = False
     """Whether 3x3 convolutions and batch norm in the layout CHWN are those of native.py, where they fit."""
 
-    def in_cc(self) -> bool:
+    def uses_native(self) -> bool:
         """Whether the C++ code is wanted and there."""
         return self.native and self.layout == "CHWN" and native.available()
 

@@ -90,16 +90,16 @@ class Conv(nnx.Module):
         bound = (6 / (kernel * kernel * inputs)) ** 0.5
         shape = (kernel, kernel, inputs, features)
         self.kernel = nnx.Param(jnp.asarray(bound * rng.uniform(-1, 1, shape), jnp.float32))
-        self.stride, self.layout, self.native = stride, backend.layout, backend.in_cc()
+        self.stride, self.layout, self.native = stride, backend.layout, backend.uses_native()
 
-    def in_cc(self, x: jax.Array) -> bool:
+    def uses_native(self, x: jax.Array) -> bool:
         """Whether native.py convolves ``x``."""
         return self.native and native.fits(x, self.kernel[...], self.stride)
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         kernel = self.kernel[...].astype(x.dtype)
         few_copies = kernel.shape[0] == 1 or x.shape[1] * x.shape[2] <= SMALL
-        if self.in_cc(x):
+        if self.uses_native(x):
             return native.conv(x, kernel, self.stride)
         if self.layout == "CHWN" and (train or few_copies):
             return matmul_conv(x, kernel, self.stride)
@@ -115,7 +115,7 @@ class BatchNorm(nnx.Module):
     momentum = 0.9
 
     def __init__(self, features: int, *, backend: Backend):
-        self.layout, self.native = backend.layout, backend.in_cc()
+        self.layout, self.native = backend.layout, backend.uses_native()
         self.scale = nnx.Param(jnp.ones(features, jnp.float32))
         self.bias = nnx.Param(jnp.zeros(features, jnp.float32))
         self.mean = nnx.BatchStat(jnp.zeros(features, jnp.float32))
@@ -137,7 +137,7 @@ class BatchNorm(nnx.Module):
 
 def normed(conv: Conv, norm: BatchNorm, x: jax.Array, train: bool, relu: bool) -> jax.Array:
     """``norm(conv(x))``, and relu if so asked; one pass where images are scored by native.py."""
-    if not train and conv.in_cc(x):
+    if not train and conv.uses_native(x):
         scale, shift = norm.folded()
         return native.conv_bias(x, conv.kernel[...] * scale, shift, conv.stride, relu)
     return norm(conv(x, train), train, relu)

@@ -30,7 +30,7 @@ from mcal_jax.training.nets import Undrawn, build, lookup
 from mcal_jax.training.pool import Pool, look_up, pool_of
 from mcal_jax.training.recipes import RECIPES, Recipe
 
-Told = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 REDUCTIONS = (1.0, 1 / 4, 1 / 16, 1 / 64)
 """Factors on the learning rate that are tried in turn where the loss does not stay finite."""
@@ -280,7 +280,7 @@ class Trainer:
         indices: np.ndarray,
         labels: np.ndarray,
         key: jax.Array,
-        on_progress: Told | None = None,
+        on_progress: ProgressCallback | None = None,
     ) -> Model:
         """A net trained from scratch on the images at ``indices`` [m], labelled ``labels`` [m].
 
@@ -313,7 +313,7 @@ class Trainer:
         indices: np.ndarray,
         labels: np.ndarray,
         keys: Sequence[jax.Array],
-        on_progress: Told | None = None,
+        on_progress: ProgressCallback | None = None,
     ) -> list[Model]:
         """What ``fit`` gives for each of ``keys``, up to rounding, trained side by side as one program.
 
@@ -353,7 +353,7 @@ class Trainer:
         key: jax.Array,
         indices: np.ndarray,
         labels: np.ndarray,
-        on_progress: Told | None,
+        on_progress: ProgressCallback | None,
     ) -> Attempt:
         """The training by ``program`` from ``state`` on, with ``reduction`` times the recipe's learning rate.
 

@@ -14,19 +14,19 @@ from mcal_jax.algorithm import acquisition, costs, planner
 from mcal_jax.algorithm.config import Config, Fraction, Settings
 from mcal_jax.algorithm.protocol import (
     MEASURES,
-    Annotate,
     Answer,
-    Fitted,
     Indices,
     Label,
-    Labelled,
+    Labels,
+    MachineLabel,
     Measure,
-    Measured,
-    Repeat,
-    Repeated,
+    Measurement,
+    Relabel,
     Request,
+    SecondLabels,
     Train,
-    Verified,
+    TrainResult,
+    Verification,
     Verify,
 )
 
@@ -67,7 +67,7 @@ class Analytic(Settings):
 class Recorded:
     """The learning curve of a real run: its mistakes on T, interpolated in log |B|, held constant outside."""
 
-    def __init__(self, history: tuple[Fitted, ...]):
+    def __init__(self, history: tuple[TrainResult, ...]):
         self.log_size = np.log([f.size for f in history])
         self.shares = np.stack([f.errors(GRID) / f.n_test for f in history])
 
@@ -118,21 +118,21 @@ class SimulatedWorld:
         match request:
             case Label(pool, n):
                 chosen = np.sort(rng.choice(pool, n, replace=False))
-                return Labelled(chosen, 2 * self.slips[chosen].astype(np.int32))
-            case Repeat(pool, n):
+                return Labels(chosen, 2 * self.slips[chosen].astype(np.int32))
+            case Relabel(pool, n):
                 chosen = np.sort(rng.choice(pool, n, replace=False))
-                return Repeated(chosen, self.slips[chosen] != (rng.random(n) < self.noise))
+                return SecondLabels(chosen, self.slips[chosen] != (rng.random(n) < self.noise))
             case Train(train, test):
                 self.trained[number] = request
                 return self._train(len(train), test, request.architecture, number, rng)
-            case Annotate(pool, n, model, _, limits):
+            case MachineLabel(pool, n, model, _, limits):
                 job = self.trained[model]
                 chosen = np.sort(rng.choice(pool, n, replace=False))
                 u = rng.uniform(0, n / max(len(pool), 1), n)
                 p = chance(self._curve(job.architecture), u, len(job.train))
                 labels = (rng.random(n) < p).astype(np.int32)
-                kept = np.sort(acquisition.within(limits, np.argsort(u), labels))
-                return Labelled(chosen[kept], labels[kept])
+                kept = np.sort(acquisition.apply_class_limits(limits, np.argsort(u), labels))
+                return Labels(chosen[kept], labels[kept])
             case Measure(pool, model, by):
                 return self._measure(len(pool), self.trained[model], by)
             case Verify(sample, pool, model):
@@ -140,30 +140,30 @@ class SimulatedWorld:
                 u = np.concatenate([rng.random(len(sample)), rng.random(len(pool))])
                 label = (rng.random(len(u)) < chance(self._curve(job.architecture), u, len(job.train))).astype(np.int32)
                 order, counted, V = np.argsort(u), np.arange(len(u)) >= len(sample), slice(len(sample))
-                ahead = acquisition.standing_ahead(order, counted, np.zeros(len(u)))[V]
-                ahead_in_class = acquisition.standing_ahead(order, counted, label)[V]
+                ahead = acquisition.rank_within_class(order, counted, np.zeros(len(u)))[V]
+                ahead_in_class = acquisition.rank_within_class(order, counted, label)[V]
                 wrong, called = (label[V] != 0) | self.slips[sample], np.bincount(label[counted], minlength=2)
                 said, before = 2 * self.slips.astype(np.int32), np.ones(len(self.truth), bool)
                 before[sample] = before[pool] = False
                 elsewhere = np.bincount(said[before], minlength=3)
-                return Verified(ahead, wrong, label[V], ahead_in_class, called, said[sample], elsewhere)
+                return Verification(ahead, wrong, label[V], ahead_in_class, called, said[sample], elsewhere)
 
     def restore(self, request: Request, number: int, answer: Answer) -> None:
         if isinstance(request, Train):
             self.trained[number] = request
 
-    def _measure(self, n: int, job: Train, by: tuple[str, ...]) -> Measured:
+    def _measure(self, n: int, job: Train, by: tuple[str, ...]) -> Measurement:
         """What the curve says, without noise; a ranking by anything but the margin knows nothing."""
         at = np.arange(MEASURES + 1) / MEASURES
         share = self._curve(job.architecture).wrong_share(at, len(job.train))
         errors = {name: np.round(n * (share if name == "margin" else at * share[-1])).astype(int) for name in by}
         margins = {name: 1 - at[1:] if name == "margin" else np.full(MEASURES, 0.5) for name in by}
-        return Measured(n, errors, margins)
+        return Measurement(n, errors, margins)
 
     def _curve(self, architecture: str) -> Curve:
         return self.curves[architecture] if isinstance(self.curves, dict) else self.curves
 
-    def _train(self, size: int, test: Indices, architecture: str, number: int, rng) -> Fitted:
+    def _train(self, size: int, test: Indices, architecture: str, number: int, rng) -> TrainResult:
         lasting = np.random.default_rng([self.seed, 0, len(test)])
         u, once = lasting.random(len(test)), lasting.standard_normal(len(test))
         again = rng.standard_normal(len(test))
@@ -171,7 +171,7 @@ class SimulatedWorld:
         wrong = (luck < chance(self._curve(architecture), u, size)) | self.slips[test]
         images = self.epochs * size
         positions = np.flatnonzero(wrong[np.argsort(u)])
-        return Fitted(number, size, len(test), positions, images, images * self.seconds_per_image)
+        return TrainResult(number, size, len(test), positions, images, images * self.seconds_per_image)
 
 
 class Clairvoyant(NamedTuple):
@@ -197,9 +197,9 @@ def clairvoyant(n: int, curve: Curve, config: Config, architecture: str = "resne
         allowed = np.flatnonzero(machine / n * curve.wrong_share(thetas, size) / thetas < config.epsilon)
         if not len(allowed):
             continue
-        training = costs.expected_dollars(int(size), architecture, config)
+        training = costs.expected_training_cost(int(size), architecture, config)
         residual = config.label_price * (rest - int(machine[allowed[-1]]))
-        cost = float(costs.labels_dollars(tests, int(size), config) + training + residual)
+        cost = float(costs.labelling_cost(tests, int(size), config) + training + residual)
         if cost < best.cost:
             best = Clairvoyant(int(size), float(thetas[allowed[-1]]), cost)
     return best

@@ -9,19 +9,19 @@ from mcal_jax.algorithm import acquisition
 from mcal_jax.algorithm.acquisition import Scores
 from mcal_jax.algorithm.protocol import (
     MEASURES,
-    Annotate,
     Answer,
-    Fitted,
     Indices,
     Label,
-    Labelled,
+    Labels,
+    MachineLabel,
     Measure,
-    Measured,
-    Repeat,
-    Repeated,
+    Measurement,
+    Relabel,
     Request,
+    SecondLabels,
     Train,
-    Verified,
+    TrainResult,
+    Verification,
     Verify,
 )
 from mcal_jax.annotators import Annotator, ask
@@ -74,23 +74,23 @@ class TrainedWorld:
             case Label():
                 chosen = self._select(request, number)
                 self.known[chosen] = ask(self.annotator, chosen, self.dataset.classes)
-                return Labelled(chosen, self.known[chosen])
-            case Repeat(pool, n):
+                return Labels(chosen, self.known[chosen])
+            case Relabel(pool, n):
                 chosen = np.sort(np.random.default_rng([self.seed, number]).choice(pool, n, replace=False))
                 said = ask(self.annotator, chosen, self.dataset.classes, again=True)
-                return Repeated(chosen, said != self.known[chosen])
+                return SecondLabels(chosen, said != self.known[chosen])
             case Train(train, test):
                 self.jobs[number] = request
                 model = self._model(number)
                 ranked = self._score(number, test)
                 order = acquisition.rank_confident(ranked)
                 wrong = np.flatnonzero(ranked.label[order] != self.known[test][order])
-                return Fitted(number, len(train), len(test), wrong, model.images, model.seconds)
-            case Annotate(pool, n, model, _, limits):
+                return TrainResult(number, len(train), len(test), wrong, model.images, model.seconds)
+            case MachineLabel(pool, n, model, _, limits):
                 scores = self._score_pool(model, pool)
                 chosen = acquisition.rank_confident(scores, n)
-                chosen = np.sort(acquisition.within(limits, chosen, scores.label))
-                return Labelled(pool[chosen], scores.label[chosen])
+                chosen = np.sort(acquisition.apply_class_limits(limits, chosen, scores.label))
+                return Labels(pool[chosen], scores.label[chosen])
             case Measure(pool, model, by):
                 return self._measure(pool, model, by, number)
             case Verify(sample, pool, model):
@@ -99,10 +99,10 @@ class TrainedWorld:
     def restore(self, request: Request, number: int, answer: Answer) -> None:
         if isinstance(request, Train):
             self.jobs[number] = request
-        elif isinstance(request, Label) and isinstance(answer, Labelled):
+        elif isinstance(request, Label) and isinstance(answer, Labels):
             self.known[answer.indices] = answer.labels
 
-    def _measure(self, pool: Indices, model: int, by: tuple[str, ...], number: int) -> Measured:
+    def _measure(self, pool: Indices, model: int, by: tuple[str, ...], number: int) -> Measurement:
         if self.truth is None:
             raise McalError("a classifier can't be measured where the true labels are not known")
         scores = self._score_pool(model, pool)
@@ -115,21 +115,21 @@ class TrainedWorld:
             summed = np.concatenate([[0], np.cumsum(scores.margin[order], dtype=float)])[cuts]
             with np.errstate(invalid="ignore"):
                 margins[name] = np.diff(summed) / np.diff(cuts)
-        return Measured(len(pool), errors, margins)
+        return Measurement(len(pool), errors, margins)
 
-    def _verify(self, sample: Indices, pool: Indices, model: int) -> Verified:
+    def _verify(self, sample: Indices, pool: Indices, model: int) -> Verification:
         every = np.union1d(sample, pool)
         scores = self._score_pool(model, every)
         order = acquisition.rank_confident(scores)
         chosen = np.isin(every, sample, assume_unique=True)
-        ahead = acquisition.standing_ahead(order, ~chosen, np.zeros(len(every)))
-        ahead_in_class = acquisition.standing_ahead(order, ~chosen, scores.label)
+        ahead = acquisition.rank_within_class(order, ~chosen, np.zeros(len(every)))
+        ahead_in_class = acquisition.rank_within_class(order, ~chosen, scores.label)
         label = scores.label[chosen]
         classes, before = len(self.dataset.classes), np.setdiff1d(np.flatnonzero(self.known >= 0), sample)
         called = np.bincount(scores.label[~chosen], minlength=classes)
         elsewhere = np.bincount(self.known[before], minlength=classes)
         human = self.known[sample]
-        return Verified(ahead[chosen], label != human, label, ahead_in_class[chosen], called, human, elsewhere)
+        return Verification(ahead[chosen], label != human, label, ahead_in_class[chosen], called, human, elsewhere)
 
     def _select(self, request: Label, number: int) -> Indices:
         pool, n = request.pool, request.n
