@@ -60,7 +60,16 @@ def tell(run, curve=MIDDLING, n=2000, seed=0, change=lambda number, request, ans
 
 
 def trajectory(
-    curve=MIDDLING, *, delta=0.1, far=0.5, n=2000, seed=0, data_set="cifar10", net="resnet18", config=None, compare=()
+    curve=MIDDLING,
+    *,
+    delta=0.1,
+    max_train_fraction=0.5,
+    n=2000,
+    seed=0,
+    data_set="cifar10",
+    net="resnet18",
+    config=None,
+    compare=(),
 ):
     """Active learning in a simulated world, as a record of it."""
     config, answers = config or Config(), []
@@ -69,10 +78,12 @@ def trajectory(
         answers.append(answer)
         return answer
 
-    tell(baselines.trajectory(n, config, net, delta, far, compare), curve, n, seed, keep)
+    tell(baselines.trajectory(n, config, net, delta, max_train_fraction, compare), curve, n, seed, keep)
     fits = tuple(a for a in answers if isinstance(a, TrainResult))
     measured = tuple(a for a in answers if isinstance(a, Measurement))
-    run = Run(algorithm="trajectory", architectures=(net,), delta=delta, max_train_fraction=far, seed=seed)
+    run = Run(
+        algorithm="trajectory", architectures=(net,), delta=delta, max_train_fraction=max_train_fraction, seed=seed
+    )
     return Trajectory(data_set, run, Path(f"{data_set}.jsonl"), n, config, fits, measured)
 
 

@@ -16,7 +16,7 @@ READ = """
 import contextlib, json, sys, tempfile
 from pathlib import Path
 sys.modules["jax"] = None  # importing it now fails
-from mcal_jax import report
+from mcal_jax.runs import report
 from mcal_jax.runs.codec import differences
 from mcal_jax.runs.recorded import RecordedRun
 from mcal_jax.runs.runlog import end_json

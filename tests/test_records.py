@@ -227,7 +227,8 @@ def test_an_end_without_what_a_record_needs_is_refused_in_a_line(with_end, missi
 READ = """
 import json, sys
 sys.modules["jax"] = None  # importing it now fails
-from mcal_jax import records, runlog
+from mcal_jax.paper import records
+from mcal_jax.runs import runlog
 runlog.replay = runlog.drive = None
 from mcal_jax.runs.sweeps import sweeps
 for profile in ("laptop", "paper"):

@@ -354,7 +354,7 @@ def test_tiny_and_odd_worlds_are_drawn_without_error_or_warning():
 
 def test_a_surface_of_one_size_is_drawn(usual):
     plan = usual.finished.outcome.plans[0]
-    first = {name: getattr(plan.surface, name)[:1] for name in ("sizes", "error", "dollars", "best", "cost")}
+    first = {name: getattr(plan.surface, name)[:1] for name in ("sizes", "error", "cost", "best_theta", "least_cost")}
     one = plan._replace(surface=plan.surface._replace(**first), B_opt=plan.size)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -431,6 +431,7 @@ def test_a_recorded_curve_is_linear_in_log_B_between_and_constant_outside():
     assert Recorded((low,)).wrong_share(at, 300) == pytest.approx([0.2, 0.3])
 
 
+@given(curves, st.floats(0.01, 0.2), st.floats(0, 5e-5))
 def test_the_clairvoyant_keeps_the_bound_and_never_pays_more_than_people_cost(curve, epsilon, price):
     config = Config(epsilon=epsilon, training_price=PerImageEpoch(dollars=price))
     best = clairvoyant(3000, curve, config)
