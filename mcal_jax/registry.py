@@ -1,8 +1,8 @@
 """Strategies by name: those of the package, those that a user registers, and those in a file of the user's own.
 
-Architectures, acquisition functions, stop rules, objectives and labelling services are looked up here, so that a name in
-a YAML file, on the command line or in a run log is enough to find one. ``my_file.py:name`` and ``package.module:name``
-are names too: they need no registration and are found again by another process.
+Architectures, acquisition functions, stop rules, objectives and labelling services are looked up here, so that a name
+in a YAML file, on the command line or in a run log is enough to find one. ``my_file.py:name`` and
+``package.module:name`` are names too: they need no registration and are found again by another process.
 """
 
 import hashlib
