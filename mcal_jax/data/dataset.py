@@ -27,6 +27,7 @@ class Dataset(NamedTuple):
     classes: tuple[str, ...]
     version: str | None = None  # of a TFDS set, such as "cifar10/3.0.2"; None for your own arrays
     notes: tuple[str, ...] = ()  # what a user should know before labels are bought, a line each
+    files: tuple[str, ...] = ()  # names of the picture files, one for each image; empty for arrays
 
 
 def fingerprint(dataset: Dataset) -> dict[str, Any]:
