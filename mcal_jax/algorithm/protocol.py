@@ -168,8 +168,12 @@ class World(Protocol):
         """Do what the request asks; ``number`` counts the requests of a run and seeds what is random."""
         ...
 
+    def choose(self, request: Label | Relabel, number: int) -> Indices:
+        """The images that humans are to label for ``request``, sorted; the same each time it is asked."""
+        ...
+
     def restore(self, request: Request, number: int, answer: Answer) -> None:
-        """Learn of an answer given before the run was interrupted."""
+        """Learn of an answer that was given elsewhere: before the run was interrupted, or by humans."""
         ...
 
 

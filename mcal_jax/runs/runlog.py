@@ -26,6 +26,7 @@ from mcal_jax.algorithm.plan import Plan
 from mcal_jax.algorithm.planner import StopRule
 from mcal_jax.algorithm.protocol import (
     Answer,
+    Indices,
     Label,
     Labels,
     MachineLabel,
@@ -76,6 +77,69 @@ class Delivery(NamedTuple):
 Observer = Callable[[int, Request, Answer], None]
 
 
+class Driver:
+    """An algorithm run step by step: ``request`` is what it asks for next, number ``number``; None at its end.
+
+    What ``log`` holds already is fed back first. The decisions in the log stand: how many images were labelled and when
+    training ended, even where today's rules, or the rounding of another machine, would decide otherwise. ``strict``:
+    that is an error. Raises McalError if the log does not belong to the job, or if an answer does not fit its request.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        world: World,
+        log: "RunLog | None" = None,
+        observe: Observer | None = None,
+        *,
+        strict: bool = False,
+    ):
+        if log and log.job != job:
+            raise McalError(f"{log.path}: the log is of another job: {_job_differences(log.job, job)}")
+        self.world, self.log, self.observe = world, log, observe
+        self.labels, self.by_machine = np.full(job.n, -1, np.int32), np.zeros(job.n, bool)
+        self.delivery: Delivery | None = None
+        past = log.entries if log else []
+        self._run = algorithm(job, planner.stop if strict else _stop_as_recorded(past))
+        self.number = 0
+        self.request: Request | None = next(self._run)
+        for entry in past:
+            if self.request is None:
+                break
+            request = self.request if strict else entry.decided(self.request)
+            assert log
+            answer = entry.recall(request, log)
+            world.restore(request, self.number, answer)
+            self._go_on(request, answer)
+
+    def answer(self, answer: Answer) -> None:
+        """Answer the request, log both, and go on to the next. Raises McalError."""
+        assert self.request is not None
+        check_answer(self.request, answer)
+        if self.log:
+            self.log.append(self.number, self.request, answer)
+        self._go_on(self.request, answer)
+
+    def _go_on(self, request: Request, answer: Answer) -> None:
+        if isinstance(answer, Labels):
+            self.labels[answer.indices] = answer.labels
+            self.by_machine[answer.indices] = isinstance(request, MachineLabel)
+        if self.observe:
+            self.observe(self.number, request, answer)
+        try:
+            self.request, self.number = self._run.send(answer), self.number + 1
+        except StopIteration as end:
+            self.request = None
+            self._finish(end.value)
+
+    def _finish(self, outcome: Outcome) -> None:
+        truth = self.world.truth
+        error = None if truth is None else float(np.mean(self.labels != truth))
+        self.delivery = Delivery(outcome, self.labels, self.by_machine, error)
+        if self.log:
+            self.log.finish(self.delivery)
+
+
 def drive(
     job: Job,
     world: World,
@@ -84,43 +148,12 @@ def drive(
     *,
     strict: bool = False,
 ) -> Delivery:
-    """Run a job to its end in a world; what ``log`` holds already is not done again.
-
-    The decisions in the log stand: how many images were labelled and when training ended, even where today's rules,
-    or the rounding of another machine, would decide otherwise. ``strict``: that is an error.
-    Raises McalError if the log does not belong to the job, or if an answer does not fit its request.
-    """
-    if log and log.job != job:
-        raise McalError(f"{log.path}: the log is of another job: {_job_differences(log.job, job)}")
-    past = log.entries if log else []
-    run = algorithm(job, planner.stop if strict else _stop_as_recorded(past))
-    labels, by_machine = np.full(job.n, -1, np.int32), np.zeros(job.n, bool)
-    request, number = next(run), 0
-    while True:
-        if log and number < len(past):
-            request = request if strict else past[number].decided(request)
-            answer = past[number].recall(request, log)
-            world.restore(request, number, answer)
-        else:
-            answer = world.answer(request, number)
-            check_answer(request, answer)
-            if log:
-                log.append(number, request, answer)
-        if isinstance(answer, Labels):
-            labels[answer.indices] = answer.labels
-            by_machine[answer.indices] = isinstance(request, MachineLabel)
-        if observe:
-            observe(number, request, answer)
-        try:
-            request, number = run.send(answer), number + 1
-        except StopIteration as end:
-            outcome = end.value
-            break
-    error = None if world.truth is None else float(np.mean(labels != world.truth))
-    finished = Delivery(outcome, labels, by_machine, error)
-    if log:
-        log.finish(finished)
-    return finished
+    """Run a job to its end in a world; see ``Driver``. What ``log`` holds already is not done again."""
+    driver = Driver(job, world, log, observe, strict=strict)
+    while driver.request is not None:
+        driver.answer(world.answer(driver.request, driver.number))
+    assert driver.delivery
+    return driver.delivery
 
 
 def _stop_as_recorded(past: "list[Entry]") -> StopRule:
@@ -219,7 +252,7 @@ class Entry(NamedTuple):
 class RunLog:
     """A run log on disk. ``run`` is whatever describes the world (data set, seed, ...) as JSON, ``content`` what the
     images are, as far as that is known, ``made`` where and with which versions it was begun, ``rules`` the version
-    of the decision rules.
+    of the decision rules, ``parts`` answers of humans as they came in (see ``Session``).
 
     Raises McalError if the file can't be read or written, is damaged before its last line, or is of another
     format version.
@@ -232,6 +265,7 @@ class RunLog:
         self.made: dict[str, Any] = head.get("made", {})
         self.rules: int = head.get("rules", 1)
         self.entries: list[Entry] = []
+        self.parts: list[dict[str, Any]] = []
         self.end: dict[str, Any] | None = None
         self._file: Any = None
 
@@ -290,6 +324,8 @@ class RunLog:
             for body in bodies[1:]:
                 if "end" in body:
                     log.end = log.end or body["end"]
+                elif "part" in body:
+                    log.parts.append(body["part"])
                 else:
                     log.entries.append(Entry(body["request"], body["answer"], body.get("plan")))
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
@@ -314,6 +350,11 @@ class RunLog:
         if request.plan:
             line["plan"] = plan_json(request.plan)
         self._write(line)
+
+    def append_part(self, part: dict[str, Any]) -> None:
+        """Write a part of an answer: images that humans were asked about, or labels of some of them."""
+        self.parts.append(part)
+        self._write({"part": part})
 
     def finish(self, finished: Delivery) -> None:
         """Write the outcome, or check it against the one written before, dollars to the cent."""
@@ -422,6 +463,9 @@ class _Past:
     truth: np.ndarray | None = None
 
     def answer(self, request: Request, number: int) -> Answer:
+        raise _EndOfLog(request)
+
+    def choose(self, request: Label | Relabel, number: int) -> Indices:
         raise _EndOfLog(request)
 
     def restore(self, request: Request, number: int, answer: Answer) -> None:

@@ -116,8 +116,8 @@ class SimulatedWorld:
     def answer(self, request: Request, number: int) -> Answer:
         rng = np.random.default_rng([self.seed, number])
         match request:
-            case Label(pool, n):
-                chosen = np.sort(rng.choice(pool, n, replace=False))
+            case Label():
+                chosen = self.choose(request, number)
                 return Labels(chosen, 2 * self.slips[chosen].astype(np.int32))
             case Relabel(pool, n):
                 chosen = np.sort(rng.choice(pool, n, replace=False))
@@ -147,6 +147,11 @@ class SimulatedWorld:
                 before[sample] = before[pool] = False
                 elsewhere = np.bincount(said[before], minlength=3)
                 return Verification(ahead, wrong, label[V], ahead_in_class, called, said[sample], elsewhere)
+
+    def choose(self, request: Label | Relabel, number: int) -> Indices:
+        """The images that humans are asked to label for ``request``, sorted."""
+        rng = np.random.default_rng([self.seed, number])
+        return np.sort(rng.choice(request.pool, request.n, replace=False))
 
     def restore(self, request: Request, number: int, answer: Answer) -> None:
         if isinstance(request, Train):

@@ -72,11 +72,11 @@ class TrainedWorld:
     def answer(self, request: Request, number: int) -> Answer:
         match request:
             case Label():
-                chosen = self._select(request, number)
+                chosen = self.choose(request, number)
                 self.known[chosen] = ask(self.annotator, chosen, self.dataset.classes)
                 return Labels(chosen, self.known[chosen])
-            case Relabel(pool, n):
-                chosen = np.sort(np.random.default_rng([self.seed, number]).choice(pool, n, replace=False))
+            case Relabel():
+                chosen = self.choose(request, number)
                 said = ask(self.annotator, chosen, self.dataset.classes, again=True)
                 return SecondLabels(chosen, said != self.known[chosen])
             case Train(train, test):
@@ -131,8 +131,11 @@ class TrainedWorld:
         human = self.known[sample]
         return Verification(ahead[chosen], label != human, label, ahead_in_class[chosen], called, human, elsewhere)
 
-    def _select(self, request: Label, number: int) -> Indices:
+    def choose(self, request: Label | Relabel, number: int) -> Indices:
+        """The images that humans are asked to label for ``request``, sorted."""
         pool, n = request.pool, request.n
+        if isinstance(request, Relabel):
+            return np.sort(np.random.default_rng([self.seed, number]).choice(pool, n, replace=False))
         return pool if n == len(pool) else np.sort(pool[self._order(pool, n, request.by, request.model, number)])
 
     def _order(self, pool: Indices, n: int, by: str, model: int | None, number: int) -> np.ndarray:
