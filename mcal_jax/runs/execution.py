@@ -176,14 +176,15 @@ def suited(run: Run, given: dict[str, Any], tell: Emit) -> Run:
     if given.get("recipe") is None:
         chosen["recipe"] = "fast"
     if given.get("width") is None:
-        chosen["width"] = _suitable_width(load_data(run))
+        chosen["width"] = suitable_width(load_data(run))
     if chosen:
         run = run.model_copy(update=chosen)
         tell(f"nets of width {run.width}, trained by recipe {run.recipe}; --width and --recipe choose others")
     return run
 
 
-def _suitable_width(dataset: Dataset) -> int:
+def suitable_width(dataset: Dataset) -> int:
+    """Filters of the first stage that suit the images and this machine, see ``suited``."""
     from mcal_jax.training import devices
     from mcal_jax.training.trainer import RECIPES
 

@@ -377,6 +377,8 @@ class RunLog:
     def _write(self, line: dict[str, Any]) -> None:
         if not self._file:
             return
+        if self._file.closed:
+            raise McalError(f"{self.path} is closed; open it again")
         sealed, self.checksum = seal(line, self.checksum)
         try:
             self._file.seek(0, os.SEEK_END)

@@ -31,7 +31,7 @@ from mcal_jax.training.trainer import Model, Trainer, key_of
 
 
 class TrainedWorld:
-    """Trains on the images of ``dataset`` and the labels that ``annotator`` gave.
+    """Trains on the images of ``dataset`` and the labels that ``annotator`` gave, or that ``restore`` was told.
 
     Any model can be had again from (seed, request number, B), so none is kept but the last; after a resume the
     one that is asked for is trained anew. ``on_progress(steps done, steps)`` is called while a net trains.
@@ -40,7 +40,7 @@ class TrainedWorld:
     def __init__(
         self,
         dataset: Dataset,
-        annotator: Annotator,
+        annotator: Annotator | None = None,
         *,
         width: int = 64,
         recipe: str = "fast",
@@ -73,11 +73,11 @@ class TrainedWorld:
         match request:
             case Label():
                 chosen = self.choose(request, number)
-                self.known[chosen] = ask(self.annotator, chosen, self.dataset.classes)
+                self.known[chosen] = self._ask(chosen)
                 return Labels(chosen, self.known[chosen])
             case Relabel():
                 chosen = self.choose(request, number)
-                said = ask(self.annotator, chosen, self.dataset.classes, again=True)
+                said = self._ask(chosen, again=True)
                 return SecondLabels(chosen, said != self.known[chosen])
             case Train(train, test):
                 self.jobs[number] = request
@@ -101,6 +101,11 @@ class TrainedWorld:
             self.jobs[number] = request
         elif isinstance(request, Label) and isinstance(answer, Labels):
             self.known[answer.indices] = answer.labels
+
+    def _ask(self, indices: Indices, again: bool = False) -> np.ndarray:
+        if self.annotator is None:
+            raise McalError("this world has no annotator: give one, or the labels from outside")
+        return ask(self.annotator, indices, self.dataset.classes, again=again)
 
     def _measure(self, pool: Indices, model: int, by: tuple[str, ...], number: int) -> Measurement:
         if self.truth is None:

@@ -1,0 +1,206 @@
+"""What a finished run delivers: the labels, who gave them, what they cost, and how sure they are."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mcal_jax.algorithm.outcome import Certificate, Ledger, Outcome
+from mcal_jax.algorithm.plan import Plan
+from mcal_jax.algorithm.protocol import Labels, MachineLabel
+from mcal_jax.data import Dataset
+from mcal_jax.display import html_table
+from mcal_jax.errors import McalError, suggestion
+from mcal_jax.files import write_atomically
+from mcal_jax.runs import report
+from mcal_jax.runs.codec import unpack
+from mcal_jax.runs.execution import check_content
+from mcal_jax.runs.recorded import RecordedRun, set_of
+from mcal_jax.runs.session_setup import recorded, trained_world
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mcal_jax.plots.result import ResultPlots
+    from mcal_jax.training.classifier import Classifier
+
+
+class Result:
+    """The labels of a pool. Read from a run log: ``Result("run.jsonl")``, of a session or of the command line.
+
+    Args:
+      log: the log of a finished run.
+      images: the pool, where the log alone is not enough: for pictures of images and for ``classifier``.
+
+    Raises McalError if the run is not finished, the log is damaged or is about other images.
+    """
+
+    def __init__(self, log: str | Path, images: Dataset | None = None, world: Any = None, folder: Any = None):
+        self.record = RecordedRun(log)
+        self._world, self._folder = world, folder  # a temporary folder lives as long as the result
+        self._images = images
+        if images is not None:
+            check_content(self.record.log, images, lambda line: None)
+        self._delivery = self.record.finished
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels, int32 [n], as numbers of ``classes``."""
+        return self._delivery.labels
+
+    @property
+    def by_machine(self) -> np.ndarray:
+        """Whether the classifier gave a label, bool [n]."""
+        return self._delivery.by_machine
+
+    @property
+    def true_error(self) -> float | None:
+        """Share of wrong labels; None where the truth is not known."""
+        return self._delivery.true_error
+
+    @property
+    def outcome(self) -> Outcome:
+        """How X was divided (T, B, S, R, V), and why the run ended."""
+        return self._delivery.outcome
+
+    @property
+    def bill(self) -> Ledger:
+        """US dollars by part; ``bill.total``, ``bill.savings``."""
+        return self.outcome.ledger
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """The bound on the machine's mistakes, if one was asked for."""
+        return self.outcome.certificate
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """What each iteration decided."""
+        return self.outcome.plans
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; numbers where the log has no names."""
+        names = self.record.log.content.get("class_names") or (self._images.classes if self._images else ())
+        return tuple(names) or tuple(map(str, range(int(self.labels.max()) + 1)))
+
+    @property
+    def images(self) -> Dataset:
+        """The pool. Raises McalError if this result was read from a log alone."""
+        if self._images is None:
+            raise McalError(f"{self.record.path} holds no images: give them, Result(log, images)")
+        return self._images
+
+    @cached_property
+    def classifier(self) -> "Classifier":
+        """The classifier that labelled S, to label new images with; trained again if this process did not train it.
+
+        Raises McalError if no classifier labelled anything, or if the images are not at hand.
+        """
+        model = next((r.model for r, _ in reversed(self.record.steps) if isinstance(r, MachineLabel)), None)
+        if model is None:
+            raise McalError(f"{self.record.path}: humans labelled everything, there is no classifier")
+        world = self._world
+        if world is None:
+            world = trained_world(self.images, recorded(self.record.log), is_new=False)
+            for number, (request, answer) in enumerate(self.record.steps):
+                world.restore(request, number, answer)
+        return world.classifier(model)
+
+    @property
+    def plot(self) -> "ResultPlots":
+        """The pictures of the run: ``result.plot.cost_surface()``, ..."""
+        from mcal_jax.plots.result import ResultPlots
+
+        return ResultPlots(self.record)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row an image: index, file, label, class, source (human or machine), set, annotator, time, cost.
+
+        ``set`` is T, B, S, R or V; ``cost`` in US dollars, 0 for a machine's label; ``file``, ``annotator`` and
+        ``time`` (UTC) only where they are known.
+        """
+        import pandas as pd
+
+        n = len(self.labels)
+        sets = np.full(n, "", dtype=object)
+        for request, answer in self.record.steps:
+            if isinstance(answer, Labels):
+                sets[answer.indices] = set_of(request)
+        files = self._images.files if self._images else ()
+        price = self.record.job.config.label_price
+        columns: dict[str, Any] = {
+            "index": np.arange(n),
+            **({"file": list(files)} if files else {}),
+            "label": self.labels,
+            "class": [self.classes[label] for label in self.labels],
+            "source": np.where(self.by_machine, "machine", "human"),
+            "set": sets,
+            **self._annotators(n),
+            "cost": np.where(self.by_machine, 0.0, price),
+        }
+        return pd.DataFrame(columns)
+
+    def _annotators(self, n: int) -> dict[str, Any]:
+        """Who labelled each image and when, as far as the log says."""
+        import pandas as pd
+
+        parts = [part for part in self.record.log.parts if "labels" in part]
+        if not parts:
+            return {}
+        names, times = np.full(n, "", dtype=object), np.full(n, np.nan)
+        for part in parts:
+            indices = unpack(part["indices"], np.int64)
+            names[indices], times[indices] = part["annotator"], part["time"]
+        named = {"annotator": names} if any(names) else {}
+        return {**named, "time": pd.to_datetime(times, unit="s", utc=True)}
+
+    def save(self, path: str | Path) -> Path:
+        """Write ``to_frame()`` as .csv, .parquet or .jsonl, by the ending; returns the path. Raises McalError."""
+        path = Path(path)
+        writers = {
+            ".csv": lambda rows: rows.to_csv(index=False, lineterminator="\n"),
+            ".jsonl": lambda rows: rows.to_json(orient="records", lines=True, date_format="iso"),
+        }
+        if path.suffix == ".parquet":
+            self.to_frame().to_parquet(path, index=False)
+            return path
+        if path.suffix not in writers:
+            raise McalError(f"can't save labels as {path.name!r}: {suggestion(path.suffix, [*writers, '.parquet'])}")
+        write_atomically(path, writers[path.suffix](self.to_frame()))
+        return path
+
+    def summary(self) -> str:
+        """Sets, bill, savings, error and stop rule, a few lines."""
+        return report.summary(self._delivery, self.record.job.config, self.classes)
+
+    def _rows(self) -> dict[str, object]:
+        outcome, bill = self.outcome, self.bill
+        machine = int(self.by_machine.sum())
+        rows: dict[str, object] = {
+            "images": f"{outcome.n:,}",
+            "labelled by humans": f"{outcome.n - machine:,}",
+            "labelled by the machine": f"{machine:,} ({machine / outcome.n:.1%})",
+            "cost": f"${bill.total:,.2f} (humans only: ${bill.humans_only:,.2f})",
+            "savings": f"{bill.savings:.1%}",
+            "architecture": outcome.architecture,
+            "stopped by": outcome.stop,
+            "true error": "not known" if self.true_error is None else f"{self.true_error:.2%}",
+        }
+        if self.certificate:
+            rows["certified"] = (
+                f"error of all labels at most {self.certificate.bound:.2%} ({self.certificate.confidence:.0%})"
+            )
+        return rows
+
+    def __repr__(self) -> str:
+        error = "true error not known" if self.true_error is None else f"true error {self.true_error:.2%}"
+        bound = f", certified at most {self.certificate.bound:.2%}" if self.certificate else ""
+        return (
+            f"Result({self.outcome.n:,} images, {self.by_machine.mean():.1%} labelled by the machine, "
+            f"${self.bill.total:,.2f}, {self.bill.savings:.1%} saved, {error}{bound})"
+        )
+
+    def _repr_html_(self) -> str:
+        return html_table("Result", self._rows())

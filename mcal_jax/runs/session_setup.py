@@ -1,0 +1,62 @@
+"""How the classifiers of a session are trained: chosen once, kept in its log, the same when it goes on."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mcal_jax.data import Dataset
+from mcal_jax.errors import McalError
+from mcal_jax.runs.execution import suitable_width
+from mcal_jax.runs.runlog import RunLog
+
+if TYPE_CHECKING:
+    from mcal_jax.worlds.trained import TrainedWorld
+
+
+class Setup(NamedTuple):
+    """Architectures by name, filters of the first stage, recipe of training, and the seed of all that is random."""
+
+    architectures: tuple[str, ...]
+    width: int
+    recipe: str
+    seed: int
+
+
+def setup(
+    dataset: Dataset, architecture: Any, width: int | None, recipe: str | None, seed: int, begun: RunLog | None
+) -> Setup:
+    """The set-up of a session: what is given, else that of the log that it goes on from, else what suits the images.
+
+    Raises McalError where the log says otherwise.
+    """
+    several = isinstance(architecture, Sequence) and not isinstance(architecture, str)
+    names = tuple(architecture) if several else (architecture,)
+    if begun is None:
+        return Setup(names, width or suitable_width(dataset), recipe or "fast", seed)
+    there = recorded(begun)
+    here = Setup(names, width or there.width, recipe or there.recipe, seed)
+    for name, value in here._asdict().items():
+        if value != getattr(there, name):
+            raise McalError(
+                f"{begun.path} is the log of another session: {name} is {getattr(there, name)!r} there, {value!r} here"
+            )
+    return there
+
+
+def recorded(log: RunLog) -> Setup:
+    """The set-up that a log states. Raises McalError if it is not the log of a session."""
+    given = log.run.get("session")
+    if not given:
+        raise McalError(f"{log.path} is no log of a session; go on with: mcal resume {log.path}")
+    return Setup(**{**given, "architectures": tuple(given["architectures"])})
+
+
+def trained_world(dataset: Dataset, given: Setup, *, is_new: bool = True) -> "TrainedWorld":
+    """The world that trains on the images; if ``is_new``, every net is tried first. Raises McalError."""
+    from mcal_jax.training.trainer import enable_compilation_cache
+    from mcal_jax.worlds.trained import TrainedWorld
+
+    enable_compilation_cache()
+    world = TrainedWorld(dataset, None, width=given.width, recipe=given.recipe, seed=given.seed)
+    if is_new:
+        world.prepare(given.architectures)
+    return world

@@ -1,0 +1,184 @@
+"""Ask and tell: a pool labelled step by step is the run of ``drive``, whatever happens in between."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from conftest import MIDDLING
+
+from mcal_jax import Config, McalError, Session, from_arrays, label, load
+from mcal_jax.algorithm.job import Job
+from mcal_jax.runs.runlog import drive
+from mcal_jax.session import class_number
+from mcal_jax.worlds.simulated import SimulatedWorld
+
+N = 600
+JOBS = {
+    "recommended": Job(n=N),
+    "certified": Job(n=N, config=Config.certified(epsilon=0.2)),
+    "relabel": Job(n=N, config=Config.certified(epsilon=0.3, repeat=0.5, test_fraction=0.1)),
+    "race": Job(n=N, architectures=("cnn18", "resnet18")),
+    "paper": Job(n=N, config=Config.paper()),
+}
+
+
+def world(noise=0.0):
+    return SimulatedWorld(N, MIDDLING, seed=3, noise=noise)
+
+
+def pool():
+    return from_arrays(np.zeros((N, 4, 4), np.uint8), None, ["a", "b", "c"])
+
+
+def answers_of(world, batch):
+    """What the simulated humans of ``world`` say."""
+    again = batch.purpose == "relabel"
+    rng = np.random.default_rng([world.seed, batch.number])
+    if again:
+        rng.choice(N, 1)
+    return 2 * world.slips[batch.indices].astype(int)
+
+
+def finish(session, simulated):
+    asked = []
+    while (batch := session.ask()) is not None:
+        session.tell(batch, answers_of(simulated, batch))
+        asked.append(batch)
+    return asked, session.result()
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_session_is_the_run_of_the_same_job(tmp_path, name):
+    job = JOBS[name]
+    asked, result = finish(Session.over(world(), job, pool(), tmp_path / "run.jsonl"), world())
+    straight = drive(job, world())
+    assert np.array_equal(result.labels, straight.labels)
+    assert result.bill == straight.outcome.ledger
+    assert sum(batch.cost for batch in asked) == pytest.approx(
+        result.bill.total - result.bill.training - result.bill.race
+    )
+    first = [batch for batch in asked if batch.purpose != "relabel"]
+    everything = np.concatenate([batch.indices for batch in first])
+    assert len(np.unique(everything)) == len(everything)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_labels_come_in_any_order_and_in_parts_and_survive_a_new_process(tmp_path, seed):
+    rng, job, simulated = np.random.default_rng(seed), JOBS["certified"], world()
+    path = tmp_path / "run.jsonl"
+    session, given, finished = Session.over(world(), job, pool(), path), set(), False
+    while not finished:
+        batch = session.ask()
+        if batch is None:
+            break
+        assert not given & set(batch.indices.tolist())  # nothing is asked twice
+        some = rng.permutation(len(batch))[: rng.integers(1, len(batch) + 1)]
+        part = dataclasses.replace(batch, indices=batch.indices[some])
+        session.tell(part.indices.tolist(), answers_of(simulated, part), annotator="ada", now=1000.0)
+        given |= set(part.indices.tolist())
+        if rng.random() < 0.5:
+            session.close()
+            session = Session.over(world(), job, pool(), path)
+    result = session.result()
+    straight = drive(job, world())
+    assert np.array_equal(result.labels, straight.labels)
+    assert result.bill == straight.outcome.ledger
+    rows = result.to_frame()
+    assert set(rows.loc[rows.source == "human", "annotator"]) == {"ada"}
+    assert set(rows.loc[rows.source == "machine", "annotator"]) <= {""}
+    assert rows["cost"].sum() == pytest.approx(result.bill.total - result.bill.training)
+    assert rows["set"].value_counts().to_dict() == {
+        name: len(getattr(result.outcome, name)) for name in "TBSRV" if len(getattr(result.outcome, name))
+    }
+
+
+def test_wrong_labels_are_refused_whole(tmp_path):
+    session = Session.over(world(), JOBS["recommended"], pool(), tmp_path / "run.jsonl")
+    with pytest.raises(McalError, match="image 3 is not asked for"):
+        session.tell([3], [0])
+    batch = session.ask()
+    one, two, other = batch.indices[0], batch.indices[1], np.setdiff1d(np.arange(N), batch.indices)[0]
+    for indices, labels, says in (
+        ([one, other], [0, 0], f"image {other} is not asked for"),
+        ([one, two], [0], "1 labels for 2 images"),
+        ([one, one], [0, 0], "named twice"),
+        ([one], ["d"], "unknown class 'd': known: a, b, c"),
+        ([one], [3], "class 3 of 3"),
+        ([one], [None], "got None"),
+        ([one], [-1], "class -1"),
+        ([one], [True], "got True"),
+    ):
+        with pytest.raises(McalError, match=says):
+            session.tell(indices, labels)
+    assert np.array_equal(session.ask().indices, batch.indices)
+    session.tell([one], ["b"])
+    assert one not in session.ask().indices
+    with pytest.raises(McalError, match=f"image {one} has a label"):
+        session.tell([one], ["a"])
+    with pytest.raises(McalError, match="are still to be labelled"):
+        session.result()
+
+
+def test_a_closed_session_takes_no_labels(tmp_path):
+    session = Session.over(world(), JOBS["recommended"], pool(), tmp_path / "run.jsonl")
+    batch = session.ask()
+    session.close()
+    with pytest.raises(McalError, match="is closed; open it again"):
+        session.tell(batch, np.zeros(len(batch), int))
+
+
+def test_the_log_of_other_images_or_settings_is_refused(tmp_path):
+    images = load("fashion_mnist_10k", first=300, downsample=2)._replace(version=None)
+    path = tmp_path / "run.jsonl"
+    settings = dict(width=2, recipe="brief", log=path)
+    Session(images, **settings).close()
+    with pytest.raises(McalError, match=r"epsilon = 0\.05, now 0\.1"):
+        Session(images, config=Config(epsilon=0.1), **settings)
+    with pytest.raises(McalError, match=r"width is 2 there, 4 here"):
+        Session(images, **{**settings, "width": 4})
+    with pytest.raises(McalError, match="log of other images: the pixels"):
+        Session(images._replace(images=255 - images.images), **settings)
+    Session(images, log=path).close()  # what is not given is as the log says
+
+
+def test_images_without_labels_are_labelled_by_a_function(tmp_path):
+    known = load("fashion_mnist_10k", first=400, downsample=2)
+    asked = []
+
+    def annotate(indices):
+        asked.extend(indices.tolist())
+        return [known.classes[k] for k in known.labels[indices]]
+
+    settings = dict(
+        classes=known.classes, width=2, recipe="brief", log=tmp_path / "run.jsonl", config=Config(epsilon=0.4)
+    )
+    result = label(known.images, annotate=annotate, **settings)
+    assert result.true_error is None
+    assert "true error not known" in repr(result)
+    human = ~result.by_machine
+    assert sorted(asked) == np.flatnonzero(human).tolist()
+    assert np.array_equal(result.labels[human], known.labels[human])
+    assert len(repr(result)) < 200
+    assert "<table>" in result._repr_html_()
+    again = label(known.images, annotate=None, **settings)  # nobody is asked: all is in the log
+    assert np.array_equal(again.labels, result.labels)
+
+
+@pytest.mark.parametrize(
+    ("images", "classes", "says"),
+    [
+        (np.zeros((9, 8, 8), np.uint8), None, "'arrays' has 0 classes"),
+        (np.zeros((9, 8, 8), np.uint8), ["a"], "'arrays' has 1 class: give the names"),
+        (np.zeros((9, 8, 8)), ["a", "b"], "they must be uint8"),
+        (np.zeros((2, 8, 8), np.uint8), ["a", "b"], "the pool holds 2"),
+        ("no_such_set", ["a", "b"], "unknown data set"),
+    ],
+)
+def test_a_pool_that_cannot_work_is_refused_before_anything_is_asked(tmp_path, images, classes, says):
+    with pytest.raises(McalError, match=says):
+        Session(images, classes=classes, log=tmp_path / "run.jsonl")
+    assert not list(tmp_path.iterdir())
+
+
+def test_classes_are_named_or_numbered():
+    assert [class_number(one, ("a", "b")) for one in ("b", 1, np.int64(0))] == [1, 1, 0]
