@@ -30,7 +30,7 @@ from mcal_jax.runs.execution import check_content, content
 from mcal_jax.runs.provenance import provenance
 from mcal_jax.runs.report import Emit, Reporter
 from mcal_jax.runs.runlog import Driver, RunLog
-from mcal_jax.runs.session_setup import Setup, setup, trained_world
+from mcal_jax.runs.session_setup import ProgressCallback, Setup, setup, trained_world
 
 Images = np.ndarray | Sequence | Dataset | str | os.PathLike
 """Arrays, a Dataset, a folder of pictures, a table of paths, a .npz file, or the name of a TFDS set."""
@@ -69,6 +69,7 @@ class Session:
       width, recipe: of the net and its training; by default what suits the images and this machine.
       seed: of all that is random.
       emit: called with a line for each decision, such as ``print``.
+      on_progress: called while a classifier trains, with the steps done and all steps.
 
     Raises McalError for images, classes or settings that can't work, before a label is bought, and for a log of other
     images or settings. May be used from several threads.
@@ -86,6 +87,7 @@ class Session:
         recipe: str | None = None,
         seed: int = 0,
         emit: Emit | None = None,
+        on_progress: ProgressCallback | None = None,
     ):
         self.dataset = as_dataset(images, classes)
         self._emit = emit or (lambda line: None)
@@ -98,7 +100,7 @@ class Session:
         algorithm(job).send(None)  # an impossible job is refused before anything is written
         if begun:
             check_content(begun, self.dataset, self._emit)
-        world = trained_world(self.dataset, settings)
+        world = trained_world(self.dataset, settings, on_progress)
         self._open_log(path, job, settings, world)
 
     @classmethod

@@ -1,6 +1,6 @@
 """How the classifiers of a session are trained: chosen once, kept in its log, the same when it goes on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mcal_jax.data import Dataset
@@ -10,6 +10,10 @@ from mcal_jax.runs.runlog import RunLog
 
 if TYPE_CHECKING:
     from mcal_jax.worlds.trained import TrainedWorld
+
+
+ProgressCallback = Callable[[int, int], None]
+"""Called with (steps done, steps in all) while a classifier trains."""
 
 
 class Setup(NamedTuple):
@@ -50,13 +54,16 @@ def recorded(log: RunLog) -> Setup:
     return Setup(**{**given, "architectures": tuple(given["architectures"])})
 
 
-def trained_world(dataset: Dataset, given: Setup, *, is_new: bool = True) -> "TrainedWorld":
+def trained_world(
+    dataset: Dataset, given: Setup, on_progress: ProgressCallback | None = None, *, is_new: bool = True
+) -> "TrainedWorld":
     """The world that trains on the images; if ``is_new``, every net is tried first. Raises McalError."""
     from mcal_jax.training.trainer import enable_compilation_cache
     from mcal_jax.worlds.trained import TrainedWorld
 
     enable_compilation_cache()
-    world = TrainedWorld(dataset, None, width=given.width, recipe=given.recipe, seed=given.seed)
+    settings: dict[str, Any] = dict(width=given.width, recipe=given.recipe, seed=given.seed)
+    world = TrainedWorld(dataset, on_progress=on_progress, **settings)
     if is_new:
         world.prepare(given.architectures)
     return world
