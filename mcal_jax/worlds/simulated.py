@@ -107,7 +107,7 @@ class SimulatedWorld:
     ):
         self.noise = noise
         self.slips = np.random.default_rng([seed, 1, n]).random(n) < noise
-        self.truth = np.zeros(n, np.int32)
+        self.truth: np.ndarray | None = np.zeros(n, np.int32)
         self.curves = curves
         self.seed, self.persistence = seed, persistence
         self.epochs, self.seconds_per_image = epochs, seconds_per_image
@@ -143,7 +143,7 @@ class SimulatedWorld:
                 ahead = acquisition.rank_within_class(order, counted, np.zeros(len(u)))[V]
                 ahead_in_class = acquisition.rank_within_class(order, counted, label)[V]
                 wrong, called = (label[V] != 0) | self.slips[sample], np.bincount(label[counted], minlength=2)
-                said, before = 2 * self.slips.astype(np.int32), np.ones(len(self.truth), bool)
+                said, before = 2 * self.slips.astype(np.int32), np.ones(len(self.slips), bool)
                 before[sample] = before[pool] = False
                 elsewhere = np.bincount(said[before], minlength=3)
                 return Verification(ahead, wrong, label[V], ahead_in_class, called, said[sample], elsewhere)
