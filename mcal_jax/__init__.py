@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from mcal_jax.algorithm.config import Config, PerHour, PerImageEpoch
     from mcal_jax.annotators.ground_truth import GroundTruth
     from mcal_jax.annotators.noisy import Noisy
+    from mcal_jax.certification import certify
     from mcal_jax.data import Dataset, from_arrays, load
     from mcal_jax.errors import McalError
     from mcal_jax.estimates import plan
@@ -26,6 +27,7 @@ _PUBLIC = {
     "PerImageEpoch": "algorithm.config",
     "Result": "result",
     "Session": "session",
+    "certify": "certification",
     "from_arrays": "data",
     "label": "session",
     "load": "data",
@@ -37,6 +39,7 @@ __all__ = [  # noqa: RUF022 - in the order in which a reader meets them
     "__version__",
     "label",
     "Session",
+    "certify",
     "Batch",
     "Result",
     "Config",

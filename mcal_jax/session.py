@@ -271,12 +271,17 @@ def label(
     Raises McalError.
     """
     session = Session(images, classes=classes, **how)
-    annotator = annotate if hasattr(annotate, "label") else _Function(annotate, session.dataset.classes)
+    annotator = as_annotator(annotate, session.dataset.classes)
     with session:
         while (batch := session.ask()) is not None:
             again = batch.purpose == "relabel"
             session.tell(batch, ask(annotator, batch.indices, session.dataset.classes, again=again))
         return session.result()
+
+
+def as_annotator(annotate: Annotator | Callable[[Indices], Any], classes: Sequence[str]) -> Annotator:
+    """An annotator; a function becomes one."""
+    return annotate if hasattr(annotate, "label") else _Function(annotate, classes)
 
 
 class _Function:

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mcal_jax.algorithm import baselines, planner
+from mcal_jax.algorithm.certify_predictions import certify_predictions
 from mcal_jax.algorithm.config import Config, Fraction, Settings
 from mcal_jax.algorithm.mcal import mcal
 from mcal_jax.algorithm.outcome import Algorithm
@@ -23,6 +24,7 @@ class Job(Settings):
     delta: Fraction | None = Field(None, description="fixed batch of active learning, fraction of |X|")
     max_train_fraction: Fraction | None = Field(None, description="|B| at which a trajectory ends, fraction of |X|")
     compare: tuple[str, ...] = Field((), description="M(.) by which a trajectory's last classifier ranks U")
+    sample: Annotated[int, Field(ge=1)] | None = Field(None, description="|V| where given predictions are certified")
 
 
 def algorithm(job: Job, stop: StopRule = planner.stop) -> Algorithm:
@@ -50,5 +52,9 @@ def algorithm(job: Job, stop: StopRule = planner.stop) -> Algorithm:
                     "trajectory needs delta, its batch, and max_train_fraction, where it ends: fractions of |X|"
                 )
             return baselines.trajectory(job.n, job.config, first, job.delta, job.max_train_fraction, job.compare)
+        case "certify_predictions":
+            if job.sample is None:
+                raise McalError("sample: certify_predictions needs |V|, a number of images")
+            return certify_predictions(job.n, job.config, job.sample)
     known = "mcal, naive_al, without_active_learning, humans_only, trajectory"
     raise McalError(f"unknown algorithm {job.algorithm!r}; known: {known}")

@@ -1,0 +1,47 @@
+"""Certifying a classifier of one's own: no T, no B, only V and what the bound makes of it (ours).
+
+Humans label V, a random sample of X; S are the most confident images as far as V certifies; humans label the rest.
+"""
+
+import numpy as np
+
+from mcal_jax.algorithm import certificate, costs
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.outcome import Algorithm, Outcome
+from mcal_jax.algorithm.protocol import Label, MachineLabel, Verify, remove
+from mcal_jax.errors import McalError
+
+MODEL = -1
+"""The number of the classifier in requests: it was trained elsewhere."""
+
+
+def certify_predictions(n: int, config: Config, sample: int) -> Algorithm:
+    """Have ``sample`` of the images 0 ... n-1 labelled by humans, and let the classifier label what that certifies.
+
+    Yields requests, returns the Outcome, of which T and B are empty. Raises McalError for a sample that is not within
+    1 ... n and for a configuration without ``certify``.
+    """
+    if not config.certify:
+        raise McalError("certify: give the confidence of the bound, Config.certified()")
+    if not 1 <= sample <= n:
+        raise McalError(f"sample: 1 to {n} images can be labelled to certify the others, got {sample}")
+    X, none = np.arange(n), np.empty(0, np.int64)
+    V = (yield Label(X, sample, "random", "certify")).indices
+    U = remove(X, V)
+    verification = yield Verify(V, U, MODEL)
+    certified = certificate.certificate(n, len(U), len(U), verification, config)
+    S = (yield MachineLabel(U, certified.machine, MODEL, None, certified.limits)).indices
+    R = (yield Label(remove(U, S), len(U) - len(S), "all", "residual")).indices
+    bill = costs.ledger(n, 0, 0, len(R), 0.0, config, len(V))
+    theta = len(S) / max(len(U), 1)
+    return Outcome(n, none, none, S, R, theta, "predictions", "certified", bill, (), (), V=V, certificate=certified)
+
+
+def suggested_sample(n: int, wrong: np.ndarray, config: Config) -> int:
+    """How many labels are worth buying for V, if the classifier errs as ``wrong`` says.
+
+    ``wrong`` [k] is the expected share of X that is among the most confident i / k images and wrong, i = 1 ... k.
+    """
+    thetas = np.arange(1, len(wrong) + 1) / len(wrong)
+    risk = certificate.risk_of_all(config)
+    return max(certificate.best_check(n, n, thetas, wrong, config.epsilon, risk).sample, 1)
