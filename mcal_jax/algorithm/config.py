@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from mcal_jax.algorithm.acquisition import check
+from mcal_jax.algorithm.acquisition import ACQUISITIONS, Acquisition
 
 OLD_NAMES = {
     "far": "max_train_fraction",
@@ -160,11 +160,13 @@ class Config(Settings):
             raise ValueError("repeat: it bounds the mistakes of people for a certificate, so it needs certify")
         return self
 
-    @field_validator("acquisition")
+    @field_validator("acquisition", mode="before")
     @classmethod
-    def _known_acquisition(cls, name: str) -> str:
-        check(name)
-        return name
+    def _known_acquisition(cls, acquisition: Any) -> Any:
+        """The name of an acquisition function; a function or an Acquisition is registered under its own name."""
+        if callable(acquisition) or isinstance(acquisition, Acquisition):
+            return ACQUISITIONS.name_of(acquisition)
+        return ACQUISITIONS.check(acquisition) if isinstance(acquisition, str) else acquisition
 
     @classmethod
     def paper(cls, **changes) -> "Config":

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from mcal_jax.algorithm import acquisition
-from mcal_jax.algorithm.acquisition import Scores
+from mcal_jax.algorithm.acquisition import PoolView, Scores
 from mcal_jax.algorithm.protocol import (
     MEASURES,
     Answer,
@@ -27,6 +27,7 @@ from mcal_jax.algorithm.protocol import (
 from mcal_jax.annotators import Annotator, ask
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError
+from mcal_jax.training.kcenter import k_center
 from mcal_jax.training.trainer import Model, Trainer, key_of
 
 
@@ -137,15 +138,18 @@ class TrainedWorld:
 
     def _order(self, pool: Indices, n: int, by: str, model: int | None, number: int) -> np.ndarray:
         """Positions of the ``n`` images of ``pool`` that M(.) = ``by`` wants most, best first."""
-        needs = acquisition.check(by).needs
-        inputs: dict = {"rng": np.random.default_rng([self.seed, number])}
-        if model is not None and needs == "scores":
-            inputs["scores"] = self._score_pool(model, pool)
-        elif model is not None and needs == "features":
-            trainer, trained = self._trainer(model), self._model(model)
-            inputs["features"] = trainer.features(trained, pool)
-            inputs["labelled_features"] = trainer.features(trained, self.jobs[model].train)
-        return acquisition.select(by, n, pool=len(pool), **inputs)
+        rng = np.random.default_rng([self.seed, number])
+        if model is None:
+            return acquisition.select(by, n, PoolView(len(pool), rng=rng))
+        view = PoolView(
+            len(pool),
+            scores=lambda: self._score_pool(model, pool),
+            features=lambda: self._features(model, pool),
+            labelled_features=lambda: self._features(model, self.jobs[model].train),
+            rng=rng,
+            k_center=k_center,
+        )
+        return acquisition.select(by, n, view)
 
     def _trainer(self, number: int) -> Trainer:
         return self._trainer_of(self.jobs[number].architecture)
@@ -170,6 +174,9 @@ class TrainedWorld:
 
     def _score(self, number: int, indices: Indices) -> Scores:
         return self._trainer(number).score(self._model(number), indices)
+
+    def _features(self, number: int, indices: Indices) -> np.ndarray:
+        return self._trainer(number).features(self._model(number), indices)
 
     def _score_pool(self, number: int, pool: Indices) -> Scores:
         """Scores of ``pool``; those of a larger pool by the same model are kept and serve its parts."""
