@@ -8,9 +8,10 @@ import numpy as np
 from mcal_jax.algorithm import costs, planner
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.mcal import mcal
+from mcal_jax.algorithm.objectives import Objective
 from mcal_jax.algorithm.outcome import Algorithm, Outcome
-from mcal_jax.algorithm.planner import StopRule
 from mcal_jax.algorithm.protocol import Indices, Label, MachineLabel, Measure, Request, Train, TrainResult, remove
+from mcal_jax.algorithm.stopping import StopRule, stop
 from mcal_jax.errors import McalError
 
 
@@ -111,9 +112,11 @@ def may_label_all(n: int, rest: int, fit: TrainResult, config: Config) -> bool:
     return bool(planner.constrained_error(n, rest, one, eps, fit.n_test, config)[0] < config.epsilon)
 
 
-def without_active_learning(n: int, config: Config, architecture: str, stops: StopRule = planner.stop) -> Algorithm:
+def without_active_learning(
+    n: int, config: Config, architecture: str, stop_rule: StopRule = stop, objective: Objective | None = None
+) -> Algorithm:
     """MCAL with images for B drawn at random: what active learning itself is worth (section 5.2)."""
-    return mcal(n, config.model_copy(update={"acquisition": "random"}), architecture, stops)
+    return mcal(n, config.model_copy(update={"acquisition": "random"}), architecture, stop_rule, objective)
 
 
 def oracle_al(run: Callable[[float], Outcome], deltas: Iterable[float]) -> tuple[float, dict[float, Outcome]]:

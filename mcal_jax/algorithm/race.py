@@ -8,23 +8,30 @@ plan wins; what the others' training cost is the tax of the race.
 import math
 from collections.abc import Sequence
 
-from mcal_jax.algorithm import costs, planner
+from mcal_jax.algorithm import costs
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.mcal import mcal
+from mcal_jax.algorithm.objectives import Objective
 from mcal_jax.algorithm.outcome import Algorithm, Contestant
 from mcal_jax.algorithm.plan import Plan
-from mcal_jax.algorithm.planner import StopRule
 from mcal_jax.algorithm.protocol import Label, MachineLabel, Relabel, Request, Train
+from mcal_jax.algorithm.stopping import StopRule, stop
 from mcal_jax.errors import McalError
 
 
-def race(n: int, config: Config, architectures: Sequence[str], stops: StopRule = planner.stop) -> Algorithm:
+def race(
+    n: int,
+    config: Config,
+    architectures: Sequence[str],
+    stop_rule: StopRule = stop,
+    objective: Objective | None = None,
+) -> Algorithm:
     """MCAL with the best of ``architectures``. Raises McalError for none or for a repeated one."""
     if not architectures or len(set(architectures)) < len(architectures):
         raise McalError(f"architectures: a race needs different ones, got {', '.join(architectures) or 'none'}")
     if config.budget is not None and len(architectures) > 1:
         raise McalError("budget: give one architecture; a race can't know beforehand what its losers will cost")
-    runs = {name: mcal(n, config, name, stops) for name in architectures}
+    runs = {name: mcal(n, config, name, stop_rule, objective) for name in architectures}
     pending: dict[str, Request] = {name: next(run) for name, run in runs.items()}
     trainings, spent = dict.fromkeys(runs, 0), dict.fromkeys(runs, 0.0)
     while len(runs) > 1 and not _decided(pending):

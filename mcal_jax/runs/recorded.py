@@ -13,7 +13,7 @@ import numpy as np
 
 from mcal_jax.algorithm import certificate, planner
 from mcal_jax.algorithm.config import Config
-from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.job import PLANNED, Job
 from mcal_jax.algorithm.outcome import Outcome
 from mcal_jax.algorithm.plan import Plan
 from mcal_jax.algorithm.protocol import (
@@ -42,9 +42,6 @@ from mcal_jax.runs.codec import (
     request_json,
 )
 from mcal_jax.runs.runlog import Delivery, Entry, RunLog, check_answer
-
-PLANNED = ("mcal", "without_active_learning")
-"""Algorithms that make plans."""
 
 
 class RecordedRun:

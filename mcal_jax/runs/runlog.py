@@ -18,12 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import ValidationError
 
-from mcal_jax.algorithm import planner
+from mcal_jax.algorithm import stopping
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job, algorithm
 from mcal_jax.algorithm.outcome import Outcome
 from mcal_jax.algorithm.plan import Plan
-from mcal_jax.algorithm.planner import StopRule
 from mcal_jax.algorithm.protocol import (
     Answer,
     Label,
@@ -40,6 +39,7 @@ from mcal_jax.algorithm.protocol import (
     Verify,
     World,
 )
+from mcal_jax.algorithm.stopping import StopRule
 from mcal_jax.errors import McalError
 from mcal_jax.files import read_bytes
 from mcal_jax.runs.codec import (
@@ -93,7 +93,8 @@ def drive(
     if log and log.job != job:
         raise McalError(f"{log.path}: the log is of another job: {_job_differences(log.job, job)}")
     past = log.entries if log else []
-    run = algorithm(job, planner.stop if strict else _stop_as_recorded(past))
+    rules = stopping.stop_with(*job.stop_rules)
+    run = algorithm(job, rules if strict else _stop_as_recorded(past, rules))
     labels, by_machine = np.full(job.n, -1, np.int32), np.zeros(job.n, bool)
     request, number = next(run), 0
     while True:
@@ -123,15 +124,15 @@ def drive(
     return finished
 
 
-def _stop_as_recorded(past: "list[Entry]") -> StopRule:
-    """``planner.stop``, but training goes on for as long as the log shows that it did, and no longer where it ended."""
+def _stop_as_recorded(past: "list[Entry]", rules: StopRule) -> StopRule:
+    """``rules``, but training goes on for as long as the log shows that it did, and no longer where it ended."""
     batches = sum(entry.is_label("train") for entry in past)
     ended = any(entry.request.get("kind") == "annotate" or entry.is_label("certify", "residual") for entry in past)
 
     def stop(n: int, plans: Sequence[Plan], config: Config) -> str | None:
         if len(plans) < batches:
             return None
-        return planner.stop(n, plans, config) or ("as_recorded" if ended and len(plans) == batches else None)
+        return rules(n, plans, config) or ("as_recorded" if ended and len(plans) == batches else None)
 
     return stop
 
