@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mcal_jax.algorithm import certificate
+from mcal_jax.algorithm import certificate, sample_size
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.plan import Forecast, Split
 from mcal_jax.errors import McalError
@@ -52,7 +52,7 @@ def within_epsilon(forecast: Forecast, config: Config) -> Split:
 def within_certified_epsilon(forecast: Forecast, config: Config) -> Split:
     """The theta that a certificate from the best size of V is expected to allow."""
     certified = [
-        certificate.best_check(
+        sample_size.best_sample_size(
             forecast.n,
             int(rest),
             forecast.thetas,
@@ -81,7 +81,9 @@ def within_certified_budget(forecast: Forecast, config: Config) -> Split:
     assert config.certify
     theta = within_budget(forecast, config).theta
     certified = [
-        certificate.check_in_budget(int(rest), float(t), forecast.thetas, forecast.thetas * eps, 1 - config.certify)
+        sample_size.best_sample_size_in_budget(
+            int(rest), float(t), forecast.thetas, forecast.thetas * eps, 1 - config.certify
+        )
         for rest, t, eps in zip(forecast.rest, theta, forecast.eps, strict=True)
     ]
     bound = np.array([bound for _, bound in certified]) * forecast.rest / forecast.n

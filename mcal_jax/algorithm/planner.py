@@ -1,7 +1,7 @@
 """The decision of lines 13 to 23: predict the error and cost of every (|B|, theta), choose the best, choose delta.
 
-All of it is arithmetic on counts and costs. What is best is said by an objective (objectives.py), and when to train no
-more by stop rules (stopping.py).
+All of it is arithmetic on counts and costs. An objective (objectives.py) defines what is best; stop rules
+(stopping.py) end the training.
 """
 
 from collections.abc import Sequence

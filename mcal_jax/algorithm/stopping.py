@@ -98,13 +98,13 @@ def stop_with(*rules: str | StopPredicate) -> StopRule:
     predicates = {name: STOP_RULES[name] for name in names}
 
     def first_to_fire(n: int, plans: Sequence[Plan], config: Config) -> str | None:
-        return next((name for name, rule in predicates.items() if _fires(name, rule, n, plans, config)), None)
+        return next((name for name, rule in predicates.items() if fires(name, rule, n, plans, config)), None)
 
     return first_to_fire
 
 
-def _fires(name: str, rule: StopPredicate, n: int, plans: Sequence[Plan], config: Config) -> bool:
-    """Whether the rule stops the run. Raises McalError that names the rule."""
+def fires(name: str, rule: StopPredicate, n: int, plans: Sequence[Plan], config: Config) -> bool:
+    """Whether one rule stops the run. Raises McalError, which names the rule, where it fails or returns no bool."""
     try:
         answer = rule(n, plans, config)
     except McalError:

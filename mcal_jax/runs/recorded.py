@@ -139,12 +139,12 @@ class RecordedRun:
 
     def _planning_config(self) -> Config:
         """The configuration that plans were made by: without what human errors take of epsilon."""
-        again = next((answer for _, answer in self.steps if isinstance(answer, SecondLabels)), None)
-        return (
-            self.job.config
-            if again is None
-            else certificate.bound_annotator_error(self.job.n, again, self.job.config)[1]
-        )
+        config = self.job.config
+        second_labels = next((answer for _, answer in self.steps if isinstance(answer, SecondLabels)), None)
+        if second_labels is None:
+            return config
+        error = certificate.bound_annotator_error(self.job.n, second_labels, config)
+        return certificate.with_annotator_error(config, error)
 
     def _figures(self, architecture: str) -> dict[int, dict[str, Any]]:
         """The recorded figures of the plans made after each training of an architecture, by its model."""

@@ -34,8 +34,8 @@ from mcal_jax.training.trainer import Model, Trainer, key_of
 class TrainedWorld:
     """Trains on the images of ``dataset`` and the labels that ``annotator`` gave.
 
-    Any model can be had again from (seed, request number, B), so none is kept but the last; after a resume the
-    one that is asked for is trained anew. ``on_progress(steps done, steps)`` is called while a net trains.
+    A model follows from (seed, request number, B), so only the last ones are kept; after a resume the one that is
+    asked for is trained again. ``on_progress(steps done, steps)`` is called while a net trains.
     """
 
     def __init__(
@@ -58,7 +58,8 @@ class TrainedWorld:
         self.scored: tuple[int, Indices, Scores] | None = None
 
     def prepare(self, architectures: Sequence[str]) -> None:
-        """Builds what training needs and tries it, so that what can't be done here fails before a label is bought.
+        """Builds a trainer for each architecture and tries it, so that a run that can't work fails before a label is
+        bought.
 
         Raises McalError: for fewer than two classes, an unknown architecture or recipe, images of a wrong type, a
         device that is not there, and a net that takes too much memory.
@@ -71,6 +72,7 @@ class TrainedWorld:
             self._trainer_of(name).rehearse()
 
     def answer(self, request: Request, number: int) -> Answer:
+        """Do what the request asks. Raises McalError where the annotator, the device or a plug-in fails."""
         match request:
             case Label():
                 chosen = self._select(request, number)
@@ -78,8 +80,8 @@ class TrainedWorld:
                 return Labels(chosen, self.known[chosen])
             case Relabel(pool, n):
                 chosen = np.sort(np.random.default_rng([self.seed, number]).choice(pool, n, replace=False))
-                said = ask(self.annotator, chosen, self.dataset.classes, again=True)
-                return SecondLabels(chosen, said != self.known[chosen])
+                labels = ask(self.annotator, chosen, self.dataset.classes, again=True)
+                return SecondLabels(chosen, labels != self.known[chosen])
             case Train(train, test):
                 self.jobs[number] = request
                 model = self._model(number)
@@ -98,6 +100,7 @@ class TrainedWorld:
                 return self._verify(sample, pool, model)
 
     def restore(self, request: Request, number: int, answer: Answer) -> None:
+        """Learn of an answer given before the run was interrupted; nothing is trained for it."""
         if isinstance(request, Train):
             self.jobs[number] = request
         elif isinstance(request, Label) and isinstance(answer, Labels):
