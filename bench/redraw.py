@@ -45,9 +45,10 @@ def redraw(planned: sweeps.Planned, draws: int, class_epsilon: float | None) -> 
         drawn[rng.choice(len(U), len(outcome.V), replace=False)] = True
         ahead = acquisition.rank_within_class(np.arange(len(U)), ~drawn, label)
         left = np.bincount(label[~drawn], minlength=len(called))
-        seen = Verification(np.cumsum(~drawn)[drawn], wrong[drawn], label[drawn], ahead[drawn], left)
-        sure = certificate.certificate(n, int(left.sum()), 0, seen, config)
-        S = np.flatnonzero(~drawn)[acquisition.apply_class_limits(sure.limits, np.arange(sure.machine), label[~drawn])]
+        verification = Verification(np.cumsum(~drawn)[drawn], wrong[drawn], label[drawn], ahead[drawn], left)
+        certified = certificate.certificate(n, int(left.sum()), 0, verification, config)
+        confident = np.arange(certified.machine)
+        S = np.flatnonzero(~drawn)[acquisition.apply_class_limits(certified.limits, confident, label[~drawn])]
         mistakes = np.bincount(label[S], weights=wrong[S], minlength=len(called))
         errors.append(mistakes.sum() / n)
         machines.append(len(S) / n)

@@ -33,10 +33,11 @@ import numpy as np
 from tables import publish
 
 from mcal_jax.algorithm import acquisition, planner
-from mcal_jax.algorithm.acquisition import Scores
+from mcal_jax.algorithm.acquisition import PoolView, Scores
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.protocol import Label, Labels, TrainResult, remove
 from mcal_jax.runs.runlog import check_answer
+from mcal_jax.training.kcenter import k_center
 from mcal_jax.training.trainer import scores_of
 
 FEATURES, CLASSES, BATCH = 64, 10, 20_000
@@ -125,12 +126,12 @@ def iteration(n: int, picks: int, seed: int) -> list[dict]:
     score(x, np.zeros((FEATURES, CLASSES), np.float32), T[: min(BATCH, len(T))])
     head, history = part("train", train)
     scores = part("score", lambda: score(x, head, U))
-    chosen = part("select", lambda: acquisition.select("margin", n // 100, pool=len(U), scores=scores))
+    chosen = part("select", lambda: acquisition.select("margin", n // 100, PoolView(len(U), scores=scores)))
     part("sets", sets)
     part("rank", lambda: acquisition.rank_confident(scores, len(U) // 2))
     part("plan", lambda: planner.search(n, history, "resnet18", None, config))
-    acquisition.select("kcenter", picks, pool=n, features=x)  # compiles
-    part("kcenter", lambda: acquisition.select("kcenter", picks, pool=n, features=x))
+    k_center(x, picks)  # compiles
+    part("kcenter", lambda: k_center(x, picks))
     return rows
 
 

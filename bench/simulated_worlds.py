@@ -45,7 +45,7 @@ from mcal_jax.algorithm.protocol import TrainResult
 from mcal_jax.paper import reliability
 from mcal_jax.runs import settings
 from mcal_jax.runs.runlog import RunLog, answer_from_json, drive
-from mcal_jax.worlds.simulated import GRID, Analytic, Curve, Recorded, SimulatedWorld, clairvoyant
+from mcal_jax.worlds.simulated import THETA_GRID, Analytic, Curve, Recorded, SimulatedWorld, clairvoyant
 
 READINGS: dict[str, Callable[..., Config]] = {
     "recommended": Config,
@@ -125,11 +125,11 @@ class Lengthened(NamedTuple):
     others: Recorded
 
     def wrong_share(self, theta: np.ndarray, size: float) -> np.ndarray:
-        share = self.own.wrong_share(GRID, max(size, self.first))
+        share = self.own.wrong_share(THETA_GRID, max(size, self.first))
         if size < self.first:
-            more = (self.others.wrong_share(GRID, at) + 1e-4 for at in (size, self.first))
-            share = np.minimum(np.maximum.accumulate(share * np.divide(*more)), GRID)
-        return np.interp(theta, GRID, share)
+            more = (self.others.wrong_share(THETA_GRID, at) + 1e-4 for at in (size, self.first))
+            share = np.minimum(np.maximum.accumulate(share * np.divide(*more)), THETA_GRID)
+        return np.interp(theta, THETA_GRID, share)
 
 
 def pooled(fits: Sequence[TrainResult]) -> TrainResult:

@@ -38,9 +38,8 @@ class TorchWorld:
             case Label(pool, n, by):
                 rng = np.random.default_rng([self.seed, number])
                 scores = self.score(pool) if by not in ("random", "all") else None
-                some = np.arange(len(pool)) if by == "all" else acquisition.select(
-                    by, n, pool=len(pool), scores=scores, rng=rng
-                )  # fmt: skip
+                view = acquisition.PoolView(len(pool), scores=scores, rng=rng)
+                some = np.arange(len(pool)) if by == "all" else acquisition.select(by, n, view)
                 chosen = np.sort(pool[some])
                 return Labels(chosen, self.truth[chosen])
             case Train(train, test, architecture):

@@ -116,18 +116,20 @@ class Result:
         return ResultPlots(self.record)
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row an image: index, file, label, class, source (human or machine), set, annotator, time, cost.
+        """One row an image: index, file, label, class, source (human or machine), set, margin, annotator, time, cost.
 
-        ``set`` is T, B, S, R or V; ``cost`` in US dollars, 0 for a machine's label; ``file``, ``annotator`` and
-        ``time`` (UTC) only where they are known.
+        ``set`` is T, B, S, R or V; ``margin`` the classifier's for its own labels; ``cost`` in US dollars, 0 for a
+        machine's label; ``file``, ``margin``, ``annotator`` and ``time`` (UTC) only where they are known.
         """
         import pandas as pd
 
         n = len(self.labels)
-        sets = np.full(n, "", dtype=object)
+        sets, margins = np.full(n, "", dtype=object), np.full(n, np.nan, np.float32)
         for request, answer in self.record.steps:
             if isinstance(answer, Labels):
                 sets[answer.indices] = set_of(request)
+                if len(answer.margins):
+                    margins[answer.indices] = answer.margins
         files = self._images.files if self._images else ()
         price = self.record.job.config.label_price
         columns: dict[str, Any] = {
@@ -137,6 +139,7 @@ class Result:
             "class": [self.classes[label] for label in self.labels],
             "source": np.where(self.by_machine, "machine", "human"),
             "set": sets,
+            **({} if np.isnan(margins).all() else {"margin": margins}),
             **self._annotators(n),
             "cost": np.where(self.by_machine, 0.0, price),
         }

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from mcal_jax.algorithm import baselines
 from mcal_jax.algorithm.config import Config, PerHour, PerImageEpoch
 from mcal_jax.algorithm.job import Job
-from mcal_jax.algorithm.protocol import Label, Measurement, TrainResult
+from mcal_jax.algorithm.protocol import Measurement, TrainResult
 from mcal_jax.paper.records import Trajectory
 from mcal_jax.runs.runlog import drive
 from mcal_jax.runs.settings import Run
+from mcal_jax.testing.worlds import assert_partition, labelled_by_humans, same  # noqa: F401 - for the tests
 from mcal_jax.worlds.simulated import Analytic, SimulatedWorld
 
 # The same examples on every machine: a failure seen once is seen again.
@@ -85,29 +86,6 @@ def trajectory(
         algorithm="trajectory", architectures=(net,), delta=delta, max_train_fraction=max_train_fraction, seed=seed
     )
     return Trajectory(data_set, run, Path(f"{data_set}.jsonl"), n, config, fits, measured)
-
-
-def assert_partition(outcome):
-    """T, B, S, R and V hold every image exactly once."""
-    parts = [outcome.T, outcome.B, outcome.S, outcome.R, outcome.V]
-    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(outcome.n))
-
-
-def by_people(steps):
-    """Every image that people labelled, as often as they did, from (request, answer) pairs."""
-    labelled = [answer.indices for request, answer in steps if isinstance(request, Label)]
-    return np.concatenate(labelled) if labelled else np.arange(0)
-
-
-def same(a, b):
-    """Whether two answers, plans or outcomes are equal, arrays and all."""
-    if isinstance(a, tuple):
-        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, np.ndarray):
-        return a.dtype == b.dtype and np.array_equal(a, b)
-    return a == b
 
 
 training_prices = st.one_of(

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcal_jax.algorithm.acquisition import ACQUISITIONS, Scores, check, rank_confident, select
+from mcal_jax.algorithm.acquisition import ACQUISITIONS, Acquisition, PoolView, Scores, find, rank_confident
+from mcal_jax.algorithm.acquisition import select as select_from
+from mcal_jax.algorithm.config import Config
 from mcal_jax.errors import McalError
 from mcal_jax.training import kcenter
 from mcal_jax.training.kcenter import k_center
@@ -19,6 +21,10 @@ def scores(margin, entropy=None, confidence=None):
     margin = np.asarray(margin, np.float32)
     other = [margin if a is None else np.asarray(a, np.float32) for a in (entropy, confidence)]
     return Scores(np.zeros(len(margin), np.int32), margin, *other)
+
+
+def select(by, n, *, pool, **inputs):
+    return select_from(by, n, PoolView(pool, k_center=k_center, **inputs))
 
 
 def test_each_score_selects_by_its_own_measure():
@@ -41,10 +47,10 @@ def test_selection_is_a_deterministic_subset_of_the_pool(data, by):
     pool = data.draw(st.sampled_from((1, 2, 7, 12)))  # k-center is compiled for each
     n = data.draw(st.integers(0, pool))
     values = data.draw(st.lists(st.integers(0, 3), min_size=pool, max_size=pool))
-    given = {"scores": scores(values), "features": np.array(values, np.float32)[:, None]}
+    inputs = {"scores": scores(values), "features": np.array(values, np.float32)[:, None]}
 
     def selected(n):
-        return select(by, n, pool=pool, rng=np.random.default_rng(0), **given)
+        return select(by, n, pool=pool, rng=np.random.default_rng(0), **inputs)
 
     positions = selected(n)
     assert positions.dtype == np.int64
@@ -191,14 +197,75 @@ def test_k_center_prefers_what_is_far_from_the_labelled():
 
 
 def test_what_is_refused():
-    with pytest.raises(McalError, match=r"'margn'.*'margin'"):
-        check("margn")
+    with pytest.raises(McalError, match=r"unknown acquisition function 'margn': did you mean 'margin'"):
+        find("margn")
     with pytest.raises(McalError, match=r"5 images.*pool of 3"):
         select("margin", 5, pool=3, scores=scores([1, 2, 3]))
-    with pytest.raises(McalError, match=r"'kcenter' needs features"):
+    with pytest.raises(McalError, match="needs features"):
         select("kcenter", 1, pool=3, scores=scores([1, 2, 3]))
-    with pytest.raises(McalError, match=r"3 images for a pool of 4"):
+    with pytest.raises(McalError, match="needs scores"):
+        select("margin", 1, pool=3, rng=np.random.default_rng(0))
+    with pytest.raises(McalError, match=r"'entropy' .* 3 images for a pool of 4"):
         select("entropy", 1, pool=4, scores=scores([1, 2, 3]))
+    with pytest.raises(McalError, match=r"'kcenter' .* 3 images for a pool of 4"):
+        select("kcenter", 1, pool=4, features=np.zeros((3, 2)))
+
+
+def close_to_half(s):
+    """How near the margin is to one half."""
+    return -np.abs(s.margin - 0.5)
+
+
+def test_a_score_function_of_ones_own_selects_by_name_by_file_and_as_it_is(tmp_path):
+    s = scores([0.1, 0.45, 0.9, 0.55])
+    path = tmp_path / "mine.py"
+    path.write_text("def last(scores):\n    return list(range(len(scores.margin)))\n")
+    by_file = Config(acquisition=f"{path}:last").acquisition
+    assert select(by_file, 2, pool=4, scores=s).tolist() == [3, 2]
+    by_function = Config(acquisition=close_to_half).acquisition
+    assert by_function == "close_to_half" == Config(acquisition="close_to_half").acquisition
+    assert select(by_function, 2, pool=4, scores=scores([0.1, 0.5, 0.9, 0.625])).tolist() == [1, 3]
+    assert find(by_function).description == "How near the margin is to one half."
+
+
+def test_an_acquisition_of_ones_own_looks_at_what_it_needs_alone():
+    def every_other(pool, n):
+        return np.arange(pool.size)[::2][:n]
+
+    ACQUISITIONS.register("every_other", Acquisition("every other image", every_other))
+    view = PoolView(5, scores=lambda: pytest.fail("scores were computed"))
+    assert select_from("every_other", 2, view).tolist() == [0, 2]
+    with pytest.raises(McalError, match=r"'every_other' was asked for 4 positions and returned int64 \[3\]"):
+        select_from("every_other", 4, view)
+
+
+@pytest.mark.parametrize(
+    ("returned", "complaint"),
+    [
+        ("[1.0, 2.0]", r"returned shape \[2\], not \[3\]"),
+        ("1.0", r"returned shape \[\], not \[3\]"),
+        ("['a', 'b', 'c']", "returned <U1 values, not numbers"),
+        ("[None, 1, 2]", "returned object values, not numbers"),
+        ("[float('nan')] * 3", "returned NaN for every image"),
+        ("scores.margins", "fails: AttributeError: .*'margins'"),
+    ],
+)
+def test_a_score_function_that_is_wrong_is_named(tmp_path, returned, complaint):
+    path = tmp_path / "mine.py"
+    path.write_text(f"def bad(scores):\n    return {returned}\n")
+    with pytest.raises(McalError, match=f"acquisition function '.*mine.py:bad' {complaint}"):
+        select(f"{path}:bad", 1, pool=3, scores=scores([1, 2, 3]))
+
+
+def test_a_function_is_not_blamed_for_a_classifier_that_diverged():
+    assert select("entropy", 2, pool=3, scores=scores([np.nan] * 3)).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("positions", [[0, 0], [0, 5], [-1, 0]])
+def test_positions_outside_the_pool_or_twice_are_refused(monkeypatch, positions):
+    monkeypatch.setitem(ACQUISITIONS._entries, "wrong", Acquisition("wrong", lambda pool, n: np.array(positions)))
+    with pytest.raises(McalError, match="'wrong' selected images twice or outside the pool of 5"):
+        select("wrong", 2, pool=5)
 
 
 def test_import_loads_no_jax():

@@ -10,7 +10,6 @@ from mcal_jax.algorithm.baselines import (
     humans_only,
     may_label_all,
     naive_al,
-    oracle_al,
     trajectory,
     without_active_learning,
 )
@@ -91,24 +90,6 @@ def test_without_active_learning_people_get_random_images_only():
     assert_partition(outcome)
     plain, _ = tell(without_active_learning(2000, Config(acquisition="entropy"), "resnet18"))
     assert [r.n for r in plain if not isinstance(r, Train)] == [r.n for r in requests if not isinstance(r, Train)]
-
-
-def test_the_oracle_takes_the_cheapest_delta():
-    price = PerImageEpoch(dollars=2e-5)
-
-    def run(delta):
-        return simulate(Config(training_price=price, epsilon=0.1), n=1000, algorithm="naive_al", delta=delta).outcome
-
-    best, outcomes = oracle_al(run, [0.02, 0.1, 0.5])
-    totals = {delta: outcome.ledger.total for delta, outcome in outcomes.items()}
-    assert list(totals) == [0.02, 0.1, 0.5]
-    assert totals[best] == min(totals.values())
-    assert len(set(totals.values())) == 3
-
-
-def test_an_oracle_without_deltas_is_refused():
-    with pytest.raises(McalError, match="deltas"):
-        oracle_al(lambda delta: None, [])
 
 
 def test_on_easy_images_planning_and_naive_learning_both_beat_people():

@@ -16,7 +16,7 @@ from mcal_jax.errors import McalError
 from mcal_jax.runs.settings import home
 from mcal_jax.training.nets import ARCHITECTURES, build
 from mcal_jax.training.trainer import RECIPES
-from mcal_jax.worlds.simulated import GRID, Analytic, Recorded
+from mcal_jax.worlds.simulated import THETA_GRID, Analytic, Recorded
 
 sys.path.insert(0, str(home() / "bench"))
 import device
@@ -165,8 +165,8 @@ def test_a_run_that_began_late_learns_before_as_others_did_and_meets_itself():
     assert curve.wrong_share(at, 1000) == pytest.approx(own.wrong_share(at, 1000))
     more = law.wrong_share(at, 500) / law.wrong_share(at, 1000)
     assert curve.wrong_share(at, 500) == pytest.approx(own.wrong_share(at, 1000) * more, rel=0.01)
-    share = curve.wrong_share(GRID, 2)
-    assert (share <= GRID).all()
+    share = curve.wrong_share(THETA_GRID, 2)
+    assert (share <= THETA_GRID).all()
     assert (np.diff(share) >= 0).all()
 
 

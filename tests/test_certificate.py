@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binom, hypergeom
 
-from mcal_jax.algorithm import certificate
+from mcal_jax.algorithm import certificate, sample_size
 from mcal_jax.algorithm.acquisition import apply_class_limits, rank_within_class
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.protocol import Verification
@@ -50,7 +50,7 @@ def test_as_many_mistakes_are_allowed_as_the_hypergeometric_law_says_and_no_more
 def test_the_upper_limit_is_the_largest_number_that_the_sample_does_not_rule_out(pool, data):
     sample = data.draw(st.integers(1, pool))
     seen = data.draw(st.integers(0, sample))
-    limit = certificate.most_mistakes(pool, sample, seen, 0.05)
+    limit = certificate.upper_bound_on_mistakes(pool, sample, seen, 0.05)
     assert 0 <= limit <= pool - sample
     assert limit == 0 or hypergeom.cdf(seen, pool, seen + limit, sample) > 0.05
     assert limit == pool - sample or hypergeom.cdf(seen, pool, seen + limit + 1, sample) <= 0.05
@@ -114,7 +114,7 @@ def test_mistakes_side_by_side_at_the_end_of_S_count_in_its_bound():
     ahead = np.concatenate([np.arange(399 - k) * 5, np.full(k + 1, 3000)])
     sure = certificate.certificate(5000, 4000, 0, verified(ahead, ahead == 3000), CONFIG)
     assert (sure.machine, sure.mistakes) == (3000, 0)
-    assert sure.bound == certificate.most_mistakes(4400, 400, k, 0.05) / 5000
+    assert sure.bound == certificate.upper_bound_on_mistakes(4400, 400, k, 0.05) / 5000
 
 
 def test_a_budget_fixes_S_and_the_certificate_tells_its_bound():
@@ -122,13 +122,13 @@ def test_a_budget_fixes_S_and_the_certificate_tells_its_bound():
     sure = certificate.certificate(5000, 4000, 3500, seen, Config(certify=0.9, budget=100))
     assert sure.machine == 3500
     assert sure.mistakes == 50
-    assert sure.bound == certificate.most_mistakes(4400, 400, 50, 0.1) / 5000
+    assert sure.bound == certificate.upper_bound_on_mistakes(4400, 400, 50, 0.1) / 5000
 
 
 def test_limits_by_class_are_clopper_and_pearsons():
     label = np.repeat([0, 1], 10).astype(np.int32)
     seen = Verification(np.arange(20), np.arange(20) == 15, label)
-    zero, one = certificate.bounded(1000, 20, seen, 20, 0.1).by_class
+    zero, one = certificate.certificate_of_prefix(1000, 20, seen, 20, 0.1).by_class
     assert (zero.label, zero.trials, zero.mistakes) == (0, 10, 0)
     assert zero.bound == pytest.approx(1 - 0.05**0.1)  # two classes share the risk of 0.1
     assert (one.trials, one.mistakes) == (10, 1)
@@ -215,9 +215,9 @@ def test_the_bound_on_all_gets_half_of_the_risk_where_classes_are_bounded():
         np.arange(400) * 10, np.zeros(400, bool), np.zeros(400, np.int32), np.arange(400) * 10, np.array([4000])
     )
     sure = certificate.certificate(5000, 4000, 0, seen, BY_CLASS)
-    assert sure.bound == certificate.most_mistakes(4400, 400, 0, 0.05) / 5000
+    assert sure.bound == certificate.upper_bound_on_mistakes(4400, 400, 0, 0.05) / 5000
     assert sure.confidence == pytest.approx(0.9)
-    assert sure.by_class[0].bound == certificate.most_mistakes(4400, 400, 0, 0.05) / 4400
+    assert sure.by_class[0].bound == certificate.upper_bound_on_mistakes(4400, 400, 0, 0.05) / 4400
 
 
 def test_a_run_with_a_bound_for_every_class_bills_what_it_leaves_to_people():
@@ -335,7 +335,7 @@ def test_the_limit_on_what_is_lost_holds_wherever_S_ends(shape, cached):
         for end in ends.tolist():
             shares = np.bincount(rest[:end][wrong[:end]], minlength=3) / total
             fails |= any(
-                shares[one.label] > one.bound + 1e-12 for one in certificate.recall(len(rest), end, seen, risk)
+                shares[one.label] > one.bound + 1e-12 for one in certificate.recall_bounds(len(rest), end, seen, risk)
             )
         broke += fails
     assert 0 < broke <= binom.isf(0.001, draws, risk)
@@ -349,9 +349,9 @@ def test_what_is_lost_of_a_class_by_hand():
     ahead = np.concatenate([np.arange(80), np.full(5, 10), np.full(15, 900)])
     called = np.array([960, 40])
     seen = Verification(ahead, wrong, label, ahead, called, human, np.array([50, 30]))
-    zero, one = certificate.recall(1000, 500, seen, 0.1)
+    zero, one = certificate.recall_bounds(1000, 500, seen, 0.1)
     assert one[:4] == (1, 20, 5, 40 + 13)
-    left = certificate.most_mistakes(1100, 100, 20, 0.025)
+    left = certificate.upper_bound_on_mistakes(1100, 100, 20, 0.025)
     assert one.bound == pytest.approx((beta.ppf(1 - 0.025 / 42, 6, 15) * (left + 20) - 5) / (left + 20 + 30))
     assert (zero.trials, zero.mistakes) == (80, 0)
     assert 0 < zero.bound < 0.1 < 7 / 20 < one.bound < 1
@@ -360,12 +360,14 @@ def test_what_is_lost_of_a_class_by_hand():
 def test_of_a_class_that_V_does_not_show_only_what_people_labelled_elsewhere_is_known():
     human, never = np.zeros(100, np.int32), np.array([900, 0, 0])
     seen = Verification(np.arange(100) * 9, np.zeros(100, bool), human, np.arange(100) * 9, never, human, ELSEWHERE)
-    _, one, two = certificate.recall(900, 900, seen, 0.1)
-    left = certificate.most_mistakes(1000, 100, 0, 0.1 / 6)
+    _, one, two = certificate.recall_bounds(900, 900, seen, 0.1)
+    left = certificate.upper_bound_on_mistakes(1000, 100, 0, 0.1 / 6)
     assert (one.trials, one.called, one.bound) == (0, 0, pytest.approx(left / (left + 5)))
     assert two.bound == 1
-    assert all(found.bound == 0 for found in certificate.recall(900, 0, seen, 0.1))  # where the machine labels nothing
-    assert certificate.recall(900, 900, seen._replace(elsewhere=np.empty(0, int)), 0.1) == ()  # a log of old
+    assert all(
+        found.bound == 0 for found in certificate.recall_bounds(900, 0, seen, 0.1)
+    )  # where the machine labels nothing
+    assert certificate.recall_bounds(900, 900, seen._replace(elsewhere=np.empty(0, int)), 0.1) == ()  # a log of old
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -379,13 +381,13 @@ def test_the_size_of_V_is_weighed_against_S():
     share = MIDDLING.wrong_share(THETAS, 2000)
     for n in (10_000, 100_000):
         pool = int(0.9 * n)
-        chosen = certificate.best_check(n, pool, THETAS, share, 0.05, 0.05)
+        chosen = sample_size.best_sample_size(n, pool, THETAS, share, 0.05, 0.05)
         people = pool * (1 - chosen.theta)
         for sample in (chosen.sample // 4, 4 * chosen.sample):  # neither fewer nor more leave people less to do
-            reach = certificate.expected(pool, np.array([sample]), 0.05 * n, 0.05)
+            reach = sample_size.expected_mistake_share(pool, np.array([sample]), 0.05 * n, 0.05)
             theta = np.interp(reach[0], share, THETAS)
             assert people < pool - (pool - sample) * theta
-    small, large = (certificate.best_check(n, int(0.9 * n), THETAS, share, 0.05, 0.05) for n in (10_000, 100_000))
+    small, large = (sample_size.best_sample_size(n, int(0.9 * n), THETAS, share, 0.05, 0.05) for n in (10_000, 100_000))
     assert large.sample > small.sample
     assert large.sample / 100_000 < small.sample / 10_000
     assert large.theta > small.theta
@@ -395,11 +397,11 @@ def test_doubt_buys_a_larger_V_where_S_can_gain_no_more():
     """If all of U is nearly sure to be allowed, luck can only cost; where S ends early, it evens out."""
     pool, n = 18_000, 20_000
     nearly = 0.6 * 0.05 * n / pool * THETAS
-    sure, unsure = (certificate.best_check(n, pool, THETAS, nearly, 0.05, 0.05, sd) for sd in (0.0, 0.3))
+    sure, unsure = (sample_size.best_sample_size(n, pool, THETAS, nearly, 0.05, 0.05, sd) for sd in (0.0, 0.3))
     assert unsure.sample > 1.2 * sure.sample
     assert unsure.theta < sure.theta
     short = 0.4 * THETAS**2
-    calm, shaken = (certificate.best_check(n, pool, THETAS, short, 0.05, 0.05, sd) for sd in (0.0, 0.3))
+    calm, shaken = (sample_size.best_sample_size(n, pool, THETAS, short, 0.05, 0.05, sd) for sd in (0.0, 0.3))
     assert shaken.theta == pytest.approx(calm.theta, rel=0.05)
 
 
@@ -408,16 +410,18 @@ def test_where_S_ends_is_foreseen():
     pool, most = 20_000, 1000
     for sample in (200, 1000, 4000):
         exact = (certificate.acceptance_number(pool, sample, most, 0.05) + 0.5) / sample
-        assert certificate.expected(pool, np.array([sample]), most, 0.05)[0] == pytest.approx(exact, abs=1.5 / sample)
+        assert sample_size.expected_mistake_share(pool, np.array([sample]), most, 0.05)[0] == pytest.approx(
+            exact, abs=1.5 / sample
+        )
 
 
 @given(st.integers(0, 3000), st.floats(0.01, 0.3), st.floats(0, 1), st.floats(0, 1))
 def test_any_V_fits_its_pool(pool, epsilon, level, theta):
     share = level * THETAS**2
-    chosen = certificate.best_check(3000, pool, THETAS, share, epsilon, 0.05)
+    chosen = sample_size.best_sample_size(3000, pool, THETAS, share, epsilon, 0.05)
     assert 0 <= chosen.sample <= pool
     assert 0 <= chosen.theta <= 1
-    sample, bound = certificate.check_in_budget(pool, theta, THETAS, share, 0.05)
+    sample, bound = sample_size.best_sample_size_in_budget(pool, theta, THETAS, share, 0.05)
     assert 0 <= bound <= theta
     assert 0 <= sample <= pool - int(theta * pool)
 

@@ -10,13 +10,13 @@ from conftest import EASY, HOPELESS, MIDDLING, assert_partition, configs, curves
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcal_jax.algorithm import costs, planner
+from mcal_jax.algorithm import costs, planner, stopping
 from mcal_jax.algorithm.config import Config, PerImageEpoch
 from mcal_jax.algorithm.mcal import mcal
 from mcal_jax.algorithm.protocol import Label, MachineLabel, Train
 from mcal_jax.errors import McalError
 
-STOPS = {rule.__name__ for rule in planner.STOP_RULES}
+STOPS = set(stopping.DEFAULT_RULES)
 
 
 def assert_bill(outcome, config):

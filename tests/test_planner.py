@@ -9,9 +9,10 @@ from conftest import EASY, MIDDLING, configs, curves, history_of, spread
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mcal_jax.algorithm import costs, planner
+from mcal_jax.algorithm import costs, objectives, planner, stopping
 from mcal_jax.algorithm.config import Config, PerHour, PerImageEpoch
-from mcal_jax.algorithm.plan import Plan, Surface
+from mcal_jax.algorithm.objectives import OBJECTIVES, Objective
+from mcal_jax.algorithm.plan import Plan, Progress, Surface
 from mcal_jax.algorithm.protocol import trials
 from mcal_jax.errors import McalError
 
@@ -31,6 +32,15 @@ def plan(**changes):
         cost=20.0, cost_now=30.0, theta_now=0.3, error=0.04, value=20.0, delta=100, stable=True, form="power",
     )  # fmt: skip
     return base._replace(**changes)
+
+
+def progress(plan, tests=TESTS, n=N):
+    """How far a run has come that made ``plan``."""
+    return Progress(n, tests, plan.size, plan.spent, plan.rate)
+
+
+def next_delta(n, tests, plan, config):
+    return planner.next_delta(progress(plan, tests, n), plan.B_opt, plan.cost, plan.stable, config)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -135,14 +145,14 @@ def test_the_error_on_T_is_the_count_among_the_top_theta():
 
 @given(st.integers(1, 10**6), st.floats(0, 50000))
 def test_the_theta_of_a_budget_leaves_people_just_what_it_pays_for(rest, left):
-    theta = planner.theta_for_budget(rest, rest, left, Config())
+    theta = objectives.theta_for_budget(rest, rest, left, Config())
     people = rest - int(planner.machine_images(10**6, rest, np.array(theta), Config()))
     assert people == min(math.floor(left / 0.04 + 1e-9), rest)
 
 
 def test_a_budget_that_is_spent_leaves_people_nothing():
-    assert planner.theta_for_budget(100, 100, -3.0, Config()) == 1.0
-    assert planner.theta_for_budget(100, 0, 10.0, Config()) == 0.0
+    assert objectives.theta_for_budget(100, 100, -3.0, Config()) == 1.0
+    assert objectives.theta_for_budget(100, 0, 10.0, Config()) == 0.0
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -305,8 +315,8 @@ def test_what_a_budget_affords_is_the_largest_step_it_pays_for():
     config = Config(budget=10.0)  # 200 tests and 40 labels cost $9.60, of training $0.1
     now = plan(size=40, spent=0.1, rate=(0.05, 0.001))
     # $0.30 left, less $0.05 + 40 * $0.001 of the retraining: $0.21 for labels of $0.041.
-    assert planner.affordable(200, now, config) == 5
-    assert planner.affordable(200, now._replace(spent=0.4), config) == 0
+    assert planner.affordable(progress(now, 200), config) == 5
+    assert planner.affordable(progress(now._replace(spent=0.4), 200), config) == 0
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -315,12 +325,12 @@ def test_what_a_budget_affords_is_the_largest_step_it_pays_for():
 
 def test_a_plan_is_stable_once_its_cost_moved_by_less_than_Delta():
     config, old = Config(min_points=3), plan(stable=False, value=20.0)
-    assert planner.is_stable(plan(value=20.9), old, 3, config)
-    assert planner.is_stable(plan(value=19.1), old, 3, config)
-    assert not planner.is_stable(plan(value=21.2), old, 3, config)
-    assert not planner.is_stable(plan(value=20.0), old, 2, config)
-    assert not planner.is_stable(plan(value=20.0), None, 9, config)
-    assert planner.is_stable(plan(value=90.0), plan(stable=True), 9, config)
+    assert planner.is_stable(20.9, old, 3, config)
+    assert planner.is_stable(19.1, old, 3, config)
+    assert not planner.is_stable(21.2, old, 3, config)
+    assert not planner.is_stable(20.0, old, 2, config)
+    assert not planner.is_stable(20.0, None, 9, config)
+    assert planner.is_stable(90.0, plan(stable=True), 9, config)
 
 
 @given(
@@ -339,29 +349,29 @@ def test_delta_is_the_smallest_that_costs_at_most_beta_more(size, to_go, c0, c1,
     nearly = [N for N in range(1, max_steps + 1) if retraining(N) - retraining(1) <= beta * 50.0 - 1e-9] or [1]
     seed = planner.n_seed(N, config)
     wanted = {max(math.ceil(to_go / steps), min(seed, to_go)) for steps in (allowed[-1], nearly[-1])}
-    assert planner.next_delta(N, TESTS, now, config) in {min(w, N - TESTS - size) for w in wanted}
+    assert next_delta(N, TESTS, now, config) in {min(w, N - TESTS - size) for w in wanted}
 
 
 def test_delta_is_no_less_than_the_first_one_and_no_more_than_the_pool():
     now = plan(size=100, B_opt=150, rate=(0.0, 0.0))
-    assert planner.next_delta(4000, 200, now, Config(max_steps=10)) == 40  # not 5
-    assert planner.next_delta(4000, 200, now._replace(B_opt=110), Config()) == 10
-    assert planner.next_delta(4000, 200, now._replace(size=3799, B_opt=3800), Config()) == 1
-    assert planner.next_delta(4000, 200, now._replace(size=3800, B_opt=3800), Config()) == 0
+    assert next_delta(4000, 200, now, Config(max_steps=10)) == 40  # not 5
+    assert next_delta(4000, 200, now._replace(B_opt=110), Config()) == 10
+    assert next_delta(4000, 200, now._replace(size=3799, B_opt=3800), Config()) == 1
+    assert next_delta(4000, 200, now._replace(size=3800, B_opt=3800), Config()) == 0
 
 
 def test_no_step_of_a_stable_plan_goes_beyond_the_reach_of_its_laws():
     now = plan(size=100, B_opt=2000, rate=(0.0, 1.0))
-    assert planner.next_delta(4000, 200, now, Config(max_growth=3.0)) == 200
-    assert planner.next_delta(4000, 200, now, Config(max_growth=None)) == 1900
+    assert next_delta(4000, 200, now, Config(max_growth=3.0)) == 200
+    assert next_delta(4000, 200, now, Config(max_growth=None)) == 1900
 
 
 def test_until_the_plan_is_stable_B_grows_by_its_factor_or_by_the_first_delta():
     now = plan(size=100, B_opt=1000, stable=False)
-    assert planner.next_delta(4000, 200, now, Config(growth=2.5)) == 150
-    assert planner.next_delta(4000, 200, now, Config(growth=None)) == 40
-    assert planner.next_delta(4000, 200, now._replace(B_opt=160), Config(growth=2.5)) == 60
-    assert planner.next_delta(4000, 200, now._replace(B_opt=100), Config(growth=2.5)) == 40
+    assert next_delta(4000, 200, now, Config(growth=2.5)) == 150
+    assert next_delta(4000, 200, now, Config(growth=None)) == 40
+    assert next_delta(4000, 200, now._replace(B_opt=160), Config(growth=2.5)) == 60
+    assert next_delta(4000, 200, now._replace(B_opt=100), Config(growth=2.5)) == 40
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -371,65 +381,150 @@ def test_until_the_plan_is_stable_B_grows_by_its_factor_or_by_the_first_delta():
 def test_the_optimum_is_reached_when_a_stable_plan_or_two_running_buy_no_more():
     config = Config(min_points=3)
     here, ahead = plan(B_opt=100), plan(B_opt=400)
-    assert planner.reached_optimum(4000, [here], config)
-    assert not planner.reached_optimum(4000, [ahead], config)
+    assert stopping.reached_optimum(4000, [here], config)
+    assert not stopping.reached_optimum(4000, [ahead], config)
     unstable = here._replace(stable=False)
-    assert not planner.reached_optimum(4000, [unstable, unstable], config)
-    assert planner.reached_optimum(4000, [ahead, unstable, unstable], config)
-    assert not planner.reached_optimum(4000, [here, ahead, unstable], config)
+    assert not stopping.reached_optimum(4000, [unstable, unstable], config)
+    assert stopping.reached_optimum(4000, [ahead, unstable, unstable], config)
+    assert not stopping.reached_optimum(4000, [here, ahead, unstable], config)
 
 
 def test_a_plan_that_leaves_all_to_people_waits_for_the_exploration_tax():
     # The tax is 10 % of 4,000 labels at $0.04: $16; the next training costs $0.2.
     by_hand = plan(B_opt=100, theta=0.0, cost=161.0, spent=15.7)
-    assert not planner.reached_optimum(4000, [by_hand], Config())
-    assert not planner.exploration_tax(4000, [by_hand], Config())
+    assert not stopping.reached_optimum(4000, [by_hand], Config())
+    assert not stopping.exploration_tax(4000, [by_hand], Config())
     spent = by_hand._replace(spent=15.9)
-    assert planner.exploration_tax(4000, [spent], Config())
-    assert planner.reached_optimum(4000, [spent], Config())
+    assert stopping.exploration_tax(4000, [spent], Config())
+    assert stopping.reached_optimum(4000, [spent], Config())
 
 
 def test_the_exploration_tax_does_not_end_a_plan_that_beats_people():
     promising = plan(theta=0.6, cost=100.0, spent=30.0)
-    assert not planner.exploration_tax(4000, [promising], Config())
+    assert not stopping.exploration_tax(4000, [promising], Config())
 
 
 def test_the_exploration_tax_is_due_where_a_few_labels_by_the_machine_do_not_pay_for_its_training():
     # Labelling 5 % of X at random meets Eqn 2 whatever the classifier, and is no reason to train on.
     hopeless = plan(theta=0.04, cost=165.0, spent=17.0)
-    assert planner.exploration_tax(4000, [hopeless], Config())
+    assert stopping.exploration_tax(4000, [hopeless], Config())
 
 
 def test_a_budget_has_no_exploration_tax():
-    assert not planner.exploration_tax(4000, [plan(theta=0.0, spent=50.0)], Config(budget=100))
+    assert not stopping.exploration_tax(4000, [plan(theta=0.0, spent=50.0)], Config(budget=100))
 
 
 def test_a_cost_that_rose_stops_stable_plans_if_so_configured():
     cheap, dear, before = plan(cost=20.0), plan(cost=20.1), plan(cost=25.0)
     config = Config(stop_on_rise=True)
-    assert planner.cost_rose(4000, [before, cheap, dear], config)
-    assert not planner.cost_rose(4000, [before, dear, cheap], config)
-    assert not planner.cost_rose(4000, [cheap, dear], config)
-    assert not planner.cost_rose(4000, [before, cheap._replace(stable=False), dear], config)
-    assert not planner.cost_rose(4000, [before, cheap, dear], Config(stop_on_rise=False))
+    assert stopping.cost_rose(4000, [before, cheap, dear], config)
+    assert not stopping.cost_rose(4000, [before, dear, cheap], config)
+    assert not stopping.cost_rose(4000, [cheap, dear], config)
+    assert not stopping.cost_rose(4000, [before, cheap._replace(stable=False), dear], config)
+    assert not stopping.cost_rose(4000, [before, cheap, dear], Config(stop_on_rise=False))
 
 
 def test_a_budget_is_spent_when_it_affords_no_step():
-    assert planner.budget_spent(4000, [plan(delta=0)], Config(budget=10))
-    assert not planner.budget_spent(4000, [plan(delta=1)], Config(budget=10))
-    assert not planner.budget_spent(4000, [plan(delta=0)], Config())
+    assert stopping.budget_spent(4000, [plan(delta=0)], Config(budget=10))
+    assert not stopping.budget_spent(4000, [plan(delta=1)], Config(budget=10))
+    assert not stopping.budget_spent(4000, [plan(delta=0)], Config())
 
 
 def test_the_pool_is_exhausted_when_people_have_labelled_all():
-    assert planner.pool_exhausted(4000, [plan(size=3800)], Config())
-    assert not planner.pool_exhausted(4000, [plan(size=3799)], Config())
+    assert stopping.pool_exhausted(4000, [plan(size=3800)], Config())
+    assert not stopping.pool_exhausted(4000, [plan(size=3799)], Config())
 
 
 def test_the_outcome_names_the_first_rule_that_fires():
-    assert planner.stop(4000, [plan(B_opt=100)], Config()) == "reached_optimum"
-    assert planner.stop(4000, [plan(size=3800, B_opt=3800)], Config()) == "pool_exhausted"
-    assert planner.stop(4000, [plan()], Config()) is None
-    assert len({rule.__name__ for rule in planner.STOP_RULES}) == len(planner.STOP_RULES) == 5
+    assert stopping.stop(4000, [plan(B_opt=100)], Config()) == "reached_optimum"
+    assert stopping.stop(4000, [plan(size=3800, B_opt=3800)], Config()) == "pool_exhausted"
+    assert stopping.stop(4000, [plan()], Config()) is None
+    assert [rule.__name__ for rule in stopping.STOP_RULES.values()] == list(stopping.STOP_RULES)
+    assert set(stopping.DEFAULT_RULES) <= set(stopping.STOP_RULES)
+
+
+def two_plans(n, plans, config):
+    return len(plans) == 2
+
+
+def test_a_rule_of_ones_own_is_asked_after_the_default_ones(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("def always(n, plans, config):\n    return True\n")
+    stop = stopping.stop_with(two_plans, f"{path}:always")
+    assert stop(4000, [plan(), plan()], Config()) == "two_plans"
+    assert stop(4000, [plan()], Config()) == f"{path}:always"
+    assert stop(4000, [plan(B_opt=100)], Config()) == "reached_optimum"
+    assert stopping.stop(4000, [plan(), plan()], Config()) is None
+
+
+@pytest.mark.parametrize(
+    ("returned", "complaint"),
+    [("None", "returned None, not true or false"), ("plans[7].size", "fails: IndexError"), ("1", "returned 1")],
+)
+def test_a_stop_rule_that_is_wrong_is_named(tmp_path, returned, complaint):
+    path = tmp_path / "mine.py"
+    path.write_text(f"def bad(n, plans, config):\n    return {returned}\n")
+    with pytest.raises(McalError, match=f"stop rule '.*mine.py:bad' {complaint}"):
+        stopping.stop_with(f"{path}:bad")(4000, [plan()], Config())
+
+
+def test_an_unknown_stop_rule_is_refused_with_the_nearest_name():
+    with pytest.raises(McalError, match=r"unknown stop rule 'cost_rise': did you mean 'cost_rose'"):
+        stopping.stop_with("cost_rise")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Objectives
+
+
+def test_the_configuration_chooses_the_objective():
+    for name, config in {
+        "least_cost": Config(),
+        "certified_least_cost": Config.certified(),
+        "least_error": Config(budget=100.0),
+        "certified_least_error": Config.certified(budget=100.0),
+    }.items():
+        assert objectives.objective_of(config) is OBJECTIVES[name]
+    assert objectives.objective_of(Config(), "least_error") is OBJECTIVES["least_error"]
+
+
+def test_an_objective_of_ones_own_trades_cost_for_error():
+    """At $5,000 for an error of 1, the plan buys a lower error than the least that epsilon asks for."""
+    weighted = Objective("cost and damage", OBJECTIVES["least_cost"].split, lambda cost, error: cost + 5000 * error)
+    history = history_of(MIDDLING, SIZES, TESTS)
+    usual, careful = (planner.search(N, history, "resnet18", None, Config(), o) for o in (None, weighted))
+    values = careful.surface.least_cost + 5000 * np.array(
+        [
+            np.interp(t, [0, *careful.surface.thetas], [0, *row])
+            for t, row in zip(careful.surface.best_theta, careful.surface.error, strict=True)
+        ]
+    )
+    assert careful.value == pytest.approx(values.min())
+    assert careful.value == pytest.approx(careful.cost + 5000 * careful.error)
+    assert careful.cost > usual.cost
+    assert careful.error < usual.error
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        (lambda cost, error: cost[1:], "must each be of shape"),
+        (lambda cost, error: cost * np.nan, "the value is NaN somewhere"),
+        (lambda cost, error: cost + np.inf, "finite nowhere"),
+        (lambda cost, error: cost.least, "fails: AttributeError"),
+    ],
+)
+def test_an_objective_that_is_wrong_is_named(value, complaint):
+    wrong = Objective("mine", OBJECTIVES["least_cost"].split, value)
+    with pytest.raises(McalError, match=f"objective 'mine'.*{complaint}"):
+        planner.search(N, history_of(MIDDLING, SIZES, TESTS), "resnet18", None, Config(), wrong)
+
+
+def test_what_is_no_objective_is_refused():
+    with pytest.raises(McalError, match="unknown objective 'least_costs': did you mean 'least_cost'"):
+        objectives.objective_of(Config(), "least_costs")
+    with pytest.raises(McalError, match="is a function, not an Objective"):
+        objectives.objective_of(Config(), two_plans)
 
 
 def test_an_easy_law_is_planned_to_be_labelled_by_the_machine():

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from conftest import configs, fitted
+from conftest import configs, fitted, simulate
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -160,3 +160,30 @@ def test_a_step_of_theta_that_does_not_divide_one_is_refused(step):
 
 def test_the_default_grid_of_theta_is_the_papers():
     assert Config().thetas == pytest.approx(np.linspace(0.05, 1, 20))
+
+
+def last_of_two(n, plans, config):
+    return len(plans) == 2
+
+
+def test_a_job_names_its_stop_rules_and_objective_only_where_it_has_some():
+    plain = Job(n=10).model_dump(mode="json")
+    assert "stop_rules" not in plain
+    assert "objective" not in plain
+    assert Job.model_validate(plain) == Job(n=10)
+    own = Job(n=10, stop_rules=(last_of_two, "mine.py:rule"), objective="least_error")
+    assert own.stop_rules == ("last_of_two", "mine.py:rule")
+    assert Job.model_validate(own.model_dump(mode="json")) == own != Job(n=10)
+    with pytest.raises(McalError, match="unknown stop rule 'last_of_too': did you mean 'last_of_two'"):
+        Job(n=10, stop_rules=["last_of_too"])
+    with pytest.raises(McalError, match="unknown objective 'most_cost'"):
+        Job(n=10, objective="most_cost")
+
+
+def test_a_job_ends_by_its_own_rule_and_follows_its_own_objective():
+    outcome = simulate(Config(), stop_rules=[last_of_two]).outcome
+    assert (outcome.stop, len(outcome.plans)) == ("last_of_two", 2)
+    config = Config(budget=60.0)
+    assert simulate(config, objective="least_cost").outcome.plans[0].value > 1  # US dollars, not an error
+    with pytest.raises(McalError, match="naive_al makes no plans"):
+        simulate(Config(), algorithm="naive_al", delta=0.1, stop_rules=[last_of_two])

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import EASY, HOPELESS, MIDDLING, assert_partition, by_people, same, simulate, tell
+from conftest import EASY, HOPELESS, MIDDLING, assert_partition, labelled_by_humans, same, simulate, tell
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,7 +34,7 @@ def trainings(steps):
 
 def test_every_label_is_billed_once():
     outcome, steps = raced(Config(), CURVES)
-    labelled = by_people(steps)
+    labelled = labelled_by_humans(steps)
     assert len(np.unique(labelled)) == len(labelled)
     assert_partition(outcome)
     bill = outcome.ledger
@@ -116,7 +116,7 @@ def test_any_race_partitions_X_and_is_won_by_who_promises_the_least_still_to_pay
     config = config.model_copy(update={"training_price": price})
     outcome, steps = raced(config, dict(zip(NETS, curves, strict=False)), 1500, seed)
     assert_partition(outcome)
-    assert len(by_people(steps)) == sum(len(getattr(outcome, name)) for name in "TBRV")
+    assert len(labelled_by_humans(steps)) == sum(len(getattr(outcome, name)) for name in "TBRV")
     promised = {c.architecture: c.cost - c.spent for c in outcome.race}
     assert promised[outcome.architecture] == pytest.approx(min(promised.values()))
     assert outcome.plans[-1].size == len(outcome.B)

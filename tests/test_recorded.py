@@ -70,8 +70,8 @@ def test_the_record_stands_when_the_rules_have_changed(made, monkeypatch):
     path, live = made
     recorded_plans = [line["plan"] for line in map(json.loads, path.read_text().splitlines()) if "plan" in line]
     monkeypatch.setattr(runlog, "RULES", 99)
-    monkeypatch.setattr(planner, "next_delta", lambda n, tests, plan, config: 1)
-    monkeypatch.setattr(planner, "is_stable", lambda plan, previous, points, config: False)
+    monkeypatch.setattr(planner, "next_delta", lambda progress, B_opt, cost, stable, config: 1)
+    monkeypatch.setattr(planner, "is_stable", lambda value, previous, points, config: False)
     run = RecordedRun(path)
     assert run.end == end_json(live)
     assert all(np.array_equal(run.sets[name], getattr(live.outcome, name)) for name in "TBSRV")

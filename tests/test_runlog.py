@@ -13,7 +13,7 @@ from conftest import MIDDLING, same
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcal_jax.algorithm import planner
+from mcal_jax.algorithm import stopping
 from mcal_jax.algorithm.config import Config, PerHour, PerImageEpoch
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import Label, Labels, MachineLabel, Train, TrainResult
@@ -216,7 +216,7 @@ def test_training_goes_on_and_ends_where_the_log_shows_that_it_did(log, monkeypa
     lines = path.read_bytes().splitlines(keepends=True)
     trainings = len(whole.outcome.history)
     assert trainings > 2
-    monkeypatch.setattr(planner, "stop", lambda n, plans, config: "reached_optimum" if len(plans) > 1 else None)
+    monkeypatch.setattr(stopping, "stop_with", lambda: lambda n, plans, config: "early" if len(plans) > 1 else None)
     path.write_bytes(b"".join(lines[:-2]))  # today's rules would have stopped earlier
     error_of(replay, path)
     finished = go_on(path)
@@ -224,7 +224,7 @@ def test_training_goes_on_and_ends_where_the_log_shows_that_it_did(log, monkeypa
     assert same(finished.outcome.B, whole.outcome.B)
     assert np.array_equal(finished.labels, whole.labels)
 
-    monkeypatch.setattr(planner, "stop", lambda n, plans, config: None)
+    monkeypatch.setattr(stopping, "stop_with", lambda: lambda n, plans, config: None)
     path.write_bytes(b"".join(lines[:-2]))  # today's rules would train on
     finished = go_on(path)
     assert finished.outcome.stop == "as_recorded"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_notebooks import execute, pictures
 
-from mcal_jax.algorithm import planner
+from mcal_jax.algorithm import planner, stopping
 from mcal_jax.algorithm.acquisition import Scores
 from mcal_jax.algorithm.config import Config, PerImageEpoch
 from mcal_jax.errors import McalError
@@ -104,7 +104,7 @@ def test_break_even_price_is_where_people_alone_cost_as_much():
     price = lessons.break_even(N, lessons.known_plan(N, CURVE, config), config)
     for factor, hopeless in ((0.99, True), (1.01, False)):
         changed = config.model_copy(update={"label_price": price * factor})
-        assert planner.hopeless(N, lessons.known_plan(N, CURVE, changed), changed) is hopeless
+        assert stopping.hopeless(N, lessons.known_plan(N, CURVE, changed), changed) is hopeless
     useless = config.model_copy(update={"constraint": "on_S"})
     wrong = Analytic(alpha=1e6, gamma=0.0, quality=1e-3, ceiling=0.999)
     assert lessons.break_even(N, lessons.known_plan(N, wrong, useless), useless) == np.inf

@@ -11,12 +11,12 @@ import numpy as np
 import optax
 import pytest
 
-from mcal_jax.algorithm import acquisition
 from mcal_jax.algorithm.acquisition import Scores
 from mcal_jax.errors import McalError
 from mcal_jax.training import nets
 from mcal_jax.training import trainer as training
 from mcal_jax.training.devices import ACCELERATOR, CPU
+from mcal_jax.training.kcenter import k_center
 from mcal_jax.training.recipes import RECIPES, decay
 from mcal_jax.training.trainer import (
     Trainer,
@@ -429,7 +429,7 @@ def test_tiny_pools_are_trained_and_scored(n, height, width, channels, classes):
     scores, features = trainer.score(model, np.arange(n)), trainer.features(model, np.arange(n))
     assert scores.label[-1] == classes - 1
     assert all(np.isfinite(values).all() for values in (*scores, features))
-    assert np.unique(acquisition.select("kcenter", n, pool=n, features=features)).size == n
+    assert np.unique(k_center(features, n)).size == n
 
 
 def test_compilation_cache_goes_where_the_user_caches(tmp_path, monkeypatch):

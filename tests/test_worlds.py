@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from conftest import EASY, MIDDLING, assert_partition, by_people, curves, same, simulate
+from conftest import EASY, MIDDLING, curves, same, simulate
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,9 +14,7 @@ from mcal_jax.algorithm import costs, planner
 from mcal_jax.algorithm.config import Config, PerImageEpoch
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import (
-    MEASURES,
     Label,
-    Labels,
     MachineLabel,
     Measure,
     Relabel,
@@ -28,9 +26,12 @@ from mcal_jax.algorithm.protocol import (
 from mcal_jax.annotators.ground_truth import GroundTruth
 from mcal_jax.annotators.noisy import Noisy, uniform
 from mcal_jax.data import from_arrays
+from mcal_jax.errors import McalError
 from mcal_jax.runs import runlog
-from mcal_jax.runs.runlog import Delivery, RunLog, check_answer, drive
-from mcal_jax.worlds.simulated import GRID, Analytic, Recorded, SimulatedWorld, chance, clairvoyant
+from mcal_jax.runs.runlog import RunLog, drive
+from mcal_jax.testing import WORLD_CHECKS, WorldRun, check_world
+from mcal_jax.testing.worlds import check_repeatable, check_resumable
+from mcal_jax.worlds.simulated import THETA_GRID, Analytic, Recorded, SimulatedWorld, chance, clairvoyant
 from mcal_jax.worlds.trained import TrainedWorld
 
 QUICK = Config(theta_step=0.25)
@@ -147,166 +148,100 @@ LIVE = {
 WORLDS = {**LIVE, "replay": replay}
 
 
-class Done(NamedTuple):
-    open: Callable[[], Setting]
-    steps: list
-    finished: Delivery
-
-
-def run(setting: Setting) -> tuple[list, Delivery]:
-    steps = []
-    finished = drive(setting.job, setting.world, setting.log, lambda _, *step: steps.append(step))
-    return steps, finished
-
-
 @pytest.fixture(scope="module", params=WORLDS)
 def done(request, tmp_path_factory):
     """A whole run in each world."""
     folder = tmp_path_factory.mktemp("world")
 
-    def open_world():
+    def open_setting():
         return WORLDS[request.param](folder)
 
-    return Done(open_world, *run(open_world()))
+    job, world, log = open_setting()
+    steps = []
+    finished = drive(job, world, log, lambda _, *step: steps.append(step))
+    return WorldRun(job, lambda: open_setting().world, steps, finished)
 
 
-def test_labels_fit_their_requests(done):
-    for request, answer in done.steps:
-        check_answer(request, answer)
-        if isinstance(request, Label | MachineLabel):
-            assert isinstance(answer, Labels)
-            assert (answer.indices.dtype, answer.labels.dtype) == (np.int64, np.int32)
-            assert (np.diff(answer.indices) > 0).all()
-            assert (answer.labels >= 0).all()
-    job = done.open().job
-    last = (
-        {Measure} if job.algorithm == "trajectory" else {MachineLabel, Verify} if job.config.certify else {MachineLabel}
-    )
-    last |= {Relabel} if job.config.repeat else set()
-    assert {type(request) for request, _ in done.steps} == {Label, Train} | last
+LIVE_CHECKS = (check_repeatable, check_resumable)
 
 
-def test_trainings_fit_their_requests(done):
-    models = []
-    for request, answer in done.steps:
-        if isinstance(request, Train):
-            assert isinstance(answer, TrainResult)
-            assert (answer.size, answer.n_test) == (len(request.train), len(request.test))
-            assert (np.diff(answer.wrong) > 0).all()
-            assert ((answer.wrong >= 0) & (answer.wrong < answer.n_test)).all()
-            assert answer.images >= answer.size
-            assert answer.seconds >= 0
-            models.append(answer.model)
-    assert len(set(models)) == len(models) > 1
-    later = {getattr(request, "model", None) for request, _ in done.steps} - {None}
-    assert later <= set(models)
-
-
-def test_verifications_fit_their_requests(done):
-    """V is ranked among the pool, and as wrong as its labels by people say."""
-    known, met = {}, 0
-    for request, answer in done.steps:
-        if isinstance(request, Label):
-            known |= dict(zip(answer.indices, answer.labels, strict=True))
-        if isinstance(request, Verify):
-            met += 1
-            by_image = (answer.ahead, answer.wrong, answer.label, answer.ahead_in_class, answer.human)
-            assert {len(column) for column in by_image} == {len(request.sample)}
-            assert (answer.wrong.dtype, answer.label.dtype, answer.human.dtype) == (np.bool_, np.int32, np.int32)
-            assert ((answer.ahead >= 0) & (answer.ahead <= len(request.pool))).all()
-            assert answer.called.sum() == len(request.pool)
-            assert ((answer.ahead_in_class >= 0) & (answer.ahead_in_class <= answer.called[answer.label])).all()
-            # The other classes hold no fewer of those ahead than none, and no more than all of theirs.
-            others = answer.ahead - answer.ahead_in_class
-            assert ((others >= 0) & (others <= len(request.pool) - answer.called[answer.label])).all()
-            assert not np.isin(request.sample, request.pool).any()
-            said = [known.pop(image) for image in request.sample.tolist()]
-            assert np.array_equal(answer.human, said)
-            assert np.array_equal(answer.wrong, answer.label != said)
-            # All else that people have labelled by now are T and B.
-            assert np.array_equal(answer.elsewhere, np.bincount(list(known.values()), minlength=len(answer.elsewhere)))
-    job = done.open().job
-    assert met == (job.config.certify is not None)
-
-
-def test_of_a_class_the_surest_are_labelled_up_to_its_limit(done):
-    """The machine labels those of its surest images that no limit forbids, whatever else the limits leave out."""
-    config, setting, met = done.open().job.config, done.open(), 0
-    for number, (request, answer) in enumerate(done.steps):
-        if isinstance(request, MachineLabel):
-            assert (request.limits is not None) == bool(config.class_epsilon)
-            if request.limits is None:
-                continue
-            met += 1
-            for before, (asked, said) in enumerate(done.steps[:number]):
-                setting.world.restore(asked, before, said)
-            whole = setting.world.answer(request._replace(limits=None), number)
-            counts = np.bincount(whole.labels, minlength=len(request.limits))
-            expected = np.minimum(counts, request.limits)
-            assert np.array_equal(np.bincount(answer.labels, minlength=len(request.limits)), expected)
-            kept = np.isin(whole.indices, answer.indices)
-            assert np.array_equal(whole.labels[kept], answer.labels)
-    assert met == bool(config.class_epsilon)
-
-
-def test_the_same_world_answers_the_same_requests_alike(done):
-    steps, finished = run(done.open())
-    assert len(steps) == len(done.steps)
-    for (_, answer), (_, before) in zip(steps, done.steps, strict=True):
-        if isinstance(answer, TrainResult):  # measured seconds may differ
-            answer, before = answer._replace(seconds=0.0), before._replace(seconds=0.0)
-        assert same(answer, before)
-    assert np.array_equal(finished.labels, done.finished.labels)
-
-
-def test_measures_fit_their_requests(done):
-    """Counts rise from nothing to all mistakes on the pool, whichever order; only trajectories ask for them."""
-    measures = [(request, answer) for request, answer in done.steps if isinstance(request, Measure)]
-    assert bool(measures) == (done.open().job.algorithm == "trajectory")
-    for request, answer in measures:
-        assert answer.n == len(request.pool)
-        assert set(answer.errors) == set(answer.margins) == set(request.by)
-        for errors in answer.errors.values():
-            assert (errors[0], len(errors)) == (0, MEASURES + 1)
-            assert (np.diff(errors) >= 0).all()
-            assert np.diff(errors).max() <= np.ceil(answer.n / MEASURES)
-        assert len({errors[-1] for errors in answer.errors.values()}) == 1
-        assert answer.eps(1.0) == pytest.approx(answer.errors["margin"][-1] / answer.n)
-        margins = answer.margins["margin"]
-        assert (np.diff(margins) <= 1e-6).all()  # L(.) is the margin: the most confident come first
+@pytest.mark.parametrize("check", [check for check in WORLD_CHECKS if check not in LIVE_CHECKS])
+def test_a_world_answers_as_the_protocol_asks(done, check):
+    check(done)
 
 
 @pytest.mark.parametrize("done", LIVE, indirect=True)
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.8, 1.0])
-def test_a_world_that_is_told_of_the_past_goes_on_as_if_never_interrupted(done, share):
-    world, kept = done.open().world, int(share * (len(done.steps) - 1))
-    for number, (request, answer) in enumerate(done.steps[:kept]):
-        world.restore(request, number, answer)
-    for number, (request, answer) in list(enumerate(done.steps))[kept:]:
-        again = world.answer(request, number)
-        if isinstance(again, TrainResult):
-            again = again._replace(seconds=answer.seconds)
-        assert same(again, answer)
+@pytest.mark.parametrize("check", LIVE_CHECKS)
+def test_a_live_world_is_repeatable_and_can_be_resumed(done, check):
+    check(done)
 
 
-def test_the_run_partitions_X_and_nobody_labels_an_image_twice(done):
-    assert_partition(done.finished.outcome)
-    labelled = by_people(done.steps)
-    assert len(np.unique(labelled)) == len(labelled)
+def test_every_kind_of_request_is_checked(done):
+    """A check is worth something only where its requests were made."""
+    job, asked = done.job, {type(request) for request, _ in done.steps}
+    wanted = {Label, Train, Measure if job.algorithm == "trajectory" else MachineLabel}
+    wanted |= {Verify} if job.config.certify else set()
+    wanted |= {Relabel} if job.config.repeat else set()
+    assert asked == wanted
+    assert sum(isinstance(request, Train) for request, _ in done.steps) > 1
+    limited = [request.limits is not None for request, _ in done.steps if isinstance(request, MachineLabel)]
+    assert any(limited) == all(limited or [False]) == bool(job.config.class_epsilon)
 
 
-def test_the_labels_delivered_are_those_answered_and_the_true_error_is_theirs(done):
-    finished, truth = done.finished, done.open().world.truth
-    delivered = np.full(done.open().job.n, -1)
+def test_a_measurement_knows_the_error_of_all(done):
     for request, answer in done.steps:
-        if isinstance(request, Label | MachineLabel):
-            delivered[answer.indices] = answer.labels
-    assert np.array_equal(finished.labels, delivered)
-    assert np.array_equal(np.flatnonzero(finished.by_machine), finished.outcome.S)
-    if truth is None:
-        assert finished.true_error is None
-    else:
-        assert finished.true_error == np.mean(finished.labels != truth)
+        if isinstance(request, Measure):
+            assert answer.eps(1.0) == pytest.approx(answer.errors["margin"][-1] / answer.n)
+
+
+def test_a_replay_gives_the_same_twice(tmp_path):
+    first, second = (drive(*replay(tmp_path)) for _ in range(2))
+    assert same(first.outcome, second.outcome)
+    assert np.array_equal(first.labels, second.labels)
+
+
+class Wrong(SimulatedWorld):
+    """A simulated world with one fault."""
+
+    def __init__(self, change):
+        super().__init__(600, MIDDLING, seed=3)
+        self.change, self.answered = change, 0
+
+    def answer(self, request, number):
+        self.answered += 1
+        return self.change(self, request, super().answer(request, number))
+
+
+def of_kind(kind, **changes):
+    """Answers to ``kind`` with some fields computed anew."""
+
+    def change(world, request, answer):
+        if not isinstance(request, kind):
+            return answer
+        return answer._replace(**{key: new(world, answer) for key, new in changes.items()})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (of_kind(Label, labels=lambda w, a: a.labels - 1), "a label is negative"),
+        (of_kind(Label, labels=lambda w, a: a.labels.astype(float)), "not int64 and int32"),
+        (of_kind(Label, indices=lambda w, a: a.indices[::-1]), "not sorted"),
+        (of_kind(Train, wrong=lambda w, a: a.wrong[::-1]), "positions of mistakes on T are not sorted"),
+        (of_kind(Train, size=lambda w, a: a.size + 1), r"\|B\| and \|T\| are"),
+        (of_kind(Train, images=lambda w, a: 0), "processed 0 images"),
+        (of_kind(Verify, wrong=lambda w, a: ~a.wrong), "wrong is not where label and human differ"),
+        (of_kind(Verify, elsewhere=lambda w, a: a.elsewhere + 1), "elsewhere is"),
+        (of_kind(MachineLabel, labels=lambda w, a: a.labels + np.int32(w.answered % 2)), "after a resume"),
+    ],
+)
+def test_a_fault_of_a_world_is_found_and_described(change, complaint):
+    job = Job(n=600, config=QUICK.model_copy(update={"certify": 0.9}))
+    check_world(lambda: SimulatedWorld(600, MIDDLING, seed=3), job)
+    with pytest.raises((AssertionError, McalError), match=complaint):
+        check_world(lambda: Wrong(change), job)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -315,10 +250,10 @@ def test_the_labels_delivered_are_those_answered_and_the_true_error_is_theirs(do
 
 @given(curves, st.integers(1, 10**6))
 def test_the_wrong_share_rises_from_0_and_never_exceeds_theta(curve, size):
-    share = curve.wrong_share(GRID, size)
+    share = curve.wrong_share(THETA_GRID, size)
     assert share[0] == 0
     assert (np.diff(share) >= -1e-12).all()
-    assert (share <= GRID + 1e-12).all()
+    assert (share <= THETA_GRID + 1e-12).all()
     # A margin: the farther along L(.), the likelier a mistake.
     assert (np.diff(share, 2) >= -1e-9).all()
 
@@ -419,7 +354,7 @@ def test_a_recorded_curve_is_exact_where_it_was_recorded():
     curve = Recorded(history)
     assert len(history) > 3
     for fit in history:
-        assert curve.wrong_share(GRID, fit.size) == pytest.approx(fit.errors(GRID) / fit.n_test, abs=1e-12)
+        assert curve.wrong_share(THETA_GRID, fit.size) == pytest.approx(fit.errors(THETA_GRID) / fit.n_test, abs=1e-12)
 
 
 def test_a_recorded_curve_is_linear_in_log_B_between_and_constant_outside():

@@ -1,6 +1,6 @@
-"""What MCAL is measured against, as algorithms over the same requests."""
+"""What MCAL is compared with, as algorithms over the same requests (section 5)."""
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -8,14 +8,15 @@ import numpy as np
 from mcal_jax.algorithm import costs, planner
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.mcal import mcal
+from mcal_jax.algorithm.objectives import Objective
 from mcal_jax.algorithm.outcome import Algorithm, Outcome
-from mcal_jax.algorithm.planner import StopRule
 from mcal_jax.algorithm.protocol import Indices, Label, MachineLabel, Measure, Request, Train, TrainResult, remove
+from mcal_jax.algorithm.stopping import StopRule, stop
 from mcal_jax.errors import McalError
 
 
 def humans_only(n: int, config: Config) -> Algorithm:
-    """People label everything."""
+    """Humans label everything. Yields one request, returns the Outcome."""
     X, none = np.arange(n), np.arange(0)
     R = (yield Label(X, n, "all", "residual")).indices
     return Outcome(n, none, none, none, R, 0.0, "none", "humans_only", costs.ledger(n, 0, 0, n, 0.0, config), (), ())
@@ -24,6 +25,8 @@ def humans_only(n: int, config: Config) -> Algorithm:
 def naive_al(n: int, config: Config, architecture: str, delta: float) -> Algorithm:
     """Active learning as usual (section 5.1): ``delta`` |X| labels a step, by M(.), until the classifier may
     label all the rest within epsilon. It plans nothing and weighs no training cost.
+
+    Raises McalError in budget mode, and for a pool too small for T and the seed.
     """
     if config.budget is not None:
         raise McalError("budget: naive active learning has no budget mode; leave it out")
@@ -49,7 +52,7 @@ def trajectory(
     within epsilon or |B| has reached ``max_train_fraction`` |X|. Its labels and trainings are those of ``naive_al``.
 
     No price enters it, so it can be priced for any (``records.priced``): S is empty here, R all that is left.
-    The last classifier also ranks U by every M(.) of ``compare``.
+    The last classifier also ranks U by every M(.) of ``compare``. Raises McalError as ``naive_al`` does for the pool.
     """
     T, U = yield from _test_set(n, config, architecture)
     B = np.arange(0)
@@ -72,10 +75,11 @@ def trajectory(
 
 
 BatchRequest = Generator[Request, Any, tuple[Indices, Indices]]
+"""A step that yields requests and returns two sets of images."""
 
 
 def _test_set(n: int, config: Config, architecture: str) -> BatchRequest:
-    """Buys T; returns T and the images left."""
+    """Humans label T; returns T and the images left."""
     planner.check(n, architecture, config)
     T = (yield Label(np.arange(n), planner.n_test(n, config), "random", "test")).indices
     return T, remove(np.arange(n), T)
@@ -91,7 +95,7 @@ def _batch(
     U: Indices,
     history: list[TrainResult],
 ) -> BatchRequest:
-    """Buys the next batch, the first at random, trains on all of B, and adds to ``history``; returns B and U."""
+    """Humans label the next batch, the first at random; trains on all of B, adds to ``history``, returns B and U."""
     model = history[-1].model if history else None
     by = config.acquisition if history else "random"
     b = (yield Label(U, min(_step(n, delta), len(U)), by, "train", model)).indices
@@ -105,24 +109,14 @@ def _step(n: int, delta: float) -> int:
 
 
 def may_label_all(n: int, rest: int, fit: TrainResult, config: Config) -> bool:
-    """Whether the classifier, by its mistakes on T, may label all the ``rest``."""
+    """Whether the classifier, by its mistakes on T, may label all ``rest`` images of U (Eqn 2)."""
     one = np.ones(1)
     eps = planner.eps_on_test(fit, one)
     return bool(planner.constrained_error(n, rest, one, eps, fit.n_test, config)[0] < config.epsilon)
 
 
-def without_active_learning(n: int, config: Config, architecture: str, stops: StopRule = planner.stop) -> Algorithm:
+def without_active_learning(
+    n: int, config: Config, architecture: str, stop_rule: StopRule = stop, objective: Objective | None = None
+) -> Algorithm:
     """MCAL with images for B drawn at random: what active learning itself is worth (section 5.2)."""
-    return mcal(n, config.model_copy(update={"acquisition": "random"}), architecture, stops)
-
-
-def oracle_al(run: Callable[[float], Outcome], deltas: Iterable[float]) -> tuple[float, dict[float, Outcome]]:
-    """Active learning with the best delta, known in hindsight and billed alone (Table 2).
-
-    ``run`` makes the outcome of naive active learning at one delta. Returns (delta_opt, outcome by delta).
-    Raises McalError for no deltas.
-    """
-    outcomes = {delta: run(delta) for delta in deltas}
-    if not outcomes:
-        raise McalError("deltas: the oracle needs at least one")
-    return min(outcomes, key=lambda delta: outcomes[delta].ledger.total), outcomes
+    return mcal(n, config.model_copy(update={"acquisition": "random"}), architecture, stop_rule, objective)

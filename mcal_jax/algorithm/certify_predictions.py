@@ -9,6 +9,7 @@ from mcal_jax.algorithm import certificate, costs
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.outcome import Algorithm, Outcome
 from mcal_jax.algorithm.protocol import Label, MachineLabel, Verify, remove
+from mcal_jax.algorithm.sample_size import best_sample_size
 from mcal_jax.errors import McalError
 
 MODEL = -1
@@ -44,4 +45,4 @@ def suggested_sample(n: int, wrong: np.ndarray, config: Config) -> int:
     """
     thetas = np.arange(1, len(wrong) + 1) / len(wrong)
     risk = certificate.risk_of_all(config)
-    return max(certificate.best_check(n, n, thetas, wrong, config.epsilon, risk).sample, 1)
+    return max(best_sample_size(n, n, thetas, wrong, config.epsilon, risk).sample, 1)

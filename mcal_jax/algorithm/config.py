@@ -1,6 +1,6 @@
 """What is set beforehand: the readings of Algorithm 1 and the prices.
 
-Fractions are of |X| unless said otherwise, money is US dollars.
+Fractions are of |X| unless stated otherwise, money is US dollars.
 """
 
 from typing import Annotated, Any, Literal
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from mcal_jax.algorithm.acquisition import check
+from mcal_jax.algorithm.acquisition import ACQUISITIONS, Acquisition
 
 OLD_NAMES = {
     "far": "max_train_fraction",
@@ -73,37 +73,37 @@ class PerHour(Settings):
 class Config(Settings):
     """What Algorithm 1 needs to know. ``Config()`` is the recommended reading, ``Config.paper()`` the paper's.
 
-    Fractions are of |X| unless said otherwise.
+    Fractions are of |X| unless stated otherwise.
     """
 
     epsilon: Fraction = Field(0.05, description="bound on the error of the delivered labels (Eqn 2)")
     label_price: Annotated[float, Field(ge=CHEAPEST, le=DEAREST)] = Field(
-        0.04, description="dollars that people charge for a label, C_h of Eqn 1"
+        0.04, description="US dollars that humans charge for a label, C_h of Eqn 1"
     )
     training_price: PerImageEpoch | PerHour = Field(PerImageEpoch(), discriminator="kind")
     budget: Annotated[float, Field(gt=0, le=1e9 * DEAREST)] | None = Field(
         None,
-        description="dollars; if given, the least error within it is sought and epsilon is ignored; sure to be kept "
+        description="US dollars; if given, the least error within it is sought and epsilon is ignored; always kept "
         "if training is priced per image and epoch, a number of them",
     )
     certify: Annotated[float, Field(ge=0.5, le=0.999999)] | None = Field(
         None,
         description="confidence with which the error of the labels is below epsilon, by labels bought for that alone; "
-        "in budget mode the bound is told",
+        "in budget mode the bound is stated in the outcome",
     )
     class_epsilon: Fraction | None = Field(
         None,
         description="with certify: of the images left that the classifier calls one class, fewer than this share get a "
-        "label that people would not give, for every class; what can't be vouched for is left to people. It does not "
+        "label that humans would not give, for every class; what can't be certified is left to humans. It does not "
         "bound what is lost of a class: a rare one that the classifier never predicts may be mislabelled whole; the "
-        "certificate tells for every class how much of it may be",
+        "certificate bounds that for every class",
     )
     repeat: Fraction | None = Field(
         None,
-        description="share of T that people label twice, to bound what they mislabel; epsilon and the certificate are "
+        description="share of T that humans label twice, to bound what they mislabel; epsilon and the certificate are "
         "then about the truth",
     )
-    acquisition: str = Field("margin", description="M(.): which images people label for training")
+    acquisition: str = Field("margin", description="M(.): which images humans label for training")
     test_fraction: Fraction | Literal["planned"] = Field(
         0.05, description="|T|; planned, for certified runs: what cost least in simulations, about a hundredth"
     )
@@ -155,16 +155,18 @@ class Config(Settings):
         if self.test_fraction == "planned" and not self.certify:
             raise ValueError("test_fraction: planned is for certify, or T alone stands for the error")
         if self.class_epsilon and (not self.certify or self.budget is not None):
-            raise ValueError("class_epsilon: it leaves images to people by a certificate: certify, and no budget")
+            raise ValueError("class_epsilon: it leaves images to humans by a certificate: certify, and no budget")
         if self.repeat and not self.certify:
-            raise ValueError("repeat: it bounds the mistakes of people for a certificate, so it needs certify")
+            raise ValueError("repeat: it bounds the mistakes of humans for a certificate, so it needs certify")
         return self
 
-    @field_validator("acquisition")
+    @field_validator("acquisition", mode="before")
     @classmethod
-    def _known_acquisition(cls, name: str) -> str:
-        check(name)
-        return name
+    def _known_acquisition(cls, acquisition: Any) -> Any:
+        """The name of an acquisition function; a function or an Acquisition is registered under its own name."""
+        if callable(acquisition) or isinstance(acquisition, Acquisition):
+            return ACQUISITIONS.name_of(acquisition)
+        return ACQUISITIONS.check(acquisition) if isinstance(acquisition, str) else acquisition
 
     @classmethod
     def paper(cls, **changes) -> "Config":
@@ -185,8 +187,8 @@ class Config(Settings):
 
     @classmethod
     def certified(cls, **changes) -> "Config":
-        """The recommended reading with a certificate of 95 %, which makes most of T superfluous; as the laws vouch for
-        nothing, fewer trainings are spent on them."""
+        """The recommended reading with a certificate of 95 %, which makes most of T superfluous; as the laws
+        guarantee nothing, fewer trainings are spent on them."""
         return cls(**{"certify": 0.95, "test_fraction": "planned", "growth": 3.0, **changes})
 
     @classmethod

@@ -1,17 +1,23 @@
 """A job: everything that determines what an algorithm requests, given the answers."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
-from mcal_jax.algorithm import baselines, planner
+from mcal_jax.algorithm import baselines
 from mcal_jax.algorithm.certify_predictions import certify_predictions
 from mcal_jax.algorithm.config import Config, Fraction, Settings
 from mcal_jax.algorithm.mcal import mcal
+from mcal_jax.algorithm.objectives import OBJECTIVES, objective_of
 from mcal_jax.algorithm.outcome import Algorithm
-from mcal_jax.algorithm.planner import StopRule
 from mcal_jax.algorithm.race import race
+from mcal_jax.algorithm.stopping import STOP_RULES, StopRule, stop_with
 from mcal_jax.errors import McalError
+
+PLANNED = ("mcal", "without_active_learning")
+"""Algorithms that make plans, and so have an objective and stop rules."""
+LATER = ("sample", "stop_rules", "objective")
+"""Settings that the first versions did not have."""
 
 
 class Job(Settings):
@@ -25,23 +31,46 @@ class Job(Settings):
     max_train_fraction: Fraction | None = Field(None, description="|B| at which a trajectory ends, fraction of |X|")
     compare: tuple[str, ...] = Field((), description="M(.) by which a trajectory's last classifier ranks U")
     sample: Annotated[int, Field(ge=1)] | None = Field(None, description="|V| where given predictions are certified")
+    stop_rules: tuple[str, ...] = Field((), description="stop rules besides the default ones")
+    objective: str | None = Field(None, description="what is minimised; none: what the configuration asks for")
+
+    @field_validator("stop_rules", mode="before")
+    @classmethod
+    def _known_stop_rules(cls, rules: Any) -> Any:
+        """Names of stop rules; functions are registered under their own."""
+        return tuple(STOP_RULES.check(STOP_RULES.name_of(rule)) for rule in rules)
+
+    @field_validator("objective")
+    @classmethod
+    def _known_objective(cls, name: str | None) -> str | None:
+        return name if name is None else OBJECTIVES.check(name)
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The job as the first versions wrote it, less settings of later versions that are not given."""
+        plain = serialize(self)
+        return {key: value for key, value in plain.items() if value or key not in LATER}
 
 
-def algorithm(job: Job, stop: StopRule = planner.stop) -> Algorithm:
-    """The generator that a job describes; ``stop`` says when MCAL trains no more.
+def algorithm(job: Job, stop: StopRule | None = None) -> Algorithm:
+    """The generator that a job describes; ``stop`` says when MCAL trains no more, in the place of the job's rules.
 
-    Raises McalError for an unknown name or a missing setting.
+    Raises McalError for an unknown name, a missing setting, and a stop rule or an objective that can't be loaded.
     """
+    if job.algorithm not in PLANNED and (job.stop_rules or job.objective):
+        raise McalError(f"stop_rules, objective: {job.algorithm} makes no plans; leave them out")
     first = job.architectures[0]
+    objective = objective_of(job.config, job.objective) if job.objective else None
+    stop = stop or stop_with(*job.stop_rules)
     match job.algorithm:
         case "mcal" if len(job.architectures) > 1:
-            return race(job.n, job.config, job.architectures, stop)
+            return race(job.n, job.config, job.architectures, stop, objective)
         case "mcal":
-            return mcal(job.n, job.config, first, stop)
+            return mcal(job.n, job.config, first, stop, objective)
+        case "without_active_learning":
+            return baselines.without_active_learning(job.n, job.config, first, stop, objective)
         case "humans_only":
             return baselines.humans_only(job.n, job.config)
-        case "without_active_learning":
-            return baselines.without_active_learning(job.n, job.config, first, stop)
         case "naive_al":
             if job.delta is None:
                 raise McalError("delta: naive_al needs its batch, a fraction of |X|")

@@ -1,4 +1,4 @@
-"""Algorithm 1 of the paper (appendix A). The numbers in the margin are its lines.
+"""Algorithm 1 of the paper (appendix A). The numbers in the margin are its lines; "ours" are steps beyond it.
 
 A request costs money or time and is answered by a world; all else is a pure function. U is the paper's
 X \\ T \\ B, the images nobody has labelled yet.
@@ -6,45 +6,63 @@ X \\ T \\ B, the images nobody has labelled yet.
 
 import numpy as np
 
-from mcal_jax.algorithm import certificate, costs, planner
+from mcal_jax.algorithm import costs, planner
+from mcal_jax.algorithm.certification import certify_pool, measure_annotators
 from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.objectives import Objective
 from mcal_jax.algorithm.outcome import Algorithm, Outcome
-from mcal_jax.algorithm.planner import StopRule
-from mcal_jax.algorithm.protocol import Label, MachineLabel, Relabel, Train, Verify, remove
+from mcal_jax.algorithm.protocol import Label, MachineLabel, Train, remove
+from mcal_jax.algorithm.stopping import StopRule, stop
 
 
-def mcal(n: int, config: Config, architecture: str = "resnet18", stops: StopRule = planner.stop) -> Algorithm:
-    """Label the images 0 ... n-1 at least cost. Yields requests, returns the Outcome. Raises McalError."""
+def mcal(
+    n: int,
+    config: Config,
+    architecture: str = "resnet18",
+    stop_rule: StopRule = stop,
+    objective: Objective | None = None,
+) -> Algorithm:
+    """Label the images 0 ... n-1 at least cost. Yields requests, returns the Outcome.
+
+    ``stop_rule`` says when to train no more (``stop_with`` adds rules to the default ones), ``objective`` what a plan
+    minimises, that of the configuration if none is given. Raises McalError where the pool or the budget is too small.
+    """
     planner.check(n, architecture, config)
     X = np.arange(n)
-    T = (yield Label(X, planner.n_test(n, config), "random", "test")).indices  #                              1
-    U, people = remove(X, T), None
-    if config.repeat:  #                                                                                   ours
-        again = yield Relabel(T, planner.n_repeat(n, config))
-        people, config = certificate.bound_annotator_error(n, again, config)
-    B = (yield Label(U, planner.n_seed(n, config), "random", "train")).indices  #                             2
+    T = (yield Label(X, planner.n_test(n, config), "random", "test")).indices  #                                      1
+    U = remove(X, T)
+    annotator_error, config = yield from measure_annotators(n, T, config)  #                                       ours
+    B = (yield Label(U, planner.n_seed(n, config), "random", "train")).indices  #                                     2
     U = remove(U, B)
-    fit = yield Train(B, T, architecture)  #                                                                  3
-    history = [fit]  #                                                                                      4-7
-    plans = [planner.search(n, history, architecture, None, config)]  #                                       8
-    while not (stop := stops(n, plans, config)):  #                                                    9
+    fit = yield Train(B, T, architecture)  #                                                                          3
+    history = [fit]  #                                                                                              4-7
+    plans = [planner.search(n, history, architecture, None, config, objective)]  #                                    8
+    while not (reason := stop_rule(n, plans, config)):  #                                                             9
         plan = plans[-1]
-        b = (yield Label(U, plan.delta, config.acquisition, "train", fit.model, plan)).indices  #            10
-        B, U = np.union1d(B, b), remove(U, b)  #                                                             11
-        fit = yield Train(B, T, architecture, plan)  #                                                       12
-        history.append(fit)  #                                                                         13,14-15
-        plans.append(planner.search(n, history, architecture, plan, config))  #                    13, 16-18,19-23
-    plan = plans[-1]  #                                                                                      24-25
-    V, machine, sure = U[:0], planner.n_machine(n, len(U), plan, config), None
-    if config.certify and plan.check:  #                                                                   ours
-        V = (yield Label(U, plan.check, "random", "certify", fit.model, plan)).indices
-        U = remove(U, V)
-        seen = yield Verify(V, U, fit.model, plan)
-        sure = certificate.certificate(n, len(U), machine, seen, config)
-        machine = sure.machine
-    S = (yield MachineLabel(U, machine, fit.model, plan, sure.limits if sure else None)).indices  #             26
-    R = (yield Label(remove(U, S), len(U) - len(S), "all", "residual", fit.model, plan)).indices  #          27
-    bill = costs.ledger(n, len(T), len(B), len(R), plan.spent, config, len(V), people.sample if people else 0)
-    theta = len(S) / max(len(U), 1) if sure else plan.theta_now
-    done = Outcome(n, T, B, S, R, theta, architecture, stop, bill, tuple(plans), tuple(history))
-    return done._replace(V=V, certificate=sure, annotator_error=people)
+        b = (yield Label(U, plan.delta, config.acquisition, "train", fit.model, plan)).indices  #                    10
+        B, U = np.union1d(B, b), remove(U, b)  #                                                                     11
+        fit = yield Train(B, T, architecture, plan)  #                                                               12
+        history.append(fit)  #                                                                                 13,14-15
+        plans.append(planner.search(n, history, architecture, plan, config, objective))  #              13, 16-18,19-23
+    plan = plans[-1]  #                                                                                           24-25
+    V, machine, certificate = allowance = yield from certify_pool(n, U, fit.model, plan, config)  #                ours
+    U = remove(U, V)
+    S = (yield MachineLabel(U, machine, fit.model, plan, allowance.limits)).indices  #                               26
+    R = (yield Label(remove(U, S), len(U) - len(S), "all", "residual", fit.model, plan)).indices  #                  27
+    n_repeat = annotator_error.sample if annotator_error else 0
+    return Outcome(
+        n=n,
+        T=T,
+        B=B,
+        S=S,
+        R=R,
+        theta=len(S) / max(len(U), 1) if certificate else plan.theta_now,
+        architecture=architecture,
+        stop=reason,
+        ledger=costs.ledger(n, len(T), len(B), len(R), plan.spent, config, len(V), n_repeat),
+        plans=tuple(plans),
+        history=tuple(history),
+        V=V,
+        certificate=certificate,
+        annotator_error=annotator_error,
+    )

@@ -10,8 +10,11 @@ from mcal_jax.algorithm.protocol import Indices, Request, TrainResult
 
 
 class ClassBound(NamedTuple):
-    """Upper limit on the share of mistakes among the machine's labels of one class, which made ``mistakes`` of
-    ``trials``; with ``class_epsilon`` a share of all that it calls so, whether it or people label them."""
+    """Upper limit ``bound`` on the share of mistakes among the machine's labels of one class.
+
+    Of ``trials`` images of V that it gives this label, ``mistakes`` are wrong. With ``class_epsilon`` the bound is a
+    share of all images that it gives this label, whether it or humans label them in the end.
+    """
 
     label: int
     trials: int
@@ -20,11 +23,11 @@ class ClassBound(NamedTuple):
 
 
 class ClassRecall(NamedTuple):
-    """Upper limit on the share of X's images of one class, as people label them, that get another label.
+    """Upper limit on the share of X's images of one class, as humans label them, that get another label.
 
-    V holds ``trials`` such images; of these, ``mistakes`` lie where S does and the classifier gets them wrong. It calls
-    ``called`` images of U so; if none, all that are in S are mislabelled. Without trials only T and B speak for a
-    class: the bound is 1 if they hold none of it either.
+    V holds ``trials`` such images; of these, ``mistakes`` lie where S does and the classifier gets them wrong. It gives
+    ``called`` images of U this label; if none, all that are in S are mislabelled. Without trials only T and B hold
+    images of the class: the bound is 1 if they hold none either.
     """
 
     label: int
@@ -35,12 +38,12 @@ class ClassRecall(NamedTuple):
 
 
 class Certificate(NamedTuple):
-    """What V vouches for: with ``confidence``, at most ``bound`` of X is labelled wrongly by the machine.
+    """The bound that V gives: with ``confidence``, at most ``bound`` of X is labelled wrongly by the machine.
 
     Of the ``sample`` images of V, ``trials`` lie where S does, and ``mistakes`` of those the classifier gets wrong. S
-    are the ``machine`` surest images, of each class no more than ``limits``, if there are any. ``by_class`` holds for
-    all classes at once: with that confidence alone, or with ``class_epsilon`` together with ``bound``. It is about what
-    the classifier calls a class; ``by_true_class``, of what people call one, holds with that confidence alone.
+    are the ``machine`` most confident images, of each class no more than ``limits``, if there are any. ``by_class``
+    holds for all classes at once: with that confidence alone, or with ``class_epsilon`` together with ``bound``. It
+    goes by the labels of the classifier; ``by_true_class``, by those of humans, holds with that confidence alone.
     """
 
     confidence: float
@@ -56,8 +59,11 @@ class Certificate(NamedTuple):
 
 
 class AnnotatorError(NamedTuple):
-    """What labelling ``sample`` images of T twice says: ``differ`` of them got two different labels, so people mislabel
-    at most ``bound`` of X. ``counted``: whether epsilon has room for that; if not, it is relative to people."""
+    """How many labels humans get wrong: at most ``bound`` of X, because ``differ`` of ``sample`` images of T that were
+    labelled twice got two different labels.
+
+    ``counted``: whether epsilon has room for that; if not, the certificate is relative to humans.
+    """
 
     sample: int
     differ: int
@@ -66,7 +72,8 @@ class AnnotatorError(NamedTuple):
 
 
 class Contestant(NamedTuple):
-    """How an architecture did in the race: its trainings, dollars of training, and last predicted C*."""
+    """How an architecture did in the race: its number of trainings, their cost ``spent`` and the last predicted C*, in
+    US dollars."""
 
     architecture: str
     trainings: int
@@ -76,8 +83,11 @@ class Contestant(NamedTuple):
 
 
 class Ledger(NamedTuple):
-    """Dollars by part. ``race`` is what the losing architectures' training cost, ``certificate`` the labels of V,
-    ``repeat`` the second labels."""
+    """Eqn 1 by part, in US dollars: the labels of T, B and R, and training.
+
+    ``race`` is the training cost of the losing architectures, ``certificate`` the cost of the labels of V, ``repeat``
+    that of the second labels. ``humans_only`` is what humans would charge for all of X.
+    """
 
     test: float
     train: float
@@ -90,17 +100,22 @@ class Ledger(NamedTuple):
 
     @property
     def total(self) -> float:
+        """C: US dollars of the whole job."""
         return self.test + self.train + self.residual + self.training + self.race + self.certificate + self.repeat
 
     @property
     def savings(self) -> float:
-        """1 - total / humans only."""
+        """1 - total / humans only, a fraction."""
         return 1 - self.total / self.humans_only
 
 
 class Outcome(NamedTuple):
-    """How X was divided, what it cost, and why it ended. T, B, S, R and V partition X; V, by which the labels are
-    certified, is empty if that was not asked for."""
+    """How X was divided, what it cost, and why it ended.
+
+    The sets T, B, S, R and V partition X, ``n`` images; V, by which the labels are certified, is empty if that was not
+    asked for. ``theta`` is |S| / |U|, ``stop`` the name of the rule that ended training, ``plans`` and ``history`` are
+    one per training.
+    """
 
     n: int
     T: Indices

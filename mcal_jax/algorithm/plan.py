@@ -1,4 +1,8 @@
-"""What one iteration of Algorithm 1 knows and decides: laws, cost surface, plan (lines 13 to 23)."""
+"""What one iteration of Algorithm 1 knows, predicts and decides (lines 13 to 23), as plain data.
+
+``Progress`` and the laws lead to a ``Forecast``; an objective makes a ``Split`` of it; both end in a ``Plan``.
+Costs are in US dollars, sizes in images.
+"""
 
 from typing import NamedTuple
 
@@ -23,6 +27,47 @@ class Law(NamedTuple):
     shift: float = 0.0
 
 
+class Progress(NamedTuple):
+    """How far a run has come."""
+
+    n: int  # |X|
+    n_test: int  # |T|
+    size: int  # |B|
+    spent: float  # cost of all trainings so far
+    rate: tuple[float, float]  # c0, c1: a retraining on |B| labels costs c0 + c1 |B|
+
+
+class Forecast(NamedTuple):
+    """What is predicted of each size that B may grow to, the present one first, before an objective chooses.
+
+    ``eps`` [sizes, thetas] is eps(S^theta(D(B))); ``error`` [sizes, thetas] what the constraint compares with epsilon;
+    ``log_sd`` [sizes] the standard error of log eps at theta = 1, at most 1. ``rest`` [sizes] is |U|, the images in
+    neither T nor B. ``labels`` [sizes] is the cost of labelling T and B, ``training`` [sizes] that of all trainings.
+    """
+
+    n: int
+    sizes: np.ndarray
+    thetas: np.ndarray
+    eps: np.ndarray
+    error: np.ndarray
+    log_sd: np.ndarray
+    rest: np.ndarray
+    labels: np.ndarray
+    training: np.ndarray
+
+
+class Split(NamedTuple):
+    """How an objective divides U between the machine and humans, at each size that B may grow to.
+
+    ``theta`` [sizes] is the share for the machine, 0 to 1. ``error`` [sizes] is the error predicted there, infinite
+    where an objective that minimises it may not go. ``certificate_size`` is |V| if training stops now.
+    """
+
+    theta: np.ndarray
+    error: np.ndarray
+    certificate_size: int = 0
+
+
 class Surface(NamedTuple):
     """The cost surface of line 18: ``error`` and ``cost`` (US dollars of the whole job) are [sizes, thetas].
 
@@ -42,18 +87,18 @@ class Plan(NamedTuple):
     """What one iteration decided (lines 13 to 23), and what it knew."""
 
     size: int  # |B| now
-    spent: float  # dollars of training so far
-    rate: tuple[float, float]  # dollars of a retraining: rate[0] + rate[1] |B|
+    spent: float  # cost of all trainings so far
+    rate: tuple[float, float]  # a retraining on |B| labels costs rate[0] + rate[1] |B|
     laws: tuple[Law, ...]  # one per theta of the grid
     surface: Surface
-    B_opt: int
-    theta: float  # at B_opt; 0: people label all the rest
-    cost: float  # C*: dollars of the whole job if the plan is followed
-    cost_now: float  # the same if training stops here
-    theta_now: float
+    B_opt: int  # the best |B|
+    theta: float  # at B_opt; 0: humans label all the rest
+    cost: float  # C*: the whole job if the plan is followed
+    cost_now: float  # the whole job if training stops here
+    theta_now: float  # theta if training stops here
     error: float  # predicted at B_opt, as the constraint counts it
-    value: float  # what the search minimises: the cost, or in budget mode the error
-    delta: int  # images to buy next
-    stable: bool
+    value: float  # what the objective minimises, at B_opt
+    delta: int  # images to label next
+    stable: bool  # line 19
     form: str  # which law the fits used
-    check: int = 0  # |V| if training stops here and the labels are to be certified
+    certificate_size: int = 0  # |V| if training stops here and the labels are to be certified

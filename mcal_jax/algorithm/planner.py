@@ -1,20 +1,24 @@
-"""The decision of lines 13 to 23: the cost surface over (|B|, theta), its best point, the next delta, when to stop.
+"""The decision of lines 13 to 23: predict the error and cost of every (|B|, theta), choose the best, choose delta.
 
-All of it is arithmetic on counts and dollars; nothing here knows what an image is.
+All of it is arithmetic on counts and costs. An objective (objectives.py) defines what is best; stop rules
+(stopping.py) end the training.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from mcal_jax.algorithm import certificate, costs, powerlaw
+from mcal_jax.algorithm import costs, powerlaw
 from mcal_jax.algorithm.config import Config
-from mcal_jax.algorithm.plan import Plan, Surface
+from mcal_jax.algorithm.objectives import Objective, objective_of
+from mcal_jax.algorithm.plan import Forecast, Law, Plan, Progress, Split, Surface
 from mcal_jax.algorithm.protocol import TrainResult, trials
 from mcal_jax.errors import McalError
 
-SIZES = 80  # points of the cost surface along |B|
+N_SIZES = 80
+"""Points of the cost surface along |B|."""
 FINE_THETAS = np.arange(1, 201) / 200
+"""The thetas that are searched where ``interpolate_theta`` is set."""
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -22,7 +26,7 @@ FINE_THETAS = np.arange(1, 201) / 200
 
 
 def n_test(n: int, config: Config) -> int:
-    """|T|. Planned, it guides the search and vouches for nothing: of 0.5, 1, 2 and 5 % of X the first
+    """|T|. Planned, it guides the search and guarantees nothing: of 0.5, 1, 2 and 5 % of X the first
     three cost the same within 1 % in bench/simulated_worlds.py, 5 % more; small pools want some more than 1 %."""
     if config.test_fraction == "planned":
         return max(round(0.01 * n), min(250, round(0.05 * n)), 1)
@@ -35,7 +39,7 @@ def n_seed(n: int, config: Config) -> int:
 
 
 def n_repeat(n: int, config: Config) -> int:
-    """How many images of T are labelled twice."""
+    """How many images of T humans label twice."""
     return max(round(config.repeat * n_test(n, config)), 1) if config.repeat else 0
 
 
@@ -86,198 +90,162 @@ def eps_on_test(fit: TrainResult, thetas: np.ndarray) -> np.ndarray:
     return fit.errors(thetas) / np.maximum(trials(thetas, fit.n_test), 1)
 
 
-def theta_for_budget(n: int, rest: int, left: float, config: Config) -> float:
-    """The theta that leaves people just what ``left`` dollars pay for."""
-    residual = min(int(max(left, 0) / config.label_price + 1e-9), rest)
-    return (rest - residual) / (rest if config.theta_of == "remaining" else n) if rest else 0.0
-
-
 # ---------------------------------------------------------------------------------------------------------
 # The plan
 
 
-def search(n: int, history: Sequence[TrainResult], architecture: str, previous: Plan | None, config: Config) -> Plan:
-    """Lines 13 to 23: fit the laws, search the cost surface for the cheapest (|B|, theta), choose delta.
+def search(
+    n: int,
+    history: Sequence[TrainResult],
+    architecture: str,
+    previous: Plan | None,
+    config: Config,
+    objective: Objective | None = None,
+) -> Plan:
+    """Lines 13 to 23: fit the laws, search the cost surface for the best (|B|, theta), choose delta.
 
-    A plan's dollars are those of the whole job: labels of T, B and R, training so far (sunk, but counted) and
-    the retraining at each size, reached in one step. Labelling all the rest by hand now is always a candidate.
+    ``history`` are all trainings so far, ``previous`` is the plan before. A plan's costs are those of the whole job:
+    labels of T, B and R, training so far (sunk, but counted) and the retraining at each size, reached in one step.
+    Labelling all the rest by hand now is always a candidate. No ``objective`` given: that of the configuration.
+    Raises McalError if the architecture has no price, and for an objective that fails.
     """
-    now, tests = history[-1], history[-1].n_test
-    size = now.size
+    objective = objective_of(config, objective)
+    now = history[-1]
     spent = costs.total_training_cost(history, architecture, config)
-    rate = costs.learned_rate(history, architecture, config)
+    progress = Progress(n, now.n_test, now.size, spent, costs.learned_rate(history, architecture, config))
     laws = powerlaw.fit_all(history, config)
+    forecast = predict(progress, laws, now, config)
+    split, value = weigh(objective, forecast, config)
+    best = int(np.argmin(value))
+    surface = surface_of(forecast, split, config)
+    B_opt, cost = int(forecast.sizes[best]), float(surface.least_cost[best])
+    stable = is_stable(float(value[best]), previous, len(history), config)
+    return Plan(
+        size=progress.size,
+        spent=spent,
+        rate=progress.rate,
+        laws=laws,
+        surface=surface,
+        B_opt=B_opt,
+        theta=float(split.theta[best]),
+        cost=cost,
+        cost_now=float(surface.least_cost[0]),
+        theta_now=float(split.theta[0]),
+        error=float(split.error[best]),
+        value=float(value[best]),
+        delta=next_delta(progress, B_opt, cost, stable, config),
+        stable=stable,
+        form=laws[-1].form,
+        certificate_size=split.certificate_size,
+    )
 
+
+def predict(progress: Progress, laws: Sequence[Law], now: TrainResult, config: Config) -> Forecast:
+    """What the ``laws`` say of each size from the present one, of the classifier ``now``, to the whole pool."""
+    n, tests, size, spent, rate = progress
     largest = n - tests
-    sizes = np.unique(np.concatenate([[size], np.geomspace(size, largest, SIZES).round()])).astype(int)
+    sizes = np.unique(np.concatenate([[size], np.geomspace(size, largest, N_SIZES).round()])).astype(int)
     thetas = FINE_THETAS if config.interpolate_theta else config.thetas
-    eps = _between(config.thetas, powerlaw.predict(laws, sizes), thetas)
+    eps = interpolate_eps(config.thetas, powerlaw.predict(laws, sizes), thetas)
     if config.estimate == "test":
         eps[0] = eps_on_test(now, thetas)
     rest = n - tests - sizes
-    error = constrained_error(n, rest[:, None], thetas, eps, tests, config)
-    labels = costs.labelling_cost(tests, sizes, config)
-    training = spent + costs.retraining_cost(rate, size, sizes, np.ones(len(sizes)))
-    residual = config.label_price * (rest[:, None] - machine_images(n, rest[:, None], thetas, config))
-    dollars = (labels + training)[:, None] + residual
-
-    check = 0
-    if config.budget is not None:
-        left = config.budget - labels - training
-        best = np.array([theta_for_budget(n, int(r), d, config) for r, d in zip(rest, left, strict=True)])
-    elif config.certify:
-        doubt = np.minimum(powerlaw.log_sd(laws[-1], sizes), 1.0)
-        checks = [
-            certificate.best_check(
-                n, int(r), thetas, thetas * row, config.epsilon, certificate.risk_of_all(config), float(sd)
-            )
-            for r, row, sd in zip(rest, eps, doubt, strict=True)
-        ]
-        best, check = np.array([one.theta for one in checks]), checks[0].sample
-    else:
-        best = np.array([_largest(thetas, row < config.epsilon) for row in error])
-    cost = labels + training + config.label_price * (rest - machine_images(n, rest, best, config))
-    predicted = np.array([_at(thetas, row, theta) for row, theta in zip(error, best, strict=True)])
-    if config.certify and config.budget is not None:
-        promises = [
-            certificate.check_in_budget(int(r), float(b), thetas, thetas * row, 1 - config.certify)
-            for r, b, row in zip(rest, best, eps, strict=True)
-        ]
-        check, predicted = promises[0][0], np.array([bound for _, bound in promises]) * rest / n
-    if config.budget is None:
-        at = int(np.argmin(cost))
-    else:
-        at = int(np.argmin(np.where((left < 0) & (sizes > size), np.inf, predicted)))
-
-    surface = Surface(sizes, thetas, error, dollars, best, cost)
-    value = cost if config.budget is None else predicted
-    plan = Plan(
-        size, spent, rate, laws, surface, int(sizes[at]), float(best[at]), float(cost[at]), float(cost[0]),
-        float(best[0]), float(predicted[at]), float(value[at]), 0, False, laws[-1].form, check,
-    )  # fmt: skip
-    plan = plan._replace(stable=is_stable(plan, previous, len(history), config))
-    return plan._replace(delta=next_delta(n, tests, plan, config))
+    return Forecast(
+        n=n,
+        sizes=sizes,
+        thetas=thetas,
+        eps=eps,
+        error=constrained_error(n, rest[:, None], thetas, eps, tests, config),
+        log_sd=np.minimum(powerlaw.log_sd(laws[-1], sizes), 1.0),
+        rest=rest,
+        labels=costs.labelling_cost(tests, sizes, config),
+        training=spent + costs.retraining_cost(rate, size, sizes, np.ones(len(sizes))),
+    )
 
 
-def is_stable(plan: Plan, previous: Plan | None, points: int, config: Config) -> bool:
+def cost_of(forecast: Forecast, rest: np.ndarray, theta: np.ndarray, config: Config) -> np.ndarray:
+    """Eqn 1: US dollars of the whole job where the machine labels theta of ``rest``, which broadcasts with theta."""
+    residual = config.label_price * (rest - machine_images(forecast.n, rest, theta, config))
+    fixed = forecast.labels + forecast.training
+    return (fixed[:, None] if residual.ndim == 2 else fixed) + residual
+
+
+def surface_of(forecast: Forecast, split: Split, config: Config) -> Surface:
+    """The cost surface of line 18, and along it the theta of ``split`` with its cost."""
+    cost = cost_of(forecast, forecast.rest[:, None], forecast.thetas, config)
+    least_cost = cost_of(forecast, forecast.rest, split.theta, config)
+    return Surface(forecast.sizes, forecast.thetas, forecast.error, cost, split.theta, least_cost)
+
+
+def weigh(objective: Objective, forecast: Forecast, config: Config) -> tuple[Split, np.ndarray]:
+    """The split that an objective makes, and what it minimises, [sizes]. Raises McalError for an objective that fails,
+    or returns other shapes, or nothing but NaN and infinity."""
+    try:
+        split = objective.split(forecast, config)
+        cost = cost_of(forecast, forecast.rest, np.asarray(split.theta), config)
+        value = np.asarray(objective.value(cost, split.error), float)
+    except McalError:
+        raise
+    except Exception as error:
+        what = f"objective {objective.description!r} fails"
+        raise McalError(f"{what}: {type(error).__name__}: {error}") from error
+    shape = forecast.sizes.shape
+    if not (split.theta.shape == split.error.shape == value.shape == shape):
+        raise McalError(f"objective {objective.description!r}: theta, error and value must each be of shape {shape}")
+    if np.isnan(value).any() or not np.isfinite(value).any():
+        raise McalError(f"objective {objective.description!r}: the value is NaN somewhere, or finite nowhere")
+    return split, value
+
+
+def is_stable(value: float, previous: Plan | None, points: int, config: Config) -> bool:
     """Line 19: what is minimised moved by less than Delta since the last plan. Once stable, always stable.
 
-    A budget that lets people label everything leaves no error to minimise: nothing will change that.
+    ``points`` counts the trainings so far. A budget that lets humans label everything leaves no error to minimise:
+    nothing will change that.
     """
-    if plan.value == 0:
+    if value == 0:
         return True
     if previous is None:
         return False
-    near = abs(plan.value - previous.value) < config.stability * plan.value
+    near = abs(value - previous.value) < config.stability * value
     return previous.stable or (near and points >= config.min_points)
 
 
-def next_delta(n: int, tests: int, plan: Plan, config: Config) -> int:
-    """How many images to buy next: lines 19 to 22, and before the plan is stable the step of exploration.
+def next_delta(progress: Progress, B_opt: int, cost: float, stable: bool, config: Config) -> int:
+    """How many images to label next: lines 19 to 22, and before the plan is stable the step of exploration.
 
-    0 if nothing is left to buy, or to buy it with.
+    ``cost`` is C*, that of the whole job. 0 if nothing is left to label, or to pay for it.
     """
-    to_go = max(plan.B_opt - plan.size, 0)
+    n, tests, size, _, rate = progress
+    to_go = max(B_opt - size, 0)
     first = n_seed(n, config)
-    if plan.stable and to_go:
+    if stable and to_go:
         steps = np.arange(1, config.max_steps + 1)
-        extra = costs.retraining_cost(plan.rate, plan.size, np.array(plan.B_opt), steps)
-        N = int(steps[extra - extra[0] <= config.beta * plan.cost][-1])
+        training = costs.retraining_cost(rate, size, np.array(B_opt), steps)
+        N = int(steps[training - training[0] <= config.beta * cost][-1])
         delta = max(-(-to_go // N), min(first, to_go))
         if config.max_growth is not None:
-            delta = min(delta, round(plan.size * (config.max_growth - 1)))
+            delta = min(delta, round(size * (config.max_growth - 1)))
     elif config.growth is None:
         delta = first
     else:
-        delta = min(round(plan.size * (config.growth - 1)), max(to_go, first))
-    delta = min(max(delta, 1), n - tests - plan.size)
-    return delta if config.budget is None else min(delta, affordable(tests, plan, config))
+        delta = min(round(size * (config.growth - 1)), max(to_go, first))
+    delta = min(max(delta, 1), n - tests - size)
+    return delta if config.budget is None else min(delta, affordable(progress, config))
 
 
-def affordable(tests: int, plan: Plan, config: Config) -> int:
+def affordable(progress: Progress, config: Config) -> int:
     """The largest delta that the budget pays for, its retraining included; 0 if none."""
     assert config.budget is not None
-    left = config.budget - plan.spent - costs.labelling_cost(tests, plan.size, config)
-    left -= costs.retraining_cost(plan.rate, 0, np.array(plan.size), np.array(1))
-    return max(int(left / (config.label_price + plan.rate[1]) + 1e-9), 0)
+    left = config.budget - progress.spent - costs.labelling_cost(progress.n_test, progress.size, config)
+    left -= costs.retraining_cost(progress.rate, 0, np.array(progress.size), np.array(1))
+    return max(int(left / (config.label_price + progress.rate[1]) + 1e-9), 0)
 
 
-def _largest(thetas: np.ndarray, allowed: np.ndarray) -> float:
-    """The largest theta that is allowed, 0 if none is."""
-    return float(thetas[allowed][-1]) if allowed.any() else 0.0
-
-
-def _at(thetas: np.ndarray, error: np.ndarray, theta: float) -> float:
-    """The error at ``theta``, none where the machine labels nothing."""
-    return float(np.interp(theta, np.concatenate([[0], thetas]), np.concatenate([[0], error])))
-
-
-def _between(grid: np.ndarray, eps: np.ndarray, thetas: np.ndarray) -> np.ndarray:
-    """eps at ``thetas`` from eps [sizes, grid]: theta * eps, a share of all of T, is linear between points."""
+def interpolate_eps(grid: np.ndarray, eps: np.ndarray, thetas: np.ndarray) -> np.ndarray:
+    """eps [sizes, thetas] from eps [sizes, grid]: theta * eps, a share of all of T, is linear between points."""
     if thetas is grid or (len(thetas) == len(grid) and np.allclose(thetas, grid)):
         return eps
     knots = np.concatenate([[0], grid])
     wrong = np.concatenate([np.zeros((len(eps), 1)), grid * eps], axis=1)
     return np.stack([np.interp(thetas, knots, row) for row in wrong]) / thetas
-
-
-# ---------------------------------------------------------------------------------------------------------
-# When to stop. Each rule is a predicate of (|X|, plans so far, configuration).
-
-StopPredicate = Callable[[int, Sequence[Plan], Config], bool]
-StopRule = Callable[[int, Sequence[Plan], Config], str | None]
-"""The name of the reason to train no more, or None."""
-
-
-def reached_optimum(n: int, plans: Sequence[Plan], config: Config) -> bool:
-    """Line 9: another delta costs more than it saves, by a stable plan or by two plans running.
-
-    Two, because money spent after B_opt was passed makes C* rise and keeps it from ever being stable. A hopeless
-    plan does not count as long as the exploration tax is not spent: most of B must be labelled anyway, and only
-    the training is at risk.
-    """
-    done = [plan.B_opt <= plan.size for plan in plans[-2:]]
-    if hopeless(n, plans[-1], config) and _tax_left(n, plans[-1], config):
-        return False
-    return done[-1] and (plans[-1].stable or (len(plans) >= config.min_points and all(done)))
-
-
-def cost_rose(n: int, plans: Sequence[Plan], config: Config) -> bool:
-    """Section 4: once stable, the total cost in this step is higher than in the previous one."""
-    if not config.stop_on_rise or len(plans) < 3:
-        return False
-    return plans[-1].stable and plans[-2].stable and plans[-1].cost > plans[-2].cost
-
-
-def exploration_tax(n: int, plans: Sequence[Plan], config: Config) -> bool:
-    """Footnote 5: another training would exceed its share of the cost of humans only, and no plan beats them."""
-    return hopeless(n, plans[-1], config) and not _tax_left(n, plans[-1], config)
-
-
-def budget_spent(n: int, plans: Sequence[Plan], config: Config) -> bool:
-    """Budget mode: what is left does not pay for another label and its retraining."""
-    return config.budget is not None and plans[-1].delta == 0
-
-
-def pool_exhausted(n: int, plans: Sequence[Plan], config: Config) -> bool:
-    """People have labelled everything."""
-    return plans[-1].size + n_test(n, config) >= n
-
-
-def hopeless(n: int, plan: Plan, config: Config) -> bool:
-    """Whether the plan costs as much as humans only."""
-    return config.budget is None and plan.cost >= n * config.label_price
-
-
-def _tax_left(n: int, plan: Plan, config: Config) -> bool:
-    """Whether the next training still fits into the exploration tax."""
-    following = costs.retraining_cost(plan.rate, plan.size, np.array(plan.size + plan.delta), np.array(1))
-    return plan.spent + float(following) <= config.exploration_tax * n * config.label_price
-
-
-STOP_RULES: tuple[StopPredicate, ...] = (pool_exhausted, budget_spent, exploration_tax, reached_optimum, cost_rose)
-
-
-def stop(n: int, plans: Sequence[Plan], config: Config) -> str | None:
-    """The name of the first stop rule that fires, or None."""
-    return next((rule.__name__ for rule in STOP_RULES if rule(n, plans, config)), None)

@@ -26,7 +26,7 @@ FREE = {"power": (), "truncated": ("kappa",), "pow3": ("floor",), "pow4": ("floo
 LEVEL = (np.log(0.1), 3.0)  # prior mean and standard deviation of a: an error anywhere from 0.02 % to 100 %
 SLOPE = (0.5, 0.5)  # of gamma, where nothing is known
 NEIGHBOUR_SLOPE_SD = 0.2  # of gamma about that of the next larger theta (pooled fits)
-SPREAD = {"kappa": 0.3, "floor": 0.02, "shift": 1.0}  # about 0: a bend must be seen to be believed
+SPREAD = {"kappa": 0.3, "floor": 0.02, "shift": 1.0}  # about 0: a bend needs evidence
 BENDS = {"kappa": 0.02, "floor": 0.002, "shift": 0.1}  # where the search for them begins
 POINTS_FOR_BEND = 5  # with fewer, three parameters are saturated: all laws are the plain one
 
@@ -97,20 +97,20 @@ def fit(
     start = {"a": np.log((errors.sum() + 0.5) / (n.sum() + 1)), "gamma": max(slope[0], 0.05)}
     start |= dict.fromkeys(BENDS, 0.0)
     bends = {name: BENDS[name] for name in free}
-    found = _least(residuals, start | bends, ["a", "gamma", *free])
+    fitted = _least(residuals, start | bends, ["a", "gamma", *free])
     flat = start | {"gamma": 0.0}
     saturated = (log_error(start["a"], start["gamma"], 0.0, B0, sizes) >= 0) & (errors < n)
-    if "floor" in free or saturated.any() or _squares(residuals, found) > _squares(residuals, flat):
+    if "floor" in free or saturated.any() or _squares(residuals, fitted) > _squares(residuals, flat):
         # At 100 % there is no gradient, and near a bound little, so the search may have been stuck. These begin below
         # 100 % at every size.
         steepest = -start["a"] / (2 * np.log(B0 / sizes.min()) + 1e-9)
         plain = _least(residuals, start | {"gamma": min(start["gamma"], steepest)}, ["a", "gamma"])
         bent = _least(residuals, plain | bends, ["a", "gamma", *free])
         for other in (_least(residuals, flat, ["a"]), plain, bent):
-            before, after = _squares(residuals, found), _squares(residuals, other)
-            found = other if after < before - 1e-6 * (1 + before) else found
-    covariance = _covariance(residuals, found, ["a", "gamma", *free])
-    return Law(found["a"], found["gamma"], found["kappa"], B0, covariance, form, found["floor"], found["shift"])
+            before, after = _squares(residuals, fitted), _squares(residuals, other)
+            fitted = other if after < before - 1e-6 * (1 + before) else fitted
+    covariance = _covariance(residuals, fitted, ["a", "gamma", *free])
+    return Law(fitted["a"], fitted["gamma"], fitted["kappa"], B0, covariance, form, fitted["floor"], fitted["shift"])
 
 
 def _squares(residuals, parameters: dict[str, float]) -> float:
@@ -118,7 +118,7 @@ def _squares(residuals, parameters: dict[str, float]) -> float:
 
 
 def _least(residuals, start: dict[str, float], varying: list[str]) -> dict[str, float]:
-    """The parameters within BOUNDS of the least sum of squares that is found from ``start``."""
+    """The parameters within BOUNDS of the least sum of squares that a search from ``start`` finds."""
     parameters = lmfit.Parameters()
     for name, (low, high) in BOUNDS.items():
         value = float(np.clip(start[name], low, high))
@@ -130,7 +130,7 @@ def fit_all(history: Sequence[TrainResult], config: Config) -> tuple[Law, ...]:
     """One law for every theta of the grid (lines 14 to 17), from the counts on T of every training so far.
 
     Pooled, they are fitted from theta = 1 downwards, where mistakes are many, and each slope leans on that of
-    the next larger theta: small theta have few mistakes or none, and alone would learn nothing.
+    the next larger theta: small theta have few mistakes or none, too few for a fit of their own.
     """
     sizes = np.array([f.size for f in history])
     errors = np.stack([f.errors(config.thetas) for f in history])
@@ -142,11 +142,11 @@ def fit_all(history: Sequence[TrainResult], config: Config) -> tuple[Law, ...]:
     return tuple(reversed(laws))
 
 
-def _covariance(residuals, found: dict[str, float], varying: list[str]) -> np.ndarray:
+def _covariance(residuals, fitted: dict[str, float], varying: list[str]) -> np.ndarray:
     """Inverse of J'J at the solution; lmfit gives none where a parameter sits on its bound."""
     step = 1e-5
     columns = [
-        (residuals({**found, k: found[k] + step}) - residuals({**found, k: found[k] - step})) / (2 * step)
+        (residuals({**fitted, k: fitted[k] + step}) - residuals({**fitted, k: fitted[k] - step})) / (2 * step)
         for k in varying
     ]
     J = np.stack(columns, axis=1)

@@ -15,7 +15,10 @@ Indices = np.ndarray
 
 
 class Label(NamedTuple):
-    """People label ``n`` images of ``pool``, chosen by ``by`` (an acquisition function M(.), or "random")."""
+    """Humans label ``n`` images of ``pool``, chosen by ``by``: an acquisition function M(.), or "all" of them.
+
+    ``model`` is the number of the Train request whose classifier chooses, ``plan`` the plan behind the request.
+    """
 
     pool: Indices
     n: int
@@ -37,7 +40,8 @@ class Train(NamedTuple):
 class MachineLabel(NamedTuple):
     """The classifier labels the ``n`` images of ``pool`` that it is most confident of, by L(.).
 
-    Of those that it calls class c, no more than the ``limits[c]`` surest, if limits are given: then fewer than ``n``.
+    If ``limits`` are given, it labels no more than the ``limits[c]`` most confident of those that it calls class c,
+    and so fewer than ``n``.
     """
 
     pool: Indices
@@ -60,7 +64,7 @@ class Measure(NamedTuple):
 
 
 class Verify(NamedTuple):
-    """How the classifier does on ``sample``, which people have labelled, ranked among ``pool`` by L(.).
+    """How the classifier does on ``sample``, which humans have labelled, ranked among ``pool`` by L(.).
 
     Nothing is bought.
     """
@@ -72,7 +76,7 @@ class Verify(NamedTuple):
 
 
 class Relabel(NamedTuple):
-    """People label ``n`` images of ``pool``, chosen at random, once more, without knowing what was said before."""
+    """Humans label ``n`` images of ``pool``, chosen at random, once more, without knowing the first labels."""
 
     pool: Indices
     n: int
@@ -83,10 +87,15 @@ Request = Label | Train | MachineLabel | Measure | Verify | Relabel
 
 
 class Labels(NamedTuple):
-    """Answer to Label and to MachineLabel: the images labelled (sorted) and their labels, int32, same length."""
+    """Answer to Label and to MachineLabel: the images labelled (sorted) and their labels, int32, same length.
+
+    ``margins``, float32, are the classifier's for its own labels: how sure it is of each. Humans give none, and logs of
+    the first versions have none.
+    """
 
     indices: Indices
     labels: np.ndarray
+    margins: np.ndarray = np.empty(0, np.float32)
 
 
 class TrainResult(NamedTuple):
@@ -135,7 +144,7 @@ class Verification(NamedTuple):
     (``ahead``), whether it is ``wrong``, its ``label``, int32, and how many of the pool that it gives the same label
     it is more confident of (``ahead_in_class``); all [sample]. ``called`` [classes] counts the pool by label.
 
-    ``human`` [sample] are the labels that people gave, int32; ``elsewhere`` [classes] counts by label what people
+    ``human`` [sample] are the labels that humans gave, int32; ``elsewhere`` [classes] counts by label what they
     labelled before, T and B. The first logs lack the last two or four.
     """
 

@@ -39,6 +39,10 @@ _ENCODE = bytes.maketrans(_STANDARD, _VOWELLESS)
 _DECODE = bytes.maketrans(_VOWELLESS, _STANDARD)
 
 
+MARGINS = np.float32(10_000)
+"""Margins are kept as whole numbers of this part."""
+
+
 def pack(array: np.ndarray, differences: bool = False) -> dict[str, Any]:
     """A one-dimensional array of integers as JSON; ``differences`` suits sorted ones."""
     values = np.diff(array, prepend=0) if differences else array
@@ -95,7 +99,8 @@ def request_json(request: Request) -> dict[str, Any]:
 
 def answer_json(answer: Answer) -> dict[str, Any]:
     if isinstance(answer, Labels):
-        return {"indices": pack(answer.indices, differences=True), "labels": pack(answer.labels)}
+        margins = {"margins": pack(np.round(answer.margins * MARGINS).astype(int))} if len(answer.margins) else {}
+        return {"indices": pack(answer.indices, differences=True), "labels": pack(answer.labels), **margins}
     if isinstance(answer, SecondLabels):
         return {"indices": pack(answer.indices, differences=True), "differ": pack(answer.differ)}
     if isinstance(answer, Verification):
@@ -113,7 +118,8 @@ def answer_from_json(data: dict[str, Any]) -> Answer:
         if "differ" in data:
             return SecondLabels(unpack(data["indices"], np.int64), unpack(data["differ"], np.bool_))
         if "indices" in data:
-            return Labels(unpack(data["indices"], np.int64), unpack(data["labels"], np.int32))
+            margins = unpack(data["margins"], np.float32) / MARGINS if "margins" in data else np.empty(0, np.float32)
+            return Labels(unpack(data["indices"], np.int64), unpack(data["labels"], np.int32), margins)
         if "ahead" in data:
             kinds = {"wrong": np.bool_, "label": np.int32, "human": np.int32}
             columns = known(Verification, data)

@@ -13,7 +13,7 @@ import numpy as np
 
 from mcal_jax.algorithm import certificate, planner
 from mcal_jax.algorithm.config import Config
-from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.job import PLANNED, Job
 from mcal_jax.algorithm.outcome import Outcome
 from mcal_jax.algorithm.plan import Plan
 from mcal_jax.algorithm.protocol import (
@@ -42,9 +42,6 @@ from mcal_jax.runs.codec import (
     request_json,
 )
 from mcal_jax.runs.runlog import Delivery, Entry, RunLog, check_answer
-
-PLANNED = ("mcal", "without_active_learning")
-"""Algorithms that make plans."""
 
 
 class RecordedRun:
@@ -142,12 +139,12 @@ class RecordedRun:
 
     def _planning_config(self) -> Config:
         """The configuration that plans were made by: without what human errors take of epsilon."""
-        again = next((answer for _, answer in self.steps if isinstance(answer, SecondLabels)), None)
-        return (
-            self.job.config
-            if again is None
-            else certificate.bound_annotator_error(self.job.n, again, self.job.config)[1]
-        )
+        config = self.job.config
+        second_labels = next((answer for _, answer in self.steps if isinstance(answer, SecondLabels)), None)
+        if second_labels is None:
+            return config
+        error = certificate.bound_annotator_error(self.job.n, second_labels, config)
+        return certificate.with_annotator_error(config, error)
 
     def _figures(self, architecture: str) -> dict[int, dict[str, Any]]:
         """The recorded figures of the plans made after each training of an architecture, by its model."""

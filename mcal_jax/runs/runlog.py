@@ -18,12 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import ValidationError
 
-from mcal_jax.algorithm import planner
+from mcal_jax.algorithm import stopping
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job, algorithm
 from mcal_jax.algorithm.outcome import Outcome
 from mcal_jax.algorithm.plan import Plan
-from mcal_jax.algorithm.planner import StopRule
 from mcal_jax.algorithm.protocol import (
     Answer,
     Indices,
@@ -41,6 +40,7 @@ from mcal_jax.algorithm.protocol import (
     Verify,
     World,
 )
+from mcal_jax.algorithm.stopping import StopRule
 from mcal_jax.errors import McalError
 from mcal_jax.files import read_bytes
 from mcal_jax.runs.codec import (
@@ -100,7 +100,8 @@ class Driver:
         self.labels, self.by_machine = np.full(job.n, -1, np.int32), np.zeros(job.n, bool)
         self.delivery: Delivery | None = None
         past = log.entries if log else []
-        self._run = algorithm(job, planner.stop if strict else _stop_as_recorded(past))
+        rules = stopping.stop_with(*job.stop_rules)
+        self._run = algorithm(job, rules if strict else _stop_as_recorded(past, rules))
         self.number = 0
         self.request: Request | None = next(self._run)
         for entry in past:
@@ -156,15 +157,15 @@ def drive(
     return driver.delivery
 
 
-def _stop_as_recorded(past: "list[Entry]") -> StopRule:
-    """``planner.stop``, but training goes on for as long as the log shows that it did, and no longer where it ended."""
+def _stop_as_recorded(past: "list[Entry]", rules: StopRule) -> StopRule:
+    """``rules``, but training goes on for as long as the log shows that it did, and no longer where it ended."""
     batches = sum(entry.is_label("train") for entry in past)
     ended = any(entry.request.get("kind") == "annotate" or entry.is_label("certify", "residual") for entry in past)
 
     def stop(n: int, plans: Sequence[Plan], config: Config) -> str | None:
         if len(plans) < batches:
             return None
-        return planner.stop(n, plans, config) or ("as_recorded" if ended and len(plans) == batches else None)
+        return rules(n, plans, config) or ("as_recorded" if ended and len(plans) == batches else None)
 
     return stop
 
@@ -200,14 +201,16 @@ def check_answer(request: Request, answer: Answer) -> None:
             raise McalError(f"asked about {len(request.sample)} images, got an answer that does not fit them")
     if not isinstance(answer, Labels | SecondLabels) or isinstance(request, Train | Measure | Verify):
         return
-    indices, said = answer
+    indices, labels = answer[:2]
+    if isinstance(answer, Labels) and len(answer.margins) not in (0, len(labels)):
+        raise McalError(f"got {len(labels)} labels and {len(answer.margins)} margins")
     limits = request.limits if isinstance(request, MachineLabel) else None
     if limits is not None:
-        if len(indices) > request.n or (np.bincount(said, minlength=len(limits)) > np.asarray(limits)).any():
+        if len(indices) > request.n or (np.bincount(labels, minlength=len(limits)) > np.asarray(limits)).any():
             raise McalError("the classifier labels more images of a class than it may")
-    elif len(indices) != request.n or len(said) != request.n:
-        raise McalError(f"asked for {request.n} labels, got {len(indices)} images and {len(said)} labels")
-    if len(np.unique(indices)) != len(said) or not np.isin(indices, request.pool).all():
+    elif len(indices) != request.n or len(labels) != request.n:
+        raise McalError(f"asked for {request.n} labels, got {len(indices)} images and {len(labels)} labels")
+    if len(np.unique(indices)) != len(labels) or not np.isin(indices, request.pool).all():
         raise McalError("an answer labels images that were not asked for, or one image twice")
 
 

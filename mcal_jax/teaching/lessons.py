@@ -9,12 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mcal_jax.algorithm import acquisition, costs, planner, powerlaw
-from mcal_jax.algorithm.acquisition import Scores
+from mcal_jax.algorithm.acquisition import PoolView, Scores
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.plan import Law, Plan, Surface
 from mcal_jax.algorithm.protocol import Indices, Train, TrainResult, trials
 from mcal_jax.data import Dataset
 from mcal_jax.plots import run as plots
+from mcal_jax.training.kcenter import k_center
 from mcal_jax.worlds.simulated import Curve, SimulatedWorld
 
 if TYPE_CHECKING:
@@ -278,12 +279,15 @@ def look(
     """Score ``pool`` with ``model`` and rank it by every acquisition function; ``truth`` [images] are true labels."""
     *columns, features = trainer.stream(model, pool, lambda out: out)  # once through the net for both
     scores = Scores(*columns)
-    inputs = {"features": features, "labelled_features": trainer.features(model, labelled)}
-    rng = np.random.default_rng(seed)
-    orders = {
-        by: acquisition.select(by, len(pool), pool=len(pool), scores=scores, rng=rng, **inputs)
-        for by in acquisition.ACQUISITIONS
-    }
+    view = PoolView(
+        len(pool),
+        scores=scores,
+        features=features,
+        labelled_features=lambda: trainer.features(model, labelled),
+        rng=np.random.default_rng(seed),
+        k_center=k_center,
+    )
+    orders = {by: acquisition.select(by, len(pool), view) for by in acquisition.ACQUISITIONS}
     return ScoredPool(pool, scores, scores.label != truth[pool], orders)
 
 

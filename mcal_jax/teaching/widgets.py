@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from mcal_jax.algorithm import planner
+from mcal_jax.algorithm import planner, stopping
 from mcal_jax.algorithm.config import Config
 from mcal_jax.errors import McalError
 from mcal_jax.plots import run as plots
@@ -79,7 +79,7 @@ def explore_costs(n: int, curve: Curve, config: Config) -> Any:
 def verdict(n: int, plan: Any, config: Config) -> str:
     """What ``plan`` says to do, in a sentence."""
     humans = n * config.label_price
-    if planner.hopeless(n, plan, config):
+    if stopping.hopeless(n, plan, config):
         return f"People should label everything, for {plots.money(humans)}: no plan is cheaper."
     return (
         f"Train on |B| = {plan.B_opt:,} labels and let the machine label θ = {plots.percent(plan.theta)} of the rest: "

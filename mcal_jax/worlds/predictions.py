@@ -60,7 +60,8 @@ class PredictionsWorld:
                 label, order = self.predictions[both], self._order(both, len(both))
                 return verification(order, label, in_sample, human, elsewhere, len(self.classes))
             case MachineLabel(pool, n, _, _, limits):
-                return Labels(*machine_labels(pool, self.predictions[pool], self._order(pool, n), limits))
+                label, confidence = self.predictions[pool], self.confidence[pool]
+                return machine_labels(pool, label, confidence, self._order(pool, n), limits)
             case Train() | Measure():
                 raise McalError("predictions are given: nothing can be trained or measured")
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mcal_jax.algorithm import acquisition
-from mcal_jax.algorithm.protocol import Indices, Verification
+from mcal_jax.algorithm.protocol import Indices, Labels, Verification
 
 
 def verification(
@@ -28,9 +28,11 @@ def verification(
 
 
 def machine_labels(
-    pool: Indices, label: np.ndarray, order: np.ndarray, limits: tuple[int, ...] | None
-) -> tuple[Indices, np.ndarray]:
-    """The images of ``pool`` that the classifier labels, sorted, and their labels: those in ``order``, within
-    ``limits``; ``label`` and ``order`` are about positions in the pool."""
+    pool: Indices, label: np.ndarray, margin: np.ndarray, order: np.ndarray, limits: tuple[int, ...] | None
+) -> Labels:
+    """The answer to MachineLabel: the images of ``pool`` in ``order``, positions in the pool, within ``limits``.
+
+    ``label`` int32 and ``margin`` float32 are the classifier's, [pool].
+    """
     chosen = np.sort(acquisition.apply_class_limits(limits, order, label))
-    return pool[chosen], label[chosen]
+    return Labels(pool[chosen], label[chosen], margin[chosen].astype(np.float32))

@@ -30,7 +30,8 @@ from mcal_jax.algorithm.protocol import (
     Verify,
 )
 
-GRID = np.linspace(0, 1, 1001)
+THETA_GRID = np.linspace(0, 1, 1001)
+"""The points of theta at which a curve is tabulated."""
 
 
 class Curve(Protocol):
@@ -43,7 +44,7 @@ class Curve(Protocol):
 class Analytic(Settings):
     """Eqn 3 plus a floor, and a margin of a given quality.
 
-    The chance of a mistake at u is (1 + quality) eps(B) u^quality, at most 1: a margin of quality 0 knows nothing,
+    The chance of a mistake at u is (1 + quality) eps(B) u^quality, at most 1: a margin of quality 0 is random,
     one of 3 keeps nearly all mistakes to the end of the scale. The error of all images is eps(B), or less where
     the chance is cut off at 1.
     """
@@ -69,29 +70,29 @@ class Recorded:
 
     def __init__(self, history: tuple[TrainResult, ...]):
         self.log_size = np.log([f.size for f in history])
-        self.shares = np.stack([f.errors(GRID) / f.n_test for f in history])
+        self.shares = np.stack([f.errors(THETA_GRID) / f.n_test for f in history])
 
     def wrong_share(self, theta: np.ndarray, size: float) -> np.ndarray:
         at = np.interp(np.log(size), self.log_size, np.arange(len(self.log_size)))
         low = int(at)
         high = min(low + 1, len(self.log_size) - 1)
         row = (1 - at + low) * self.shares[low] + (at - low) * self.shares[high]
-        return np.interp(theta, GRID, row)
+        return np.interp(theta, THETA_GRID, row)
 
 
 def chance(curve: Curve, u: np.ndarray, size: float) -> np.ndarray:
     """Chance of a mistake at ``u``: the slope of the share that is wrong."""
-    slope = np.diff(curve.wrong_share(GRID, size)) * (len(GRID) - 1)
-    return slope[np.minimum((u * (len(GRID) - 1)).astype(int), len(slope) - 1)]
+    slope = np.diff(curve.wrong_share(THETA_GRID, size)) * (len(THETA_GRID) - 1)
+    return slope[np.minimum((u * (len(THETA_GRID) - 1)).astype(int), len(slope) - 1)]
 
 
 class SimulatedWorld:
-    """Answers from a curve. Every true label is 0, a machine's mistake is a 1, one of people a 2.
+    """Answers from a curve. Every true label is 0, a machine's mistake is a 1, one of humans a 2.
 
     ``persistence`` in [0, 1] is how much of what makes an image of T come out wrong stays from one training to
     the next: at 0 every training sees fresh binomial noise, at 1 the same images stay the hard ones.
-    ``epochs`` and ``seconds_per_image`` are what a training reports. People err with chance ``noise`` on any image,
-    which blames the machine on T and V; that it trains on their mistakes is left to the curve.
+    ``epochs`` and ``seconds_per_image`` are what a training reports. Humans err with chance ``noise`` on any image,
+    which counts against the machine on T and V; the effect of training on their mistakes is left to the curve.
     """
 
     def __init__(
@@ -143,10 +144,10 @@ class SimulatedWorld:
                 ahead = acquisition.rank_within_class(order, counted, np.zeros(len(u)))[V]
                 ahead_in_class = acquisition.rank_within_class(order, counted, label)[V]
                 wrong, called = (label[V] != 0) | self.slips[sample], np.bincount(label[counted], minlength=2)
-                said, before = 2 * self.slips.astype(np.int32), np.ones(len(self.slips), bool)
-                before[sample] = before[pool] = False
-                elsewhere = np.bincount(said[before], minlength=3)
-                return Verification(ahead, wrong, label[V], ahead_in_class, called, said[sample], elsewhere)
+                human, is_labelled = 2 * self.slips.astype(np.int32), np.ones(len(self.slips), bool)
+                is_labelled[sample] = is_labelled[pool] = False
+                elsewhere = np.bincount(human[is_labelled], minlength=3)
+                return Verification(ahead, wrong, label[V], ahead_in_class, called, human[sample], elsewhere)
 
     def choose(self, request: Label | Relabel, number: int) -> Indices:
         """The images that humans are asked to label for ``request``, sorted."""
@@ -158,7 +159,7 @@ class SimulatedWorld:
             self.trained[number] = request
 
     def _measure(self, n: int, job: Train, by: tuple[str, ...]) -> Measurement:
-        """What the curve says, without noise; a ranking by anything but the margin knows nothing."""
+        """The counts that the curve gives, without noise; a ranking by anything but the margin is random."""
         at = np.arange(MEASURES + 1) / MEASURES
         share = self._curve(job.architecture).wrong_share(at, len(job.train))
         errors = {name: np.round(n * (share if name == "margin" else at * share[-1])).astype(int) for name in by}
@@ -172,15 +173,15 @@ class SimulatedWorld:
         lasting = np.random.default_rng([self.seed, 0, len(test)])
         u, once = lasting.random(len(test)), lasting.standard_normal(len(test))
         again = rng.standard_normal(len(test))
-        luck = ndtr(np.sqrt(self.persistence) * once + np.sqrt(1 - self.persistence) * again)
-        wrong = (luck < chance(self._curve(architecture), u, size)) | self.slips[test]
+        chances = ndtr(np.sqrt(self.persistence) * once + np.sqrt(1 - self.persistence) * again)
+        wrong = (chances < chance(self._curve(architecture), u, size)) | self.slips[test]
         images = self.epochs * size
         positions = np.flatnonzero(wrong[np.argsort(u)])
         return TrainResult(number, size, len(test), positions, images, images * self.seconds_per_image)
 
 
 class Clairvoyant(NamedTuple):
-    """The cheapest way for somebody who knows the curve: train once, on ``size`` labels, and label ``theta``."""
+    """The least cost for somebody who knows the curve: train once, on ``size`` labels, and label ``theta`` of U."""
 
     size: int
     theta: float
@@ -188,13 +189,13 @@ class Clairvoyant(NamedTuple):
 
 
 def clairvoyant(n: int, curve: Curve, config: Config, architecture: str = "resnet18") -> Clairvoyant:
-    """The least dollars that any run in this world can cost; size 0 and theta 0: people label everything.
+    """The least cost of any run in this world, in US dollars; size 0 and theta 0: humans label everything.
 
     It buys T as everyone does (its size is the configuration's), searches 300 sizes and 1,000 theta, and holds
     Eqn 2 with the true error.
     """
     tests = planner.n_test(n, config)
-    thetas = GRID[1:]
+    thetas = THETA_GRID[1:]
     best = Clairvoyant(0, 0.0, n * config.label_price)
     for size in np.unique(np.geomspace(max(0.001 * n, 2), n - tests, 300).astype(int)):
         rest = n - tests - int(size)

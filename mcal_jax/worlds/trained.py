@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from mcal_jax.algorithm import acquisition
-from mcal_jax.algorithm.acquisition import Scores
+from mcal_jax.algorithm.acquisition import PoolView, Scores
 from mcal_jax.algorithm.protocol import (
     MEASURES,
     Answer,
@@ -27,14 +27,16 @@ from mcal_jax.algorithm.protocol import (
 from mcal_jax.annotators import Annotator, ask
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError
+from mcal_jax.training.kcenter import k_center
 from mcal_jax.training.trainer import Model, Trainer, key_of
+from mcal_jax.worlds.ranking import machine_labels, verification
 
 
 class TrainedWorld:
     """Trains on the images of ``dataset`` and the labels that ``annotator`` gave, or that ``restore`` was told.
 
-    Any model can be had again from (seed, request number, B), so none is kept but the last; after a resume the
-    one that is asked for is trained anew. ``on_progress(steps done, steps)`` is called while a net trains.
+    A model follows from (seed, request number, B), so only the last ones are kept; after a resume the one that is
+    asked for is trained again. ``on_progress(steps done, steps)`` is called while a net trains.
     """
 
     def __init__(
@@ -57,7 +59,8 @@ class TrainedWorld:
         self.scored: tuple[int, Indices, Scores] | None = None
 
     def prepare(self, architectures: Sequence[str]) -> None:
-        """Builds what training needs and tries it, so that what can't be done here fails before a label is bought.
+        """Builds a trainer for each architecture and tries it, so that a run that can't work fails before a label is
+        bought.
 
         Raises McalError: for fewer than two classes, an unknown architecture or recipe, images of a wrong type, a
         device that is not there, and a net that takes too much memory.
@@ -70,6 +73,7 @@ class TrainedWorld:
             self._trainer_of(name).rehearse()
 
     def answer(self, request: Request, number: int) -> Answer:
+        """Do what the request asks. Raises McalError where the annotator, the device or a plug-in fails."""
         match request:
             case Label():
                 chosen = self.choose(request, number)
@@ -77,8 +81,8 @@ class TrainedWorld:
                 return Labels(chosen, self.known[chosen])
             case Relabel():
                 chosen = self.choose(request, number)
-                said = self._ask(chosen, again=True)
-                return SecondLabels(chosen, said != self.known[chosen])
+                labels = self._ask(chosen, again=True)
+                return SecondLabels(chosen, labels != self.known[chosen])
             case Train(train, test):
                 self.jobs[number] = request
                 model = self._model(number)
@@ -88,15 +92,15 @@ class TrainedWorld:
                 return TrainResult(number, len(train), len(test), wrong, model.images, model.seconds)
             case MachineLabel(pool, n, model, _, limits):
                 scores = self._score_pool(model, pool)
-                chosen = acquisition.rank_confident(scores, n)
-                chosen = np.sort(acquisition.apply_class_limits(limits, chosen, scores.label))
-                return Labels(pool[chosen], scores.label[chosen])
+                order = acquisition.rank_confident(scores, n)
+                return machine_labels(pool, scores.label, scores.margin, order, limits)
             case Measure(pool, model, by):
                 return self._measure(pool, model, by, number)
             case Verify(sample, pool, model):
                 return self._verify(sample, pool, model)
 
     def restore(self, request: Request, number: int, answer: Answer) -> None:
+        """Learn of an answer given before the run was interrupted; nothing is trained for it."""
         if isinstance(request, Train):
             self.jobs[number] = request
         elif isinstance(request, Label) and isinstance(answer, Labels):
@@ -123,18 +127,12 @@ class TrainedWorld:
         return Measurement(len(pool), errors, margins)
 
     def _verify(self, sample: Indices, pool: Indices, model: int) -> Verification:
-        every = np.union1d(sample, pool)
-        scores = self._score_pool(model, every)
-        order = acquisition.rank_confident(scores)
-        chosen = np.isin(every, sample, assume_unique=True)
-        ahead = acquisition.rank_within_class(order, ~chosen, np.zeros(len(every)))
-        ahead_in_class = acquisition.rank_within_class(order, ~chosen, scores.label)
-        label = scores.label[chosen]
-        classes, before = len(self.dataset.classes), np.setdiff1d(np.flatnonzero(self.known >= 0), sample)
-        called = np.bincount(scores.label[~chosen], minlength=classes)
-        elsewhere = np.bincount(self.known[before], minlength=classes)
-        human = self.known[sample]
-        return Verification(ahead[chosen], label != human, label, ahead_in_class[chosen], called, human, elsewhere)
+        both = np.union1d(sample, pool)
+        scores = self._score_pool(model, both)
+        in_sample = np.isin(both, sample, assume_unique=True)
+        before = np.setdiff1d(np.flatnonzero(self.known >= 0), sample)
+        order, classes = acquisition.rank_confident(scores), len(self.dataset.classes)
+        return verification(order, scores.label, in_sample, self.known[sample], self.known[before], classes)
 
     def choose(self, request: Label | Relabel, number: int) -> Indices:
         """The images that humans are asked to label for ``request``, sorted."""
@@ -145,15 +143,18 @@ class TrainedWorld:
 
     def _order(self, pool: Indices, n: int, by: str, model: int | None, number: int) -> np.ndarray:
         """Positions of the ``n`` images of ``pool`` that M(.) = ``by`` wants most, best first."""
-        needs = acquisition.check(by).needs
-        inputs: dict = {"rng": np.random.default_rng([self.seed, number])}
-        if model is not None and needs == "scores":
-            inputs["scores"] = self._score_pool(model, pool)
-        elif model is not None and needs == "features":
-            trainer, trained = self._trainer(model), self._model(model)
-            inputs["features"] = trainer.features(trained, pool)
-            inputs["labelled_features"] = trainer.features(trained, self.jobs[model].train)
-        return acquisition.select(by, n, pool=len(pool), **inputs)
+        rng = np.random.default_rng([self.seed, number])
+        if model is None:
+            return acquisition.select(by, n, PoolView(len(pool), rng=rng))
+        view = PoolView(
+            len(pool),
+            scores=lambda: self._score_pool(model, pool),
+            features=lambda: self._features(model, pool),
+            labelled_features=lambda: self._features(model, self.jobs[model].train),
+            rng=rng,
+            k_center=k_center,
+        )
+        return acquisition.select(by, n, view)
 
     def _trainer(self, number: int) -> Trainer:
         return self._trainer_of(self.jobs[number].architecture)
@@ -178,6 +179,9 @@ class TrainedWorld:
 
     def _score(self, number: int, indices: Indices) -> Scores:
         return self._trainer(number).score(self._model(number), indices)
+
+    def _features(self, number: int, indices: Indices) -> np.ndarray:
+        return self._trainer(number).features(self._model(number), indices)
 
     def _score_pool(self, number: int, pool: Indices) -> Scores:
         """Scores of ``pool``; those of a larger pool by the same model are kept and serve its parts."""

@@ -79,27 +79,26 @@ def test_the_bound_covers_what_people_get_wrong():
     for _ in range(400):
         first, second = rng.random((2, n)) < rate
         asked = rng.choice(n, sample, replace=False)
-        people, _ = certificate.bound_annotator_error(
-            n, SecondLabels(asked, first[asked] != second[asked]), Config(certify=0.9)
-        )
-        failures += first.mean() > people.bound
+        second_labels = SecondLabels(asked, first[asked] != second[asked])
+        failures += first.mean() > certificate.bound_annotator_error(n, second_labels, Config(certify=0.9)).bound
     assert failures <= binom.isf(0.001, 400, 0.05)
 
 
 def test_what_people_take_is_missing_for_the_machine():
     config = Config(certify=0.95, epsilon=0.05)
-    people, left = certificate.bound_annotator_error(10_000, again(500, 3), config)
-    assert people.counted
-    assert 3 / 500 < people.bound < 0.03
-    assert left.epsilon == pytest.approx(0.05 - people.bound)
+    humans = certificate.bound_annotator_error(10_000, again(500, 3), config)
+    left = certificate.with_annotator_error(config, humans)
+    assert humans.counted
+    assert 3 / 500 < humans.bound < 0.03
+    assert left.epsilon == pytest.approx(0.05 - humans.bound)
     assert left.certify == pytest.approx(0.975)
 
 
 def test_where_people_err_too_often_the_promise_is_relative_to_them():
     config = Config(certify=0.95, epsilon=0.05)
-    people, left = certificate.bound_annotator_error(10_000, again(500, 40), config)
-    assert not people.counted
-    assert left == config
+    humans = certificate.bound_annotator_error(10_000, again(500, 40), config)
+    assert not humans.counted
+    assert certificate.with_annotator_error(config, humans) == config
 
 
 @given(st.integers(1, 400), st.floats(0, 1), st.floats(0.5, 0.99))
@@ -107,7 +106,7 @@ def test_more_disagreement_never_means_a_smaller_bound(sample, share, confidence
     config = Config(certify=confidence)
     differ = int(share * sample)
     bounds = [
-        certificate.bound_annotator_error(2000, again(sample, d), config)[0].bound
+        certificate.bound_annotator_error(2000, again(sample, d), config).bound
         for d in (differ, min(differ + 1, sample))
     ]
     assert bounds[0] <= bounds[1] <= 1
