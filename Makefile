@@ -3,6 +3,9 @@
 # make test:           the tests
 # make test-pythons:   those of logs under every Python that this machine has, with the newest versions of what we need
 # make test-lowest:    those of TESTS with the lowest versions that pyproject.toml allows
+# make check:          style, types, import directions and doctests, in less than a minute
+# make doctest:        the examples in docstrings, README.md and docs/
+# make docs:           the documentation site, in docs/_build/html
 # All set up a virtual environment first, with the exact versions of uv.lock.
 
 PYTHON ?= python3
@@ -16,7 +19,7 @@ TESTS := tests/test_runlog.py tests/test_recorded.py tests/test_committed_logs.p
 	tests/test_project.py tests/test_cli.py tests/test_nets.py
 PYTHONS := 3.11 3.12 3.13
 
-.PHONY: reproduce reproduce-live test test-pythons test-lowest test-slow check setup clean
+.PHONY: reproduce reproduce-live test test-pythons test-lowest test-slow check doctest docs setup clean
 
 reproduce: $(READY)
 	$(BIN)/mcal reproduce --profile laptop --recorded --again --jobs 2
@@ -43,6 +46,12 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+doctest: $(READY)
+	$(BIN)/pytest --doctest-modules mcal_jax tests/test_docs.py
+
+docs: $(READY)
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
 setup: $(READY)
 
