@@ -9,6 +9,7 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 
 import mcal_jax
+from mcal_jax.algorithm import certificate, outcome, plan, protocol
 
 DOCS = Path(__file__).parent
 NOTEBOOKS = ("00_read_me_first", "01_power_laws", "02_cost_surfaces", "03_what_to_label")
@@ -20,6 +21,7 @@ version = release = mcal_jax.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_dmath_allow_digits = False  # $120 to $138 is no formula
 myst_heading_anchors = 3
 nb_execution_mode = "off"
 autodoc_typehints = "none"
@@ -44,9 +46,20 @@ def copy_notebooks() -> None:
 def plain_docstring(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Escapes the characters of reStructuredText that docstrings use as symbols, such as the bars of |B|."""
     for i, line in enumerate(lines):
-        line = re.sub(r"(``[^`]+``)(?=\w)", r"\1\\ ", line)
-        parts = re.split(r"(``.+?``)", line)
-        lines[i] = "".join(part if part.startswith("``") else re.sub(r"([|*])", r"\\\1", part) for part in parts)
+        parts = re.split(r"(``[^`]+``)", line)
+        for k in range(0, len(parts), 2):  # the others are literals
+            parts[k] = re.sub(r"([|*])", r"\\\1", parts[k])
+            if k and parts[k][:1].isalpha():  # the plural of a literal
+                parts[k] = "\\ " + parts[k]
+        lines[i] = "".join(parts)
+
+
+def hide_undocumented_fields() -> None:
+    """Removes Python's own description of the fields of named tuples, so that autodoc lists documented fields only."""
+    for module in (certificate, outcome, plan, protocol):
+        for kind in vars(module).values():
+            for field in getattr(kind, "_fields", ()):
+                getattr(kind, field).__doc__ = None
 
 
 def without_missing_names(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -56,18 +69,24 @@ def without_missing_names(app: Sphinx, docname: str, source: list[str]) -> None:
             source[0] = re.sub(rf"^\.\. auto\w+:: mcal_jax\.{name}\n( +:.*\n)*", "", source[0], flags=re.MULTILINE)
 
 
+def mathml(node: nodes.Element, as_block: bool = False) -> str:
+    """MathML of a formula. Bars are identifiers there, because browsers set space around operators."""
+    return tex2mathml(node.astext(), as_block=as_block).replace('<mo stretchy="false">|</mo>', "<mi>|</mi>")
+
+
 def inline_math(writer, node: nodes.math) -> None:
-    writer.body.append(tex2mathml(node.astext()))
+    writer.body.append(mathml(node))
     raise nodes.SkipNode
 
 
 def block_math(writer, node: nodes.math_block) -> None:
-    writer.body.append(f'<div class="math">{tex2mathml(node.astext(), as_block=True)}</div>')
+    writer.body.append(f'<div class="math">{mathml(node, as_block=True)}</div>')
     raise nodes.SkipNode
 
 
 def setup(app: Sphinx) -> None:
     copy_notebooks()
+    hide_undocumented_fields()
     app.connect("autodoc-process-docstring", plain_docstring)
     app.connect("source-read", without_missing_names)
     # MathML is drawn by the browser itself, so the pages load no script from elsewhere.
