@@ -13,6 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := -m "not slow" -n 2 --dist loadfile
+DOCTEST := --doctest-modules mcal_jax tests/test_docs.py
 
 # What every Python and every version of what we need must read, plan and train alike; TESTS=tests runs them all.
 TESTS := tests/test_runlog.py tests/test_recorded.py tests/test_committed_logs.py tests/test_identity.py tests/test_records.py \
@@ -46,10 +47,10 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(MAKE) --no-print-directory doctest
+	$(BIN)/pytest $(DOCTEST)
 
 doctest: $(READY)
-	$(BIN)/pytest --doctest-modules mcal_jax tests/test_docs.py
+	$(BIN)/pytest $(DOCTEST)
 
 docs: $(READY)
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
