@@ -373,11 +373,12 @@ def test_mean_costs_of_nothing_are_unknown(runs):
     assert training == pytest.approx((runs[0].ledger.training + runs[1].ledger.training) / 2)
 
 
-def test_readme_tells_the_runs_at_the_papers_scale_as_table_1_has_them():
+@pytest.mark.parametrize("page", ["README.md", "docs/reproduction.md"])
+def test_the_documentation_has_the_runs_at_the_papers_scale_as_in_table_1(page):
     with (settings.home() / "results/paper/tab01/data.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6
-    text = (settings.home() / "README.md").read_text(encoding="utf-8")
+    text = (settings.home() / page).read_text(encoding="utf-8")
     for row in rows:
         ours, papers, error = (float(row[key]) for key in ("ours_savings", "paper_savings", "ours_error"))
         name = f"{published.DATA_SETS[row['data_set']]}, {published.SERVICES[row['service']]}"

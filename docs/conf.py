@@ -1,0 +1,93 @@
+"""Configuration of the documentation site: built offline, from this folder and the teaching notebooks."""
+
+import re
+import shutil
+from pathlib import Path
+
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.application import Sphinx
+
+import mcal_jax
+from mcal_jax.algorithm import certificate, outcome, plan, protocol
+
+DOCS = Path(__file__).parent
+NOTEBOOKS = ("00_read_me_first", "01_power_laws", "02_cost_surfaces", "03_what_to_label")
+
+project = "mcal_jax"
+author = copyright = "The mcal_jax authors"
+version = release = mcal_jax.__version__
+
+extensions = ["myst_nb", "sphinx.ext.autodoc"]
+exclude_patterns = ["_build"]
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_dmath_allow_digits = False  # $120 to $138 is no formula
+myst_heading_anchors = 3
+nb_execution_mode = "off"
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+
+html_theme = "furo"
+html_title = "mcal_jax"
+html_static_path = ["_static"]
+html_css_files = ["style.css"]
+html_show_sourcelink = False
+html_math_renderer = "mathml"
+
+
+def copy_notebooks() -> None:
+    """Copies the teaching notebooks beside the pages, because Sphinx reads documents of its own folder only."""
+    folder = DOCS / "notebooks"
+    folder.mkdir(exist_ok=True)
+    for name in NOTEBOOKS:
+        shutil.copyfile(DOCS.parent / "notebooks" / f"{name}.ipynb", folder / f"{name}.ipynb")
+
+
+def plain_docstring(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Escapes the characters of reStructuredText that docstrings use as symbols, such as the bars of |B|."""
+    for i, line in enumerate(lines):
+        parts = re.split(r"(``[^`]+``)", line)
+        for k in range(0, len(parts), 2):  # the others are literals
+            parts[k] = re.sub(r"([|*])", r"\\\1", parts[k])
+            if k and parts[k][:1].isalpha():  # the plural of a literal
+                parts[k] = "\\ " + parts[k]
+        lines[i] = "".join(parts)
+
+
+def hide_undocumented_fields() -> None:
+    """Removes Python's own description of the fields of named tuples, so that autodoc lists documented fields only."""
+    for module in (certificate, outcome, plan, protocol):
+        for kind in vars(module).values():
+            for field in getattr(kind, "_fields", ()):
+                getattr(kind, field).__doc__ = None
+
+
+def without_missing_names(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Removes the names of the public API that ``mcal_jax`` does not export yet."""
+    for name in re.findall(r"^\.\. auto\w+:: mcal_jax\.(\w+)$", source[0], re.MULTILINE):
+        if not hasattr(mcal_jax, name):
+            source[0] = re.sub(rf"^\.\. auto\w+:: mcal_jax\.{name}\n( +:.*\n)*", "", source[0], flags=re.MULTILINE)
+
+
+def mathml(node: nodes.Element, as_block: bool = False) -> str:
+    """MathML of a formula. Bars are identifiers there, because browsers set space around operators."""
+    return tex2mathml(node.astext(), as_block=as_block).replace('<mo stretchy="false">|</mo>', "<mi>|</mi>")
+
+
+def inline_math(writer, node: nodes.math) -> None:
+    writer.body.append(mathml(node))
+    raise nodes.SkipNode
+
+
+def block_math(writer, node: nodes.math_block) -> None:
+    writer.body.append(f'<div class="math">{mathml(node, as_block=True)}</div>')
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> None:
+    copy_notebooks()
+    hide_undocumented_fields()
+    app.connect("autodoc-process-docstring", plain_docstring)
+    app.connect("source-read", without_missing_names)
+    # MathML is drawn by the browser itself, so the pages load no script from elsewhere.
+    app.add_html_math_renderer("mathml", (inline_math, None), (block_math, None))
