@@ -273,7 +273,7 @@ def draw_of_truth(rng, human, label, sample):
 @pytest.fixture
 def cached(monkeypatch):
     """The limits are functions of whole numbers, which thousands of draws repeat."""
-    for name in ("most_mistakes", "acceptance_number", "clopper_pearson"):
+    for name in ("upper_bound_on_mistakes", "acceptance_number", "clopper_pearson"):
         monkeypatch.setattr(certificate, name, cache(getattr(certificate, name)))
 
 

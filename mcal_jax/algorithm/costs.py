@@ -1,8 +1,10 @@
-"""Eqn 1 and Eqn 4: what labels and training cost, in US dollars, and what they will cost."""
+"""Eqn 1 and Eqn 4: what labels and training cost, in US dollars, and what they will cost.
+
+The paper's C_h is ``label_price``, its C_t (D(B)) is ``training_cost``, |B_i| is ``size``.
+"""
 
 import math
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 import numpy as np
 from scipy.optimize import nnls
@@ -10,28 +12,30 @@ from scipy.optimize import nnls
 from mcal_jax.algorithm.config import CHEAPEST, DEAREST, Config, PerHour, PerImageEpoch
 from mcal_jax.algorithm.outcome import Ledger
 from mcal_jax.algorithm.protocol import TrainResult
-from mcal_jax.errors import McalError
+from mcal_jax.errors import McalError, suggestion
 
 SERVICES = {"amazon": 0.04, "satyam": 0.003}
-"""Dollars a label (section 5)."""
+"""US dollars per label (section 5)."""
 
 PAPER_PRICES = {
     "grey": {"cnn18": 2.1e-6, "resnet18": 3.3e-6, "resnet50": 6.9e-6},
     "colour": {"cnn18": 3.3e-6, "resnet18": 5.2e-6, "resnet50": 9.8e-6},
 }
-"""Dollars per image and epoch that Table 2 implies, for 28x28x1 and 32x32x3: where both services have one
-delta, two equations give the labels bought and the training dollars; divided by 200 epochs and the largest sum
-of |B| that fits, with T among the labels (but for ResNet50 at 32x32x3, the highest value of its range). They are
-derived, the paper does not print them; the experiment "audit" shows both ways of counting."""
+"""US dollars per image and epoch that Table 2 implies, for 28x28x1 and 32x32x3. Where both services have one delta, two
+equations give the labels bought and the training cost; that is divided by 200 epochs and the largest sum of |B| that
+fits, with T among the labels (but for ResNet50 at 32x32x3, the highest value of its range). They are derived, the
+paper does not print them; the experiment "audit" shows both ways of counting."""
 
 
 def label_price(service: str | float) -> float:
-    """Dollars a label of a service named in SERVICES, or of the price given. Raises McalError."""
+    """US dollars per label of a service named in SERVICES, or the price given. Raises McalError for any other.
+
+    >>> label_price("amazon"), label_price(0.01)
+    (0.04, 0.01)
+    """
     if isinstance(service, str):
         if service not in SERVICES:
-            near = get_close_matches(service, SERVICES, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(SERVICES)}, or give a price"
-            raise McalError(f"unknown labelling service {service!r}{hint}")
+            raise McalError(f"unknown labelling service {service!r}; {suggestion(service, SERVICES)}")
         return SERVICES[service]
     if not CHEAPEST <= service <= DEAREST:
         raise McalError(f"the price of a label must be {CHEAPEST:g} to {DEAREST:,.0f} dollars, got {service}")
@@ -39,7 +43,14 @@ def label_price(service: str | float) -> float:
 
 
 def training_cost(fit: TrainResult, architecture: str, config: Config) -> float:
-    """What one training cost. Raises McalError if the architecture has no price."""
+    """US dollars of one training, C_t of Eqn 1. Raises McalError if the architecture has no price.
+
+    >>> fit = TrainResult(model=0, size=1000, n_test=100, wrong=np.arange(5), images=200_000, seconds=60.0)
+    >>> round(training_cost(fit, "resnet18", Config()), 2)  # 1000 images, 200 epochs, 5.2e-6 dollars each
+    1.04
+    >>> training_cost(fit, "resnet18", Config(training_price=PerHour(dollars=3.6)))
+    0.06
+    """
     price = config.training_price
     if isinstance(price, PerHour):
         return fit.seconds / 3600 * price.dollars
@@ -48,23 +59,24 @@ def training_cost(fit: TrainResult, architecture: str, config: Config) -> float:
 
 
 def total_training_cost(history: Sequence[TrainResult], architecture: str, config: Config) -> float:
-    """What all trainings of ``history`` cost; the exact sum, for that of ``sum`` depends on the version of Python."""
+    """US dollars of all trainings in ``history``, summed exactly: ``sum`` depends on the version of Python."""
     return math.fsum(training_cost(fit, architecture, config) for fit in history)
 
 
 def expected_training_cost(size: int, architecture: str, config: Config) -> float:
-    """What a training on ``size`` labels will cost as far as the price tells beforehand, else 0.
+    """US dollars of a training on ``size`` labels, where the price is known beforehand, else 0.
 
     Raises McalError if the architecture has no price.
     """
     price = config.training_price
     if isinstance(price, PerHour):
         return 0.0
-    dollars = _image_epoch(price, architecture)
-    return 0.0 if price.epochs == "recipe" else dollars * price.epochs * size
+    image_epoch = _image_epoch(price, architecture)
+    return 0.0 if price.epochs == "recipe" else image_epoch * price.epochs * size
 
 
 def _image_epoch(price: PerImageEpoch, architecture: str) -> float:
+    """US dollars per image and epoch. Raises McalError if the architecture has no price."""
     if not isinstance(price.dollars, dict):
         return price.dollars
     if architecture not in price.dollars:
@@ -75,31 +87,39 @@ def _image_epoch(price: PerImageEpoch, architecture: str) -> float:
 
 
 def labelling_cost(tests: int, sizes, config: Config):
-    """Dollars of the labels of T, if it is billed, and of B; ``sizes`` may be an array of |B|."""
+    """US dollars of the labels of T, if it is billed, and of B; ``tests`` is |T|, ``sizes`` is |B| or an array of them.
+
+    >>> labelling_cost(100, np.array([20, 40]), Config(label_price=0.05)).tolist()
+    [6.0, 7.0]
+    """
     return config.label_price * ((tests if config.bill_test_set else 0) + sizes)
 
 
 def learned_rate(history: Sequence[TrainResult], architecture: str, config: Config) -> tuple[float, float]:
-    """(c0, c1) of the dollars of one retraining, c0 + c1 |B| with both >= 0 (line 13).
+    """(c0, c1): one retraining costs c0 + c1 |B| US dollars, both >= 0 (line 13).
 
-    The paper takes c0 = 0, which one point can only allow; recipes and compilers have fixed costs, which
-    measured seconds show.
+    The paper takes c0 = 0, and so does this function for a single training; recipes and compilers have fixed costs,
+    which measured seconds show.
     """
     size = np.array([f.size for f in history], float)
-    dollars = np.array([training_cost(f, architecture, config) for f in history])
+    cost = np.array([training_cost(f, architecture, config) for f in history])
     if len(history) == 1 or (
         isinstance(config.training_price, PerImageEpoch) and config.training_price.epochs != "recipe"
     ):
-        return 0.0, float((size @ dollars) / (size @ size))
+        return 0.0, float((size @ cost) / (size @ size))
     scale = size.max()
-    (c0, c1), _ = nnls(np.stack([np.ones_like(size), size / scale], axis=1), dollars)
+    (c0, c1), _ = nnls(np.stack([np.ones_like(size), size / scale], axis=1), cost)
     return float(c0), float(c1 / scale)
 
 
 def retraining_cost(rate: tuple[float, float], size: float, target: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Dollars of growing B from ``size`` to ``target`` in ``steps`` equal steps, one retraining each.
+    """US dollars of growing B from ``size`` to ``target`` in ``steps`` equal steps, one retraining each (Eqn 4).
 
-    Eqn 4 started at ``size`` instead of 0: the sum of |B_j| over the steps. Zero where target = size.
+    ``rate`` is (c0, c1) of ``learned_rate``; ``target`` and ``steps`` broadcast. The sum of |B_j| over the steps starts
+    at ``size`` instead of 0. Zero where target = size.
+
+    >>> retraining_cost((0.0, 0.01), 100, np.array(300), np.array([1, 2])).tolist()  # 300; 200 + 300
+    [3.0, 5.0]
     """
     target, steps = np.broadcast_arrays(np.asarray(target, float), np.asarray(steps, float))
     sizes_summed = steps * size + (target - size) * (steps + 1) / 2
@@ -113,11 +133,19 @@ def ledger(
     n_residual: int,
     training: float,
     config: Config,
-    n_check: int = 0,
+    n_certificate: int = 0,
     n_repeat: int = 0,
 ) -> Ledger:
-    """Eqn 1, part by part; ``n_check`` is |V|, ``n_repeat`` how many images are labelled twice."""
+    """Eqn 1, part by part, in US dollars.
+
+    The counts are |X|, |T|, |B|, |R|, |V| and the number of images that are labelled twice; ``training`` is the cost of
+    all trainings.
+
+    >>> bill = ledger(1000, 50, 100, 300, 2.0, Config(label_price=0.04))
+    >>> bill.total, round(bill.savings, 3)
+    (20.0, 0.5)
+    """
     price = config.label_price
     test = price * n_test if config.bill_test_set else 0.0
-    labels = (price * count for count in (n, n_check, n_repeat))
+    labels = (price * count for count in (n, n_certificate, n_repeat))
     return Ledger(test, price * n_train, price * n_residual, training, 0.0, *labels)

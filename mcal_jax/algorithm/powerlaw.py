@@ -25,20 +25,20 @@ FREE = {"power": (), "truncated": ("kappa",), "pow3": ("floor",), "pow4": ("floo
 """The parameters of each law besides a and gamma; the others are 0."""
 LEVEL = (np.log(0.1), 3.0)  # prior mean and standard deviation of a: an error anywhere from 0.02 % to 100 %
 SLOPE = (0.5, 0.5)  # of gamma, where nothing is known
-NEIGHBOUR_SLOPE_SD = 0.2  # of gamma about that of the next larger theta (pooled fits)
+NEIGHBOUR_SLOPE_SD = 0.2  # of gamma about that of the next larger theta (share_slopes)
 SPREAD = {"kappa": 0.3, "floor": 0.02, "shift": 1.0}  # about 0: a bend needs evidence
 BENDS = {"kappa": 0.02, "floor": 0.002, "shift": 0.1}  # where the search for them begins
 POINTS_FOR_BEND = 5  # with fewer, three parameters are saturated: all laws are the plain one
 
 
 def log_error(a, gamma, kappa, B0, size, shift=0.0):
-    """Eqn 3 in its log form, without floor; arrays broadcast."""
+    """log eps of Eqn 3 without floor, natural logarithm; arrays broadcast."""
     x = np.asarray(size) / B0
     return a - gamma * np.log(x + shift) - kappa * x
 
 
 def predict(laws: Sequence[Law], sizes: np.ndarray) -> np.ndarray:
-    """eps(S^theta(D(B))) for every size and law, [sizes, laws], in [0, 1] and rising with theta (section 3.1).
+    """eps(S^theta(D(B))) for every size and law, [sizes, laws], in [0, 1] and rising with theta (section 3.1, Eqn 3).
 
     ``laws`` are in order of rising theta.
     """
@@ -49,7 +49,7 @@ def predict(laws: Sequence[Law], sizes: np.ndarray) -> np.ndarray:
 
 
 def log_sd(law: Law, sizes: np.ndarray) -> np.ndarray:
-    """Standard error of the logarithm of eps(B); [sizes]."""
+    """Standard error of log eps(B), by the covariance of the fit; [sizes]."""
     x = np.asarray(sizes, float) / law.B0
     falling = np.exp(log_error(law.a, law.gamma, law.kappa, law.B0, sizes, law.shift))
     slopes = [np.ones_like(x), -np.log(x + law.shift), -x, 1 / falling, -law.gamma / (x + law.shift)]
@@ -78,10 +78,17 @@ def fit(
     law: str = "truncated",
     slope: tuple[float, float] = SLOPE,
 ) -> Law:
-    """Fit one law to ``errors`` mistakes out of ``n`` test images at each training size; all [points].
+    """One law fitted to ``errors`` mistakes out of ``n`` test images at each training size; all [points] (line 17).
 
     ``law`` is a key of ``FREE``; with fewer than five points all are "power". ``slope`` is the mean and standard
     deviation of the prior on gamma. By the deviance and the priors together no constant is better.
+
+    >>> sizes = np.array([100, 200, 400, 800, 1600])
+    >>> law = fit(sizes, 1000 * 2.0 * sizes**-0.5, np.full(5, 1000))  # eps = 2 |B|^-0.5
+    >>> law.form, round(law.gamma, 1), round(law.kappa, 1)
+    ('truncated', 0.5, 0.0)
+    >>> predict([law], [6400]).round(3).tolist()  # 2 * 6400^-0.5 = 0.025
+    [[0.025]]
     """
     sizes, errors, n = (np.asarray(v, float) for v in (sizes, errors, n))
     B0 = float(np.exp(np.log(sizes).mean()))
@@ -129,8 +136,8 @@ def _least(residuals, start: dict[str, float], varying: list[str]) -> dict[str, 
 def fit_all(history: Sequence[TrainResult], config: Config) -> tuple[Law, ...]:
     """One law for every theta of the grid (lines 14 to 17), from the counts on T of every training so far.
 
-    Pooled, they are fitted from theta = 1 downwards, where mistakes are many, and each slope leans on that of
-    the next larger theta: small theta have few mistakes or none, too few for a fit of their own.
+    With ``share_slopes`` they are fitted from theta = 1 downwards, where mistakes are many, and the prior
+    of each slope is centred on that of the next larger theta: small theta have too few mistakes for a fit of their own.
     """
     sizes = np.array([f.size for f in history])
     errors = np.stack([f.errors(config.thetas) for f in history])

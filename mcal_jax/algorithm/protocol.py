@@ -169,9 +169,12 @@ Answer = Labels | TrainResult | Measurement | Verification | SecondLabels
 
 
 class World(Protocol):
-    """Answers requests. ``truth`` are the true labels, int32 [n], where they are known."""
+    """Answers requests. ``mcal_jax.testing.check_world`` checks one."""
 
-    truth: np.ndarray | None
+    @property
+    def truth(self) -> np.ndarray | None:
+        """The true labels, int32 [n], where they are known."""
+        ...
 
     def answer(self, request: Request, number: int) -> Answer:
         """Do what the request asks; ``number`` counts the requests of a run and seeds what is random."""

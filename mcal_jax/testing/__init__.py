@@ -61,8 +61,14 @@ def _pool(size: int) -> PoolView:
     features, labelled = (rng.normal(size=(count, 3)).astype(np.float32) for count in (size, 4))
     for array in (*scores, features, labelled):
         array.flags.writeable = False
-    inputs = {"scores": scores, "features": features, "labelled_features": labelled, "k_center": _k_center}
-    return PoolView(size, rng=np.random.default_rng(0), **inputs)
+    return PoolView(
+        size,
+        scores=scores,
+        features=features,
+        labelled_features=labelled,
+        rng=np.random.default_rng(0),
+        k_center=_k_center,
+    )
 
 
 def _k_center(*inputs: Any) -> np.ndarray:

@@ -103,7 +103,7 @@ def check_verifications(run: WorldRun) -> None:
     """V is ranked among the pool, and as wrong as its labels by humans say."""
     known: dict[int, int] = {}
     for request, answer in run.steps:
-        if isinstance(request, Label):
+        if isinstance(request, Label) and isinstance(answer, Labels):
             known |= dict(zip(answer.indices.tolist(), answer.labels.tolist(), strict=True))
         if isinstance(request, Verify):
             _check_verification(request, answer, known)
