@@ -22,8 +22,9 @@ import numpy as np
 
 from mcal_jax import data
 from mcal_jax.errors import McalError
+from mcal_jax.training.cache import enable_compilation_cache
 from mcal_jax.training.recipes import RECIPES
-from mcal_jax.training.trainer import Trainer, enable_compilation_cache
+from mcal_jax.training.trainer import Trainer
 
 TRAINING_IMAGES = {"fashion_mnist": 60_000, "mnist": 60_000, "cifar10": 50_000, "cifar100": 50_000}
 """Official training images; they come first in the pool, test images after them."""

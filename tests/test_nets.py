@@ -9,7 +9,8 @@ from jax import lax
 
 from mcal_jax.errors import McalError
 from mcal_jax.training.devices import ACCELERATOR, CPU
-from mcal_jax.training.nets import ARCHITECTURES, BatchNorm, ResNet, basic, build, matmul_conv, xla_conv
+from mcal_jax.training.nets import ARCHITECTURES, BatchNorm, ResNet, basic, build
+from mcal_jax.training.operations import matmul_conv, xla_conv
 
 
 def count(name, **kwargs):

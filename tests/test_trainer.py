@@ -14,15 +14,15 @@ import pytest
 from mcal_jax.algorithm import acquisition
 from mcal_jax.algorithm.acquisition import Scores
 from mcal_jax.errors import McalError
-from mcal_jax.training import nets
+from mcal_jax.training import cache, nets
 from mcal_jax.training import trainer as training
+from mcal_jax.training.cache import enable_compilation_cache
 from mcal_jax.training.devices import ACCELERATOR, CPU
 from mcal_jax.training.recipes import RECIPES, decay
 from mcal_jax.training.trainer import (
     Trainer,
     augment,
     compilations,
-    enable_compilation_cache,
     minibatches,
     run_steps,
     scores_of,
@@ -441,7 +441,7 @@ def test_compilation_cache_goes_where_the_user_caches(tmp_path, monkeypatch):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         here = enable_compilation_cache()
         assert here.parent == tmp_path / "mcal_jax"
-        monkeypatch.setattr(training, "processor", lambda: "another")
+        monkeypatch.setattr(cache, "processor", lambda: "another")
         assert enable_compilation_cache() not in (here, None)
         assert enable_compilation_cache(tmp_path / "own") == tmp_path / "own"
     finally:

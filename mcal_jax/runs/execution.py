@@ -327,7 +327,7 @@ def _world(run: Run, job: Job, dataset: Dataset):
         classes = len(dataset.classes)
         confusion = uniform(run.noise, classes) if isinstance(run.noise, float) else np.array(run.noise)
         annotator = Noisy(truth.labels, classes, confusion, votes=run.votes or 1, seed=run.seed)
-    from mcal_jax.training.trainer import enable_compilation_cache
+    from mcal_jax.training.cache import enable_compilation_cache
     from mcal_jax.worlds.trained import TrainedWorld
 
     enable_compilation_cache()

@@ -5,13 +5,11 @@ which images they hold, how many there are and how far the training has come are
 """
 
 import math
-import os
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -24,7 +22,6 @@ from jax import lax
 from mcal_jax.algorithm.acquisition import Scores
 from mcal_jax.errors import McalError
 from mcal_jax.training import devices
-from mcal_jax.training.cpu.native import cache_folder, digest, processor
 from mcal_jax.training.devices import Backend
 from mcal_jax.training.nets import Undrawn, build, lookup
 from mcal_jax.training.pool import Pool, look_up, pool_of
@@ -447,20 +444,3 @@ class Trainer:
 def compilations() -> int:
     """How many training programs this process has compiled."""
     return sum(program._cache_size() for program in (run_steps, run_steps_of_many))  # type: ignore[attr-defined]
-
-
-def enable_compilation_cache(folder: str | os.PathLike | None = None) -> Path | None:
-    """Keeps compiled programs in ``folder``, by default one for this kind of processor in the user's cache folder.
-
-    A later process that trains the same net compiles nothing. Returns the folder, or None if the user's can't be
-    written to: then programs are compiled in every process. A user's cache may be shared by machines whose
-    processors do not know the same instructions, and JAX does not tell their programs apart.
-    """
-    try:
-        path = Path(folder) if folder is not None else cache_folder() / f"programs-{digest(processor().encode())}"
-    except OSError:
-        return None
-    jax.config.update("jax_compilation_cache_dir", str(path))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    return path
