@@ -17,7 +17,7 @@ from mcal_jax.training import devices
 from mcal_jax.training.devices import Backend
 from mcal_jax.training.nets import BatchNorm, Conv
 from mcal_jax.training.operations import XLA
-from mcal_jax.training.recipes import Recipe, decay
+from mcal_jax.training.recipe import Recipe, decay
 from mcal_jax.training.trainer import Trainer
 
 PATCH = 2

@@ -185,7 +185,7 @@ def suited(run: Run, given: dict[str, Any], tell: Emit) -> Run:
 
 def _suitable_width(dataset: Dataset) -> int:
     from mcal_jax.training import devices
-    from mcal_jax.training.trainer import RECIPES
+    from mcal_jax.training.recipes import RECIPES
 
     if devices.default().layout == "NHWC":
         return WIDTHS[-1]

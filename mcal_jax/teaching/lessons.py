@@ -18,7 +18,8 @@ from mcal_jax.plots import run as plots
 from mcal_jax.worlds.simulated import Curve, SimulatedWorld
 
 if TYPE_CHECKING:
-    from mcal_jax.training.trainer import Model, Trainer
+    from mcal_jax.training.programs import Model
+    from mcal_jax.training.trainer import Trainer
 
 CHOICES = {
     "margin": "#0072B2", "entropy": "#CC79A7", "least_confidence": "#E69F00", "kcenter": "#009E73", "random": "#777777",
@@ -276,8 +277,7 @@ def look(
     trainer: "Trainer", model: "Model", pool: Indices, labelled: Indices, truth: np.ndarray, seed: int
 ) -> ScoredPool:
     """Score ``pool`` with ``model`` and rank it by every acquisition function; ``truth`` [images] are true labels."""
-    *columns, features = trainer.stream(model, pool, lambda out: out)  # once through the net for both
-    scores = Scores(*columns)
+    scores, features = trainer.score_with_features(model, pool)
     inputs = {"features": features, "labelled_features": trainer.features(model, labelled)}
     rng = np.random.default_rng(seed)
     orders = {

@@ -3,9 +3,9 @@
 How they compute on a device is left to the operations of their backend; the weights do not depend on it.
 """
 
+import contextlib
+import inspect
 from collections.abc import Callable
-from difflib import get_close_matches
-from functools import partial
 from typing import Any
 
 import jax
@@ -15,23 +15,8 @@ from flax import nnx
 
 from mcal_jax.errors import McalError
 from mcal_jax.training import batchnorm, devices
+from mcal_jax.training.architectures import ARCHITECTURES
 from mcal_jax.training.devices import Backend
-
-
-def lookup(table: dict[str, Any], name: str, what: str) -> Any:
-    """``table[name]``; McalError with the nearest name if there is none."""
-    if name in table:
-        return table[name]
-    near = get_close_matches(str(name), table, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(table)}"
-    raise McalError(f"unknown {what} {name!r}: {hint}")
-
-
-class Undrawn:
-    """Stands for a random generator where a net is only outlined, by ``jax.eval_shape``: no number is drawn."""
-
-    def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> jax.Array:
-        return jnp.zeros(shape, jnp.float32)
 
 
 class Conv(nnx.Module):
@@ -190,29 +175,51 @@ class ResNet(nnx.Module):
         return height * width * self.blocks[0].norms[-1].bias.shape[0]
 
 
-ARCHITECTURES: dict[str, Callable[..., ResNet]] = {
-    "cnn18": partial(ResNet, basic, (2, 2, 2, 2), skip=False),
-    "resnet18": partial(ResNet, basic, (2, 2, 2, 2)),
-    "resnet50": partial(ResNet, bottleneck, (3, 4, 6, 3)),
-}
+def cnn18(**settings: Any) -> ResNet:
+    """ResNet18 without its skip connections; ``settings`` are those of ResNet."""
+    return ResNet(basic, (2, 2, 2, 2), skip=False, **settings)
+
+
+def resnet18(**settings: Any) -> ResNet:
+    """He et al.'s ResNet18; ``settings`` are those of ResNet."""
+    return ResNet(basic, (2, 2, 2, 2), **settings)
+
+
+def resnet50(**settings: Any) -> ResNet:
+    """He et al.'s ResNet50; ``settings`` are those of ResNet."""
+    return ResNet(bottleneck, (3, 4, 6, 3), **settings)
 
 
 def build(
-    name: str,
+    architecture: str | Callable[..., Any],
     *,
     classes: int,
     channels: int,
     width: int = 64,
     backend: Backend | None = None,
     rng: np.random.Generator,
-) -> ResNet:
+) -> Any:
     """A new net with random weights; ``width`` is the number of filters of the first stage (64: standard).
 
-    ``backend`` (default: by the device) is how it computes; the weights do not depend on it.
-    Raises McalError for an unknown name, width < 1, classes < 2 or channels < 1.
+    ``architecture``: a name, or what builds a net (see ``mcal_jax.training.architectures``). ``backend`` (default: by
+    the device) is how it computes; the weights do not depend on it.
+    Raises McalError for an unknown name, width < 1, classes < 2 or channels < 1, and for what takes other arguments.
     """
+    name = name_of(architecture)
     for what, value, least in (("width", width, 1), ("classes", classes, 2), ("channels", channels, 1)):
         if value < least:
             raise McalError(f"{what} of {name} must be at least {least}, not {value}")
-    architecture = lookup(ARCHITECTURES, name, "architecture")
-    return architecture(classes=classes, channels=channels, width=width, backend=backend, rng=rng)
+    make: Any = ARCHITECTURES[architecture] if isinstance(architecture, str) else architecture
+    settings = {"classes": classes, "channels": channels, "width": width, "backend": backend or devices.default()}
+    with contextlib.suppress(ValueError):  # some builtins have no signature
+        try:
+            inspect.signature(make).bind(**settings, rng=rng)
+        except TypeError as error:
+            arguments = f"it is called with {', '.join(settings)} and rng by name"
+            raise McalError(f"architecture {name!r} can't be built: {error}; {arguments}") from None
+    return make(**settings, rng=rng)
+
+
+def name_of(architecture: str | Callable[..., Any]) -> str:
+    """The name of an architecture in messages."""
+    return architecture if isinstance(architecture, str) else getattr(architecture, "__name__", repr(architecture))

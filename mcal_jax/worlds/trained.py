@@ -27,7 +27,8 @@ from mcal_jax.algorithm.protocol import (
 from mcal_jax.annotators import Annotator, ask
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError
-from mcal_jax.training.trainer import Model, Trainer, key_of
+from mcal_jax.training.programs import Model, key_of
+from mcal_jax.training.trainer import Trainer
 
 
 class TrainedWorld:
