@@ -3,9 +3,9 @@
 How they compute on a device is left to the operations of their backend; the weights do not depend on it.
 """
 
-import contextlib
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -211,12 +211,13 @@ def build(
             raise McalError(f"{what} of {name} must be at least {least}, not {value}")
     make: Any = ARCHITECTURES[architecture] if isinstance(architecture, str) else architecture
     settings = {"classes": classes, "channels": channels, "width": width, "backend": backend or devices.default()}
-    with contextlib.suppress(ValueError):  # some builtins have no signature
-        try:
-            inspect.signature(make).bind(**settings, rng=rng)
-        except TypeError as error:
-            arguments = f"it is called with {', '.join(settings)} and rng by name"
-            raise McalError(f"architecture {name!r} can't be built: {error}; {arguments}") from None
+    # The metaclass of Flax's modules hides the signature of their constructors.
+    constructor = partial(make.__init__, None) if isinstance(make, type) else make  # type: ignore[misc]
+    try:
+        inspect.signature(constructor).bind(**settings, rng=rng)
+    except (TypeError, ValueError) as error:
+        arguments = f"it is called with {', '.join(settings)} and rng by name"
+        raise McalError(f"architecture {name!r} can't be built: {error}; {arguments}") from None
     return make(**settings, rng=rng)
 
 
