@@ -24,7 +24,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import speed_net
-from flax import nnx
 
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import Answer, Request, TrainResult
@@ -37,8 +36,9 @@ from mcal_jax.runs.runlog import RunLog, drive
 from mcal_jax.runs.settings import DataSettings, Run, results
 from mcal_jax.training import devices
 from mcal_jax.training.pool import Pool, look_up
+from mcal_jax.training.programs import Graph, Model
 from mcal_jax.training.recipes import RECIPES
-from mcal_jax.training.trainer import Graph, Model, Trainer
+from mcal_jax.training.trainer import Trainer
 from mcal_jax.worlds.trained import TrainedWorld
 
 
@@ -69,7 +69,7 @@ def images_of(args: argparse.Namespace) -> Dataset:
 def right(net: Graph, model: Model, pool: Pool, labels: jax.Array, index: jax.Array) -> jax.Array:
     """How many images at ``index`` get their label, alone and with the mean of the logits of the mirror image."""
     images = look_up(pool, index)
-    one, mirrored = (nnx.merge(net.definition, model.params, model.stats)(x)[0] for x in (images, images[:, :, ::-1]))
+    one, mirrored = (net.merge(model.params, model.stats)(x, train=False)[0] for x in (images, images[:, :, ::-1]))
     return jnp.stack([(logits.argmax(1) == labels[index]).sum() for logits in (one, one + mirrored)])
 
 

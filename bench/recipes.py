@@ -22,8 +22,10 @@ import numpy as np
 
 from mcal_jax import data
 from mcal_jax.errors import McalError
+from mcal_jax.training.architectures import ARCHITECTURES
+from mcal_jax.training.cache import enable_compilation_cache
 from mcal_jax.training.recipes import RECIPES
-from mcal_jax.training.trainer import Trainer, enable_compilation_cache
+from mcal_jax.training.trainer import Trainer
 
 TRAINING_IMAGES = {"fashion_mnist": 60_000, "mnist": 60_000, "cifar10": 50_000, "cifar100": 50_000}
 """Official training images; they come first in the pool, test images after them."""
@@ -142,7 +144,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=list(TRAINING_IMAGES), required=True)
     parser.add_argument("--downsample", type=int, default=1)
-    parser.add_argument("--net", default="resnet18", choices=["cnn18", "resnet18", "resnet50"])
+    parser.add_argument("--net", default="resnet18", choices=list(ARCHITECTURES))
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))

@@ -16,7 +16,8 @@ from jax import lax
 from mcal_jax.training import devices
 from mcal_jax.training.devices import Backend
 from mcal_jax.training.nets import BatchNorm, Conv
-from mcal_jax.training.recipes import Recipe, decay
+from mcal_jax.training.operations import XLA
+from mcal_jax.training.recipe import Recipe, decay
 from mcal_jax.training.trainer import Trainer
 
 PATCH = 2
@@ -96,7 +97,7 @@ class SpeedTrainer(Trainer):
     """Sets the whitening kernels by the first 5,000 images."""
 
     def __init__(self, images: np.ndarray, classes: int, **settings: Any):
-        backend = devices.default()._replace(layout="NHWC", native=False)
+        backend = devices.default()._replace(ops=XLA)
         super().__init__(images, classes, architecture=SpeedNet, backend=backend, **settings)
         kernels = whitening(np.asarray((self.pool.images[:5000] - self.pool.mean) / self.pool.std))
         plain = self.build

@@ -105,7 +105,8 @@ def ours(task: Task, images: np.ndarray) -> tuple[Any, Callable[[int], Any], str
     from flax import nnx
 
     from mcal_jax.training.nets import build
-    from mcal_jax.training.trainer import RECIPES, Trainer
+    from mcal_jax.training.recipes import RECIPES
+    from mcal_jax.training.trainer import Trainer
 
     recipe = RECIPES["short"]._replace(name="bench", epochs=1, power=0, batch=task.batch)
     trainer = Trainer(images, CLASSES, architecture=task.net, width=task.width, recipe=recipe)

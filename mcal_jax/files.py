@@ -23,13 +23,17 @@ def write_atomically(path: Path, text: str) -> None:
 
     A device, such as /dev/null, is written to and stays a device.
     """
+    write_bytes_atomically(path, text.encode("utf-8", "surrogateescape"))
+
+
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """``write_atomically`` for what is not text. Raises McalError."""
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name[:200]}.{os.getpid()}")
     try:
         is_device = target.exists() and not target.is_file()
         target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target if is_device else temporary
-        draft.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
+        (target if is_device else temporary).write_bytes(content)
         if not is_device:
             os.replace(temporary, target)
     except OSError as error:

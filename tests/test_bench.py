@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from mcal_jax.algorithm.protocol import TrainResult
 from mcal_jax.errors import McalError
 from mcal_jax.runs.settings import home
-from mcal_jax.training.nets import ARCHITECTURES, build
-from mcal_jax.training.trainer import RECIPES
+from mcal_jax.training.architectures import ARCHITECTURES
+from mcal_jax.training.nets import build
+from mcal_jax.training.recipes import RECIPES
 from mcal_jax.worlds.simulated import THETA_GRID, Analytic, Recorded
 
 sys.path.insert(0, str(home() / "bench"))

@@ -8,13 +8,23 @@ import jax
 import pytest
 
 from mcal_jax.training import devices
-from mcal_jax.training.cpu import native
+from mcal_jax.training.cpu import compiler
+from mcal_jax.training.cpu.native import NativeOperations
+
+NATIVE = devices.with_cpu_operations(NativeOperations())
 
 
 def test_a_cpu_computes_in_float32():
-    cpu = devices.NATIVE if native.available() else devices.CPU
+    cpu = NATIVE if compiler.available() else devices.CPU
     assert devices.default() == (cpu if jax.default_backend() == "cpu" else devices.ACCELERATOR)
-    assert devices.CPU.dtype == "float32"
+    assert NATIVE.dtype == devices.CPU.dtype == "float32"
+
+
+def test_equal_backends_share_compiled_programs():
+    again = devices.with_cpu_operations(NativeOperations())
+    assert hash(again) == hash(NATIVE)
+    assert again == NATIVE
+    assert len({NATIVE, devices.CPU, devices.ACCELERATOR}) == 3
 
 
 @pytest.mark.parametrize(
@@ -29,7 +39,7 @@ def test_a_cpu_computes_in_float32():
     ],
 )
 def test_images_scored_at_once_keep_the_largest_activation_in_the_cache(activation, images):
-    assert devices.NATIVE.score_batch(activation) == images
+    assert NATIVE.score_batch(activation) == images
 
 
 @pytest.mark.parametrize("asked", ["cuda", "gpu", "tpu", "banana", ","])

@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from mcal_jax.training import devices
-from mcal_jax.training.cpu import native
-from mcal_jax.training.nets import BatchNorm, build, matmul_conv
+from mcal_jax.training import cache, devices
+from mcal_jax.training.cpu import compiler, native
+from mcal_jax.training.nets import BatchNorm, build
+from mcal_jax.training.operations import matmul_conv
+
+NATIVE = devices.with_cpu_operations(native.NativeOperations())
 
 
 def normal(*shapes):
@@ -23,7 +26,7 @@ def normal(*shapes):
     return [jnp.asarray(rng.standard_normal(shape), jnp.float32) for shape in shapes]
 
 
-needs_compiler = pytest.mark.skipif(not native.available(), reason="no C++ compiler here")
+needs_compiler = pytest.mark.skipif(not compiler.available(), reason="no C++ compiler here")
 
 
 @needs_compiler
@@ -103,7 +106,7 @@ def test_the_library_itself_refuses_what_does_not_fit():
 def test_a_net_gives_the_same_features_with_and_without_trained_and_scored(architecture):
     (images,) = normal((16, 9, 8, 3))
     results = []
-    for backend in (devices.NATIVE, devices.CPU):
+    for backend in (NATIVE, devices.CPU):
         net = build(architecture, classes=5, channels=3, width=4, backend=backend, rng=np.random.default_rng(0))
         results.append((net(images, train=True)[1], net(images)[1]))
     for with_, without in zip(*results, strict=True):
@@ -117,7 +120,7 @@ def test_batch_norm_and_its_gradients_are_the_same_with_and_without(shape):
     x = 3 + 2 * x
 
     def results(uses_native):
-        norm = BatchNorm(shape[0], backend=devices.NATIVE if uses_native else devices.CPU)
+        norm = BatchNorm(shape[0], backend=NATIVE if uses_native else devices.CPU)
         definition, params, stats = nnx.split(norm, nnx.Param, nnx.BatchStat)
 
         def forward(params, x):
@@ -141,9 +144,8 @@ def test_seeds_side_by_side_are_convolved_one_by_one():
 
 
 CODE = """
-from mcal_jax.training import devices
-from mcal_jax.training.cpu import native
-print(native.available(), devices.default().native)
+from mcal_jax.training import cpu, devices
+print(cpu.operations() is not None, devices.default() != devices.CPU)
 """
 
 
@@ -163,41 +165,45 @@ def script(path, text):
 
 def test_without_a_compiler_nets_use_the_matrix_product(tmp_path):
     latin = script(tmp_path / "cxx", r"printf 'error: \351t\351'; exit 1")
+    refusal = "echo \"error: unrecognized command-line option '-march=native'\" >&2; exit 1"
+    foreign = script(tmp_path / "foreign", f'case "$*" in *-march=native*) {refusal};; *) echo g++ 13;; esac')
     cases = {
         "switched off": ({"MCAL_JAX_NATIVE": "0"}, ""),
         "fails": ({"CXX": "/bin/false"}, "can't build"),
         "missing": ({"CXX": "/no/compiler"}, "can't build"),
         "a folder": ({"CXX": str(tmp_path)}, "can't build"),
         "no words": ({"CXX": "'"}, "can't build"),
+        "no compiler": ({"CXX": None, "PATH": str(tmp_path)}, "no C++ compiler"),
+        "another processor": ({"CXX": foreign}, "unrecognized command-line option '-march=native'"),
         "writes nothing": ({"CXX": "/bin/true"}, "can't build"),
         "complains in Latin-1": ({"CXX": latin}, "can't build"),
     }
-    for what, (environment, told) in cases.items():
-        found, warnings = loaded(XDG_CACHE_HOME=str(tmp_path), **environment)
-        assert found == ["False", "False"], what
-        assert len(warnings) == bool(told), what
-        assert told in "".join(warnings), what
+    for what, (environment, reason) in cases.items():
+        printed, warnings = loaded(XDG_CACHE_HOME=str(tmp_path), **environment)
+        assert printed == ["False", "False"], what
+        assert len(warnings) == bool(reason), what
+        assert reason in "".join(warnings), what
     assert not list(tmp_path.rglob("*.so"))
 
 
 @pytest.mark.parametrize("cache", ["/dev/null", "/proc/no"])
 def test_a_cache_folder_that_cannot_be_written_to_is_no_reason_to_stop(cache):
-    found, warnings = loaded(XDG_CACHE_HOME=cache, CXX=None)
-    assert found == ["False", "False"]
+    printed, warnings = loaded(XDG_CACHE_HOME=cache, CXX=None)
+    assert printed == ["False", "False"]
     assert len(warnings) <= 1
 
 
 def test_a_home_that_is_unknown_is_no_reason_to_stop(monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # invalid by the standard
-    monkeypatch.setattr(native.Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    monkeypatch.setattr(cache.Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
     with pytest.raises(OSError, match="set XDG_CACHE_HOME"):
-        native.cache_folder()
+        cache.cache_folder()
 
 
 def test_a_compiler_that_hangs_is_ended_with_what_it_started(tmp_path):
     hangs = script(tmp_path / "cxx", f"sleep 600 & echo $! > {tmp_path}/pid; wait")
     with pytest.raises(subprocess.TimeoutExpired):
-        native.run([hangs], ["true"], deadline=time.monotonic() + 0.5)
+        compiler.run([hangs], ["true"], deadline=time.monotonic() + 0.5)
     state = Path("/proc", (tmp_path / "pid").read_text(encoding="utf-8").strip(), "stat")
     until = time.monotonic() + 10  # the kernel takes a moment on a busy machine
     while lives(state) and time.monotonic() < until:
@@ -219,8 +225,8 @@ def test_the_library_is_built_once_and_again_if_it_is_damaged(tmp_path):
     for damage in (False, False, True):
         for library in tmp_path.rglob("native-*") if damage else ():
             library.write_bytes(library.read_bytes()[:20_000])
-        found, warnings = loaded(XDG_CACHE_HOME=str(tmp_path))
-        assert found == ["True", "True"]
+        printed, warnings = loaded(XDG_CACHE_HOME=str(tmp_path))
+        assert printed == ["True", "True"]
         assert not warnings
         (built,) = tmp_path.rglob("native-*")
         times.append(built.stat().st_mtime_ns)

@@ -8,8 +8,10 @@ from flax import nnx
 from jax import lax
 
 from mcal_jax.errors import McalError
+from mcal_jax.training.architectures import ARCHITECTURES
 from mcal_jax.training.devices import ACCELERATOR, CPU
-from mcal_jax.training.nets import ARCHITECTURES, BatchNorm, ResNet, basic, build, matmul_conv, xla_conv
+from mcal_jax.training.nets import BatchNorm, ResNet, basic, build
+from mcal_jax.training.operations import matmul_conv, xla_conv
 
 
 def count(name, **kwargs):

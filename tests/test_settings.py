@@ -32,7 +32,7 @@ def written(tmp_path, content):
         ({"service": "amazn"}, "unknown labelling service 'amazn'; did you mean 'amazon'"),
         ({"training_price": {"kind": "per_hour", "dollars": -3}}, "training_price.per_hour.dollars"),
         ({"architectures": []}, "architectures"),
-        ({"architectures": ["resnet19"]}, "got 'resnet19'"),
+        ({"architectures": ["resnet19"]}, "unknown architecture 'resnet19': did you mean 'resnet18'"),
         ({"seed": -1}, "seed"),
         ("a: [", "is not YAML"),
         ("- 1", "expected keys and values, found list"),

@@ -12,7 +12,7 @@ from mcal_jax.annotators.ground_truth import GroundTruth
 from mcal_jax.data import from_arrays
 from mcal_jax.errors import McalError
 from mcal_jax.runs.runlog import drive
-from mcal_jax.training.trainer import compilations
+from mcal_jax.training.programs import compilations
 from mcal_jax.worlds.trained import TrainedWorld
 
 CONFIG = Config(test_fraction=0.1, seed_fraction=0.03, theta_step=0.25)

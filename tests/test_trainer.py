@@ -13,19 +13,19 @@ import pytest
 
 from mcal_jax.algorithm.acquisition import Scores
 from mcal_jax.errors import McalError
-from mcal_jax.training import nets
+from mcal_jax.training import cache, nets, programs
 from mcal_jax.training import trainer as training
+from mcal_jax.training.architectures import ARCHITECTURES
+from mcal_jax.training.cache import enable_compilation_cache
 from mcal_jax.training.devices import ACCELERATOR, CPU
 from mcal_jax.training.kcenter import k_center
-from mcal_jax.training.recipes import RECIPES, decay
+from mcal_jax.training.programs import augment, compilations, run_steps
+from mcal_jax.training.recipe import decay
+from mcal_jax.training.recipes import RECIPES
+from mcal_jax.training.scoring import scores_of
 from mcal_jax.training.trainer import (
     Trainer,
-    augment,
-    compilations,
-    enable_compilation_cache,
     minibatches,
-    run_steps,
-    scores_of,
 )
 
 SHORT = RECIPES["fast"]._replace(name="short", batch=32, epochs=2, power=0, flip=False)
@@ -46,9 +46,9 @@ def pool(n, classes=4, seed=0):
 @pytest.fixture(scope="module", autouse=True)
 def tiny():
     """A net of one block, which compiles in a second."""
-    nets.ARCHITECTURES["tiny"] = partial(nets.ResNet, nets.basic, (1, 1))
-    yield
-    del nets.ARCHITECTURES["tiny"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ARCHITECTURES._entries, "tiny", partial(nets.ResNet, nets.basic, (1, 1)))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -96,10 +96,8 @@ def test_rows_of_padding_are_never_read(trainer):
     garbage[steps:] = 599
 
     def result(picks):
-        _, params, stats = training.nnx.split(
-            trainer.build(rng=np.random.default_rng(0)), training.nnx.Param, training.nnx.BatchStat
-        )
-        state = training.State(params, stats, SHORT.optimizer.init(params))
+        _, params, stats = programs.split(trainer.build(rng=np.random.default_rng(0)))
+        state = programs.State(params, stats, SHORT.optimizer.init(params))
         targets = trainer.labels[picks].astype(np.int32)
         settings = (*map(np.int32, (0, steps, 9)), np.float32(1), KEY)
         return run_steps(trainer.net, SHORT, state, trainer.pool, picks, targets, *settings)
@@ -295,7 +293,9 @@ import sys
 import jax
 import numpy as np
 from mcal_jax.training.kcenter import k_center
-from mcal_jax.training.trainer import RECIPES, Trainer, key_of
+from mcal_jax.training.programs import key_of
+from mcal_jax.training.recipes import RECIPES
+from mcal_jax.training.trainer import Trainer
 labels = np.arange(120) % 4
 images = (np.random.default_rng(0).integers(0, 120, (120, 4, 4, 3)) + 30 * labels[:, None, None, None]).astype(np.uint8)
 recipe = RECIPES[sys.argv[1]]._replace(epochs=2, power=0, batch=32)
@@ -323,9 +323,9 @@ def test_global_defaults_of_jax_change_neither_weights_nor_labels(native, recipe
 
 def test_a_key_is_that_of_jax_and_large_seeds_differ():
     for seed in (0, 5, 2**31, 2**32 - 1):
-        assert jax.random.key_data(training.key_of(seed)).tolist() == jax.random.key_data(jax.random.key(seed)).tolist()
+        assert jax.random.key_data(programs.key_of(seed)).tolist() == jax.random.key_data(jax.random.key(seed)).tolist()
     seeds = (1, 2**32 + 1, 2**63 + 1)
-    assert len({tuple(jax.random.key_data(training.key_of(seed)).tolist()) for seed in seeds}) == 3
+    assert len({tuple(jax.random.key_data(programs.key_of(seed)).tolist()) for seed in seeds}) == 3
 
 
 def arrays(program):
@@ -343,10 +343,10 @@ def test_no_part_of_a_net_is_wider_than_it_says_where_jax_is_wider(backend):
     where = jax if hasattr(jax, "enable_x64") else jax.experimental
     with where.enable_x64(True):
         net = nets.build("tiny", classes=4, channels=3, width=4, backend=backend, rng=np.random.default_rng(0))
-        definition, params, stats = training.nnx.split(net, training.nnx.Param, training.nnx.BatchStat)
+        graph, params, stats = programs.split(net)
 
         def loss(params, images, index):
-            model = training.nnx.merge(definition, params, stats, copy=True)
+            model = graph.merge(params, stats)
             images = augment(images[index], RECIPES["fast"], KEY)
             logits, _ = model(images, train=True)
             return sum(part.sum() for part in scores_of(logits)[1:])
@@ -441,7 +441,7 @@ def test_compilation_cache_goes_where_the_user_caches(tmp_path, monkeypatch):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         here = enable_compilation_cache()
         assert here.parent == tmp_path / "mcal_jax"
-        monkeypatch.setattr(training, "processor", lambda: "another")
+        monkeypatch.setattr(cache, "processor", lambda: "another")
         assert enable_compilation_cache() not in (here, None)
         assert enable_compilation_cache(tmp_path / "own") == tmp_path / "own"
     finally:

@@ -81,7 +81,8 @@ def _image_epoch(price: PerImageEpoch, architecture: str) -> float:
         return price.dollars
     if architecture not in price.dollars:
         raise McalError(
-            f"no training price for {architecture!r}; training_price.dollars has {', '.join(price.dollars)}"
+            f"no training price for {architecture!r}; training_price.dollars has {', '.join(price.dollars)}: "
+            f"give {{kind: per_image_epoch, dollars: {{{architecture}: 3.0e-6}}}} or {{kind: per_hour, dollars: 1.5}}"
         )
     return price.dollars[architecture]
 

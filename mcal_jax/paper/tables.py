@@ -188,7 +188,7 @@ def mcal_rows(labellings: Sequence[Labelling]) -> list[Row]:
         printed = published.TABLE_1.get((data_set, service)) if epsilon == 0.05 else None
         if epsilon == 0.1 and service == "amazon":
             printed = published.TABLE_3.get(data_set)
-        chosen = "/".join(sorted({published.ARCHITECTURES[one.architecture] for one in group}))
+        chosen = "/".join(sorted({published.ARCHITECTURES.get(one.architecture, one.architecture) for one in group}))
         stops = "/".join(sorted({one.stop for one in group}))
         row = {"data_set": data_set, "service": service, "epsilon": epsilon, "seeds": seeds(group), "net": chosen}
         values = {

@@ -186,7 +186,7 @@ def suited(run: Run, given: dict[str, Any], tell: Emit) -> Run:
 def suitable_width(dataset: Dataset) -> int:
     """Filters of the first stage that suit the images and this machine, see ``suited``."""
     from mcal_jax.training import devices
-    from mcal_jax.training.trainer import RECIPES
+    from mcal_jax.training.recipes import RECIPES
 
     if devices.default().layout == "NHWC":
         return WIDTHS[-1]
@@ -328,7 +328,7 @@ def _world(run: Run, job: Job, dataset: Dataset):
         classes = len(dataset.classes)
         confusion = uniform(run.noise, classes) if isinstance(run.noise, float) else np.array(run.noise)
         annotator = Noisy(truth.labels, classes, confusion, votes=run.votes or 1, seed=run.seed)
-    from mcal_jax.training.trainer import enable_compilation_cache
+    from mcal_jax.training.cache import enable_compilation_cache
     from mcal_jax.worlds.trained import TrainedWorld
 
     enable_compilation_cache()

@@ -58,7 +58,7 @@ def trained_world(
     dataset: Dataset, given: Setup, on_progress: ProgressCallback | None = None, *, is_new: bool = True
 ) -> "TrainedWorld":
     """The world that trains on the images; if ``is_new``, every net is tried first. Raises McalError."""
-    from mcal_jax.training.trainer import enable_compilation_cache
+    from mcal_jax.training.cache import enable_compilation_cache
     from mcal_jax.worlds.trained import TrainedWorld
 
     enable_compilation_cache()

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from mcal_jax.algorithm import costs
 from mcal_jax.algorithm.config import Config, Fraction, PerHour, PerImageEpoch, Settings, with_old_names
 from mcal_jax.errors import McalError
 from mcal_jax.files import absolute, read_bytes
+from mcal_jax.training.architectures import ARCHITECTURES
+from mcal_jax.training.recipes import RECIPES
 
 PACKAGE = Path(__file__).parent.parent
 S = TypeVar("S", bound=Settings)
+Architecture = Annotated[str, AfterValidator(ARCHITECTURES.check)]
 
 
 def clone() -> Path | None:
@@ -56,9 +59,9 @@ class Run(Settings):
 
     data: DataSettings = DataSettings()
     algorithm: Literal["mcal", "naive_al", "without_active_learning", "humans_only", "trajectory"] = "mcal"
-    architectures: Annotated[tuple[Literal["cnn18", "resnet18", "resnet50"], ...], Field(min_length=1)] = ("resnet18",)
+    architectures: Annotated[tuple[Architecture, ...], Field(min_length=1)] = ("resnet18",)
     width: Annotated[int, Field(ge=1)] = Field(64, description="filters of the first stage; 64 is standard")
-    recipe: Literal["paper", "fast", "short", "brief"] = "fast"
+    recipe: Annotated[str, AfterValidator(RECIPES.check)] = "fast"
     service: str | float = Field("amazon", description="amazon, satyam, or dollars a label")
     training_price: Literal["paper"] | Annotated[PerImageEpoch | PerHour, Field(discriminator="kind")] = "paper"
     preset: Literal["recommended", "certified", "paper", "authors_code"] = "recommended"
@@ -76,7 +79,9 @@ class Run(Settings):
 
     @model_validator(mode="after")
     def _resolves(self) -> "Run":
-        self.resolve(channels=1)
+        config = self.resolve(channels=1)
+        for architecture in self.architectures if self.algorithm != "humans_only" else ():
+            costs.expected_training_cost(1, architecture, config)  # raises where it has no price
         return self
 
     def resolve(self, channels: int) -> Config:

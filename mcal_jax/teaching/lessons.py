@@ -19,7 +19,8 @@ from mcal_jax.training.kcenter import k_center
 from mcal_jax.worlds.simulated import Curve, SimulatedWorld
 
 if TYPE_CHECKING:
-    from mcal_jax.training.trainer import Model, Trainer
+    from mcal_jax.training.programs import Model
+    from mcal_jax.training.trainer import Trainer
 
 CHOICES = {
     "margin": "#0072B2", "entropy": "#CC79A7", "least_confidence": "#E69F00", "kcenter": "#009E73", "random": "#777777",
@@ -277,8 +278,7 @@ def look(
     trainer: "Trainer", model: "Model", pool: Indices, labelled: Indices, truth: np.ndarray, seed: int
 ) -> ScoredPool:
     """Score ``pool`` with ``model`` and rank it by every acquisition function; ``truth`` [images] are true labels."""
-    *columns, features = trainer.stream(model, pool, lambda out: out)  # once through the net for both
-    scores = Scores(*columns)
+    scores, features = trainer.score_with_features(model, pool)
     view = PoolView(
         len(pool),
         scores=scores,

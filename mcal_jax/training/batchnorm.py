@@ -1,90 +1,81 @@
-"""The arithmetic of batch norm, with relu if so asked, and its gradient, in few passes over the activations.
+"""Batch norm, with or without relu, and its gradient, in few passes over the activations.
 
-``layout`` names the axes of the activations; ``uses_native``: whether native.py sums. Sums and what follows from them
-are float32 whatever the activations are.
+Sums and what follows from them are float32 whatever the dtype of the activations.
 """
 
-import math
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
-from mcal_jax.training.cpu import native
+from mcal_jax.training.operations import Operations
 
 EPSILON = 1e-5
 """Added to the variance."""
-PARTS, ROWS = 256, 128
-"""A GPU sums in so many parts at most, each of so many rows at least."""
 
-Two = tuple[jax.Array, jax.Array]
-Three = tuple[jax.Array, jax.Array, jax.Array]
+Pair = tuple[jax.Array, jax.Array]
+Triple = tuple[jax.Array, jax.Array, jax.Array]
+Residuals = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]
+"""x, gamma, beta, mean and variance, kept for the backward pass."""
 
 
-class How(NamedTuple):
-    layout: str
-    uses_native: bool
+class NormOptions(NamedTuple):
+    """How a batch norm is computed: hashable, a static argument of ``normalise``."""
+
+    ops: Operations
+    """Gives the layout of the activations and their sums."""
     relu: bool
-
-    def fold(self, of_channel: jax.Array) -> jax.Array:
-        """[C] with axes of length 1 for the others."""
-        return of_channel.reshape([-1 if name == "C" else 1 for name in self.layout])
+    """Whether relu follows."""
 
 
-def folded(gamma: jax.Array, beta: jax.Array, mean: jax.Array, var: jax.Array) -> Two:
-    """Factor and summand of each channel."""
+def folded(gamma: jax.Array, beta: jax.Array, mean: jax.Array, var: jax.Array) -> Pair:
+    """Factor and summand of each channel, float32 [C]."""
     scale = gamma * lax.rsqrt(var + EPSILON)
     return scale, beta - mean * scale
 
 
-def affine(x: jax.Array, scale: jax.Array, shift: jax.Array, how: How) -> jax.Array:
-    """``x * scale + shift`` with scale and shift [C] of each channel, and relu if so asked, in the precision of x."""
-    y = before_relu(x, scale, shift, how)
-    return (jax.nn.relu(y) if how.relu else y).astype(x.dtype)
-
-
-def before_relu(x: jax.Array, scale: jax.Array, shift: jax.Array, how: How) -> jax.Array:
-    return x.astype(jnp.float32) * how.fold(scale) + how.fold(shift)
-
-
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
-def normalise(x: jax.Array, gamma: jax.Array, beta: jax.Array, how: How) -> Three:
-    """x normalised by its own mean and variance over all axes but C, times gamma plus beta, and these two, each [C].
+def normalise(x: jax.Array, gamma: jax.Array, beta: jax.Array, options: NormOptions) -> Triple:
+    """x normalised by its own mean and variance over all axes but C, times gamma plus beta; the mean; the variance.
 
-    Mean and variance have no gradient of their own.
+    Mean and variance are [C] and have no gradient of their own.
     """
-    return forward(x, gamma, beta, how)[0]
+    return forward(x, gamma, beta, options)[0]
 
 
-def forward(x: jax.Array, gamma: jax.Array, beta: jax.Array, how: How) -> tuple[Three, tuple]:
-    share = len(gamma) / x.size
-    plain, square = sums(x, x, how)
+def forward(x: jax.Array, gamma: jax.Array, beta: jax.Array, options: NormOptions) -> tuple[Triple, Residuals]:
+    """What ``normalise`` returns, and what ``backward`` needs of it."""
+    ops, share = options.ops, len(gamma) / x.size
+    plain, square = ops.channel_sums(x, x)
     mean = plain * share
     var = jnp.maximum(square * share - mean * mean, 0)
-    return (affine(x, *folded(gamma, beta, mean, var), how), mean, var), (x, gamma, beta, mean, var)
+    y = ops.affine(x, *folded(gamma, beta, mean, var), relu=options.relu)
+    return (y, mean, var), (x, gamma, beta, mean, var)
 
 
-def backward(how: How, kept: tuple, gradients: Three) -> Three:
-    x, gamma, beta, mean, var = kept
+def backward(options: NormOptions, residuals: Residuals, gradients: Triple) -> Triple:
+    """Gradients by x, gamma and beta."""
+    ops, (x, gamma, beta, mean, var) = options.ops, residuals
     gradient, share = gradients[0], len(gamma) / x.size
     scale, shift = folded(gamma, beta, mean, var)
 
-    def passed(x: jax.Array, gradient: jax.Array) -> jax.Array:
+    def through_relu(x: jax.Array, gradient: jax.Array) -> jax.Array:
         full = gradient.astype(jnp.float32)
-        return jnp.where(before_relu(x, scale, shift, how) > 0, full, 0) if how.relu else full
+        return jnp.where(ops.affine_float32(x, scale, shift) > 0, full, 0) if options.relu else full
 
-    # Each pass asks anew what relu lets through: that is faster than a pass that writes it down.
-    x, again = anew(x), anew(gradient)
-    of_beta, product = sums(passed(x, gradient), x, how)
+    # Each pass recomputes what relu lets through: that is faster than a pass that writes it down. The barriers stop
+    # XLA from merging the passes.
+    x, gradient_again = lax.optimization_barrier(x), lax.optimization_barrier(gradient)
+    of_beta, product = ops.channel_sums(through_relu(x, gradient), x)
     inverse = lax.rsqrt(var + EPSILON)
     of_gamma = inverse * (product - mean * of_beta)
     by_x = -share * scale * inverse * of_gamma
     constant = -share * scale * of_beta - by_x * mean
-    x = anew(x)
-    of_x = passed(x, again) * how.fold(scale) + x.astype(jnp.float32) * how.fold(by_x) + how.fold(constant)
+    x = lax.optimization_barrier(x)
+    of_x = through_relu(x, gradient_again) * ops.per_channel(scale)
+    of_x = of_x + x.astype(jnp.float32) * ops.per_channel(by_x) + ops.per_channel(constant)
     return of_x.astype(x.dtype), of_gamma, of_beta
 
 
@@ -97,45 +88,9 @@ def relu(x: jax.Array) -> jax.Array:
     return jax.nn.relu(x)
 
 
-def relu_forward(x: jax.Array) -> Two:
-    y = anew(relu(x))
+def relu_forward(x: jax.Array) -> Pair:
+    y = lax.optimization_barrier(relu(x))
     return y, y
 
 
 relu.defvjp(relu_forward, lambda y, gradient: (jnp.where(y > 0, gradient, 0),))
-
-
-def anew(x: Any) -> Any:
-    """x as another value to XLA, which else would compute it, or what follows from it, once for several uses."""
-    return lax.optimization_barrier(x)
-
-
-def sums(a: jax.Array, b: jax.Array, how: How) -> Two:
-    """Sums of a and of a * b over all axes but C, each [C], float32."""
-    if how.uses_native:
-        return native.sums(a, b)
-    a = a.astype(jnp.float32)
-    b = a * b.astype(jnp.float32)
-    if how.layout[-1] == "C":
-        return sums_in_parts(a, b)
-    axes = tuple(axis for axis, name in enumerate(how.layout) if name != "C")
-    return a.sum(axes), b.sum(axes)
-
-
-def sums_in_parts(a: jax.Array, b: jax.Array) -> Two:
-    """Sums of a and of b over all axes but the last, in two steps, each one kernel for both.
-
-    Left to itself XLA sums 4,096 rows of 256 channels by 2 blocks of a GPU that runs hundreds, which takes as long as
-    the convolution.
-    """
-
-    zero = np.zeros((), np.float32)
-
-    def both(pair: Two, axis: int) -> Two:
-        return lax.reduce(pair, (zero, zero), lambda s, t: (s[0] + t[0], s[1] + t[1]), (axis,))
-
-    channels = a.shape[-1]
-    rows = a.size // channels
-    parts = math.gcd(rows, 2 ** min(int(math.log2(PARTS)), int(math.log2(max(rows / ROWS, 1)))))
-    shape = (parts, -1, channels)
-    return both(anew(both((a.reshape(shape), b.reshape(shape)), 1)), 0)

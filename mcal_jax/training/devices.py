@@ -11,14 +11,15 @@ import jax
 from jax import experimental
 
 from mcal_jax.errors import McalError
-from mcal_jax.training.cpu import native
+from mcal_jax.training import cpu
+from mcal_jax.training.operations import MATRIX_PRODUCTS, XLA, Operations
 
 
 class Backend(NamedTuple):
     """Choices that change the speed and the rounding of a net, not what it is."""
 
-    layout: str
-    """Axes of the activations: "CHWN" (convolutions by matrix product, for a CPU) or "NHWC" (XLA's own)."""
+    ops: Operations
+    """Convolutions and sums, which set the layout of the activations."""
     dtype: str
     """Of images, activations and kernels in a convolution. Parameters, batch-norm statistics, the state of the
     optimizer, features, logits and the loss are float32 whatever it is."""
@@ -26,12 +27,11 @@ class Backend(NamedTuple):
     """Mini-batches per call of the training program: how often progress is told and Ctrl-C is heard."""
     score_floats: int
     """About how many numbers the largest activation holds when images are scored: so many images at once."""
-    native: bool = False
-    """Whether 3x3 convolutions and batch norm in the layout CHWN are those of native.py, where they fit."""
 
-    def uses_native(self) -> bool:
-        """Whether the C++ code is wanted and there."""
-        return self.native and self.layout == "CHWN" and native.available()
+    @property
+    def layout(self) -> str:
+        """Axes of the activations: "CHWN" or "NHWC"."""
+        return self.ops.layout
 
     def score_batch(self, activation: int) -> int:
         """Images scored at once, a power of two, of a net whose largest activation has so many numbers an image."""
@@ -45,10 +45,17 @@ class Backend(NamedTuple):
 
 WIDE = 2**25
 """Numbers in an activation of a wide net, 128 MB, up to which 64 images are scored at once."""
-CPU = Backend("CHWN", "float32", chunk=32, score_floats=2**17)
-NATIVE = CPU._replace(native=True, score_floats=2**20)
-"""What is scored stays in the cache; matrix products want smaller batches, for nine copies of the input must fit."""
-ACCELERATOR = Backend("NHWC", "bfloat16", chunk=256, score_floats=2**28)
+CPU = Backend(MATRIX_PRODUCTS, "float32", chunk=32, score_floats=2**17)
+"""A CPU without a C++ compiler."""
+ACCELERATOR = Backend(XLA, "bfloat16", chunk=256, score_floats=2**28)
+
+
+def with_cpu_operations(ops: Operations) -> Backend:
+    """A CPU's backend with ``ops`` that need no copies of their input.
+
+    What is scored stays in the cache; matrix products want smaller batches, for nine copies of the input must fit.
+    """
+    return CPU._replace(ops=ops, score_floats=2**20)
 
 
 def platform() -> str:
@@ -106,7 +113,8 @@ def default() -> Backend:
     """The choices for the kind of device that JAX computes on here. Raises McalError if there is none."""
     if platform() != "cpu":
         return ACCELERATOR
-    return NATIVE if native.available() else CPU
+    ops = cpu.operations()
+    return CPU if ops is None else with_cpu_operations(ops)
 
 
 def deterministic() -> None:

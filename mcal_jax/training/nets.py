@@ -1,17 +1,10 @@
 """The nets of the paper as Flax NNX modules: CNN18, ResNet18 and ResNet50, each with a ``width``.
 
-On a CPU activations are kept as [channels, height, width, batch]. 3x3 convolutions and the sums of batch norm are those
-of native.py if a C++ compiler is there; where images are scored, batch norm and relu are folded into the convolution.
-1x1 convolutions are matrix products, for XLA's are as fast as C++ was. Without a compiler a 3x3 convolution is nine
-large copies and one matrix product, which stays fast inside a compiled loop, where XLA's own is 17 to 100 times slower
-(jax issue 12868); scoring is no loop, and there each layer chooses by its size. How the two compare with each other:
-``bench/throughput.py --against matmul``.
-Accelerators keep activations as [batch, height, width, channels], which cuDNN wants, and use XLA's convolution. The
-kernels are the same in both layouts.
+How they compute on a device is left to the operations of their backend; the weights do not depend on it.
 """
 
+import inspect
 from collections.abc import Callable
-from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -19,58 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax import lax
 
 from mcal_jax.errors import McalError
 from mcal_jax.training import batchnorm, devices
-from mcal_jax.training.cpu import native
+from mcal_jax.training.architectures import ARCHITECTURES
 from mcal_jax.training.devices import Backend
-
-SMALL = 256
-"""Pixels of an image up to which a CPU without a compiler scores it by matrix products, 3x3 convolutions too."""
-
-
-def lookup(table: dict[str, Any], name: str, what: str) -> Any:
-    """``table[name]``; McalError with the nearest name if there is none."""
-    if name in table:
-        return table[name]
-    near = get_close_matches(str(name), table, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(table)}"
-    raise McalError(f"unknown {what} {name!r}: {hint}")
-
-
-def taps(size: int, kernel: int, stride: int) -> tuple[int, tuple[int, int]]:
-    """Size of the output and padding (before, after) of "SAME" along one axis, as XLA counts them."""
-    out = -(-size // stride)
-    pad = max((out - 1) * stride + kernel - size, 0)
-    return out, (pad // 2, pad - pad // 2)
-
-
-def matmul_conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-    """ "SAME" convolution as one matrix product: x [C, H, W, N], kernel [k, k, C, D] -> [D, H', W', N]."""
-    size, _, channels, features = kernel.shape
-    (rows, pad_rows), (columns, pad_columns) = (taps(n, size, stride) for n in x.shape[1:3])
-    x = jnp.pad(x, ((0, 0), pad_rows, pad_columns, (0, 0)))
-    shifted = [
-        x[:, i : i + (rows - 1) * stride + 1 : stride, j : j + (columns - 1) * stride + 1 : stride]
-        for i in range(size)
-        for j in range(size)
-    ]
-    patches = jnp.concatenate(shifted).reshape(size * size * channels, -1)
-    return (kernel.reshape(-1, features).T @ patches).reshape(features, rows, columns, -1)
-
-
-def xla_conv(x: jax.Array, kernel: jax.Array, stride: int = 1, layout: str = "CHWN") -> jax.Array:
-    """ "SAME" convolution by XLA's own: x in any ``layout``, kernel [k, k, C, D]."""
-    numbers = (layout, "HWIO", layout)
-    return lax.conv_general_dilated(x, kernel, (stride, stride), "SAME", dimension_numbers=numbers)
-
-
-class Undrawn:
-    """Stands for a random generator where a net is only outlined, by ``jax.eval_shape``: no number is drawn."""
-
-    def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> jax.Array:
-        return jnp.zeros(shape, jnp.float32)
 
 
 class Conv(nnx.Module):
@@ -90,20 +36,10 @@ class Conv(nnx.Module):
         bound = (6 / (kernel * kernel * inputs)) ** 0.5
         shape = (kernel, kernel, inputs, features)
         self.kernel = nnx.Param(jnp.asarray(bound * rng.uniform(-1, 1, shape), jnp.float32))
-        self.stride, self.layout, self.native = stride, backend.layout, backend.uses_native()
-
-    def uses_native(self, x: jax.Array) -> bool:
-        """Whether native.py convolves ``x``."""
-        return self.native and native.fits(x, self.kernel[...], self.stride)
+        self.stride, self.ops = stride, backend.ops
 
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        kernel = self.kernel[...].astype(x.dtype)
-        few_copies = kernel.shape[0] == 1 or x.shape[1] * x.shape[2] <= SMALL
-        if self.uses_native(x):
-            return native.conv(x, kernel, self.stride)
-        if self.layout == "CHWN" and (train or few_copies):
-            return matmul_conv(x, kernel, self.stride)
-        return xla_conv(x, kernel, self.stride, self.layout)
+        return self.ops.conv(x, self.kernel[...].astype(x.dtype), self.stride, train=train)
 
 
 class BatchNorm(nnx.Module):
@@ -115,17 +51,17 @@ class BatchNorm(nnx.Module):
     momentum = 0.9
 
     def __init__(self, features: int, *, backend: Backend):
-        self.layout, self.native = backend.layout, backend.uses_native()
+        self.ops = backend.ops
         self.scale = nnx.Param(jnp.ones(features, jnp.float32))
         self.bias = nnx.Param(jnp.zeros(features, jnp.float32))
         self.mean = nnx.BatchStat(jnp.zeros(features, jnp.float32))
         self.var = nnx.BatchStat(jnp.ones(features, jnp.float32))
 
     def __call__(self, x: jax.Array, train: bool, relu: bool = False) -> jax.Array:
-        how = batchnorm.How(self.layout, self.native and train and native.fits_sums(x), relu)
         if not train:
-            return batchnorm.affine(x, *self.folded(), how)
-        y, mean, var = batchnorm.normalise(x, self.scale[...], self.bias[...], how)
+            return self.ops.affine(x, *self.folded(), relu=relu)
+        options = batchnorm.NormOptions(self.ops, relu)
+        y, mean, var = batchnorm.normalise(x, self.scale[...], self.bias[...], options)
         for running, batch in ((self.mean, mean), (self.var, var)):
             running[...] = self.momentum * running[...] + (1 - self.momentum) * batch
         return y
@@ -135,12 +71,11 @@ class BatchNorm(nnx.Module):
         return batchnorm.folded(self.scale[...], self.bias[...], self.mean[...], self.var[...])
 
 
-def normed(conv: Conv, norm: BatchNorm, x: jax.Array, train: bool, relu: bool) -> jax.Array:
-    """``norm(conv(x))``, and relu if so asked; one pass where images are scored by native.py."""
-    if not train and conv.uses_native(x):
-        scale, shift = norm.folded()
-        return native.conv_bias(x, conv.kernel[...] * scale, shift, conv.stride, relu)
-    return norm(conv(x, train), train, relu)
+def conv_norm(conv: Conv, norm: BatchNorm, x: jax.Array, train: bool, relu: bool) -> jax.Array:
+    """``norm(conv(x))``, then relu if ``relu``; where images are scored it may be one pass."""
+    if train:
+        return norm(conv(x, train), train, relu)
+    return conv.ops.conv_affine(x, conv.kernel[...], *norm.folded(), stride=conv.stride, relu=relu)
 
 
 class Block(nnx.Module):
@@ -171,12 +106,12 @@ class Block(nnx.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         y = x
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True), 1):
-            y = normed(conv, norm, y, train, relu=i < len(self.convs) or not self.skip)
+            y = conv_norm(conv, norm, y, train, relu=i < len(self.convs) or not self.skip)
         if not self.skip:
             return y
         if self.project:
             conv, norm = self.project
-            x = normed(conv, norm, x, train, relu=False)
+            x = conv_norm(conv, norm, x, train, relu=False)
         return batchnorm.relu(y + x)
 
 
@@ -228,7 +163,7 @@ class ResNet(nnx.Module):
         ``train`` normalises by the batch and updates the running statistics.
         """
         x = images.transpose(["NHWC".index(axis) for axis in self.layout]).astype(self.dtype)
-        x = normed(self.stem, self.norm, x, train, relu=True)
+        x = conv_norm(self.stem, self.norm, x, train, relu=True)
         for block in self.blocks:
             x = block(x, train)
         pooled = x.astype(jnp.float32).mean((self.layout.index("H"), self.layout.index("W")))
@@ -240,29 +175,52 @@ class ResNet(nnx.Module):
         return height * width * self.blocks[0].norms[-1].bias.shape[0]
 
 
-ARCHITECTURES: dict[str, Callable[..., ResNet]] = {
-    "cnn18": partial(ResNet, basic, (2, 2, 2, 2), skip=False),
-    "resnet18": partial(ResNet, basic, (2, 2, 2, 2)),
-    "resnet50": partial(ResNet, bottleneck, (3, 4, 6, 3)),
-}
+def cnn18(**settings: Any) -> ResNet:
+    """ResNet18 without its skip connections; ``settings`` are those of ResNet."""
+    return ResNet(basic, (2, 2, 2, 2), skip=False, **settings)
+
+
+def resnet18(**settings: Any) -> ResNet:
+    """He et al.'s ResNet18; ``settings`` are those of ResNet."""
+    return ResNet(basic, (2, 2, 2, 2), **settings)
+
+
+def resnet50(**settings: Any) -> ResNet:
+    """He et al.'s ResNet50; ``settings`` are those of ResNet."""
+    return ResNet(bottleneck, (3, 4, 6, 3), **settings)
 
 
 def build(
-    name: str,
+    architecture: str | Callable[..., Any],
     *,
     classes: int,
     channels: int,
     width: int = 64,
     backend: Backend | None = None,
     rng: np.random.Generator,
-) -> ResNet:
+) -> Any:
     """A new net with random weights; ``width`` is the number of filters of the first stage (64: standard).
 
-    ``backend`` (default: by the device) is how it computes; the weights do not depend on it.
-    Raises McalError for an unknown name, width < 1, classes < 2 or channels < 1.
+    ``architecture``: a name, or what builds a net (see ``mcal_jax.training.architectures``). ``backend`` (default: by
+    the device) is how it computes; the weights do not depend on it.
+    Raises McalError for an unknown name, width < 1, classes < 2 or channels < 1, and for what takes other arguments.
     """
+    name = name_of(architecture)
     for what, value, least in (("width", width, 1), ("classes", classes, 2), ("channels", channels, 1)):
         if value < least:
             raise McalError(f"{what} of {name} must be at least {least}, not {value}")
-    architecture = lookup(ARCHITECTURES, name, "architecture")
-    return architecture(classes=classes, channels=channels, width=width, backend=backend, rng=rng)
+    make: Any = ARCHITECTURES[architecture] if isinstance(architecture, str) else architecture
+    settings = {"classes": classes, "channels": channels, "width": width, "backend": backend or devices.default()}
+    # The metaclass of Flax's modules hides the signature of their constructors.
+    constructor = partial(make.__init__, None) if isinstance(make, type) else make  # type: ignore[misc]
+    try:
+        inspect.signature(constructor).bind(**settings, rng=rng)
+    except (TypeError, ValueError) as error:
+        arguments = f"it is called with {', '.join(settings)} and rng by name"
+        raise McalError(f"architecture {name!r} can't be built: {error}; {arguments}") from None
+    return make(**settings, rng=rng)
+
+
+def name_of(architecture: str | Callable[..., Any]) -> str:
+    """The name of an architecture in messages."""
+    return architecture if isinstance(architecture, str) else getattr(architecture, "__name__", repr(architecture))

@@ -1,79 +1,42 @@
-"""Training a net from scratch on the labelled set B, and scoring the pool with it (sections 4 and 5).
+"""Training a net from scratch on the labelled set B, and scoring the pool with it (sections 4 and 5)."""
 
-One compiled program per architecture, recipe and image shape serves every |B|: it runs a chunk of mini-batches, and
-which images they hold, how many there are and how far the training has come are run-time values.
-"""
-
-import math
-import os
+import contextlib
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from flax import nnx
-from jax import lax
 
 from mcal_jax.algorithm.acquisition import Scores
 from mcal_jax.errors import McalError
 from mcal_jax.training import devices
-from mcal_jax.training.cpu.native import cache_folder, digest, processor
 from mcal_jax.training.devices import Backend
-from mcal_jax.training.nets import Undrawn, build, lookup
-from mcal_jax.training.pool import Pool, look_up, pool_of
-from mcal_jax.training.recipes import RECIPES, Recipe
+from mcal_jax.training.nets import build, name_of
+from mcal_jax.training.outline import check_memory, largest_activation, outline
+from mcal_jax.training.pool import Pool, pool_of
+from mcal_jax.training.programs import (
+    Model,
+    State,
+    key_of,
+    program_of,
+    run_steps,
+    run_steps_of_many,
+    split,
+)
+from mcal_jax.training.recipe import Recipe
+from mcal_jax.training.recipes import RECIPES
+from mcal_jax.training.scoring import score_batch, stream
 
 ProgressCallback = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 REDUCTIONS = (1.0, 1 / 4, 1 / 16, 1 / 64)
 """Factors on the learning rate that are tried in turn where the loss does not stay finite."""
 LESS_MEMORY = "a smaller width, or smaller images (downsample)"
-AHEAD = 16
-"""Batches that are scored before the results of the first are read, so that the device does not wait."""
-
-
-class Graph:
-    """The structure of a net as a static argument of compiled programs.
-
-    It keeps its hash: to find that anew took half a millisecond a call, on a CPU a tenth of scoring small images.
-    """
-
-    def __init__(self, definition: nnx.GraphDef):
-        self.definition, self._hash = definition, hash(definition)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Graph) and self.definition == other.definition
-
-
-class State(NamedTuple):
-    """What a training step changes."""
-
-    params: Any
-    stats: Any
-    optimizer: Any
-
-
-class Model(NamedTuple):
-    """A trained net: its weights, its batch-norm statistics, and what it took to train it."""
-
-    params: Any
-    stats: Any
-    images: int
-    """Training images processed: steps times mini-batch, those of given-up attempts too."""
-    seconds: float
-    """Wall clock of the training steps, compilation left out; of nets trained as one program, an equal share."""
-    learning_rate: float
-    """That of the recipe, or a smaller one if the loss did not stay finite at that."""
 
 
 class Attempt(NamedTuple):
@@ -84,105 +47,6 @@ class Attempt(NamedTuple):
     """Whether the loss stayed finite: a truth value, or one for each net."""
     steps: int
     seconds: float
-
-
-def augment(images: jax.Array, recipe: Recipe, key: jax.Array) -> jax.Array:
-    """Each of ``images`` [b, h, w, c] shifted and mirrored at random, as the recipe says."""
-    batch, height, width, _ = images.shape
-    keys = jax.random.split(key, 3)
-    places = []
-    for k, n in zip(keys, (height, width), strict=False):
-        reach = math.floor(recipe.shift * n + 0.5)
-        shift = jax.random.randint(k, (batch, 1), -reach, reach + 1, jnp.int32)
-        places.append(jnp.clip(jnp.arange(n, dtype=jnp.int32) + shift, 0, n - 1))
-    rows, columns = places
-    if recipe.flip:
-        mirrored = jax.random.bernoulli(keys[2], np.float32(0.5), (batch, 1))
-        columns = jnp.where(mirrored, columns[:, ::-1], columns)
-    return images[jnp.arange(batch, dtype=jnp.int32)[:, None, None], rows[:, :, None], columns[:, None, :]]
-
-
-def key_of(seed: int) -> jax.Array:
-    """The key of ``jax.random.key(seed)`` before any of JAX's global defaults, for seeds of up to 64 bits."""
-    words = np.array([seed >> 32 & 0xFFFFFFFF, seed & 0xFFFFFFFF], np.uint32)
-    return jax.random.wrap_key_data(jnp.asarray(words, jnp.uint32), impl="threefry2x32")
-
-
-def program_of(recipe: Recipe) -> Recipe:
-    """What the compiled program depends on: not how long it runs."""
-    return recipe._replace(name="", epochs=0, power=0)
-
-
-# The state is updated in place, on a CPU too.
-compiled = partial(jax.jit, static_argnames=("net", "recipe"), donate_argnames="state")
-
-
-@compiled
-def run_steps(
-    net: Graph,
-    recipe: Recipe,
-    state: State,
-    pool: Pool,
-    picks: jax.Array,
-    targets: jax.Array,
-    start: np.int32,
-    stop: np.int32,
-    steps: np.int32,
-    reduction: np.float32,
-    key: jax.Array,
-) -> tuple[State, jax.Array]:
-    """Mini-batches ``start`` to ``stop`` of a training of ``steps``; rows 0, 1, ... of ``picks`` hold them.
-
-    ``picks`` are positions in the pool, ``targets`` their labels, both [chunk, batch]; rows from
-    ``stop - start`` on are never read. ``reduction`` is a factor on the learning rate. Returns the loss of the last
-    mini-batch too, NaN if a weight is not finite.
-    """
-
-    def loss_of(params: Any, stats: Any, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, Any]:
-        model = nnx.merge(net.definition, params, stats, copy=True)
-        logits, _ = model(images, train=True)
-        wanted = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[1], dtype=jnp.float32), recipe.label_smoothing)
-        return optax.softmax_cross_entropy(logits, wanted).mean(), nnx.state(model, nnx.BatchStat)
-
-    def step(i: jax.Array, so_far: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
-        state, _ = so_far
-        images = augment(look_up(pool, picks[i - start]), recipe, jax.random.fold_in(key, i))
-        gradient = jax.value_and_grad(loss_of, has_aux=True)
-        (loss, stats), grads = gradient(state.params, state.stats, images, targets[i - start])
-        updates, optimizer = recipe.optimizer.update(grads, state.optimizer, state.params)
-        rate = recipe.rate(i, steps) * reduction
-        params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
-        return State(params, stats, optimizer), loss
-
-    state, loss = lax.fori_loop(start, stop, step, (state, jnp.zeros((), jnp.float32)))
-    # Weights that overflow can leave a dead net behind, whose loss is finite.
-    finite = jax.tree.reduce(lambda so_far, p: so_far & jnp.isfinite(p).all(), state.params, jnp.array(True))
-    return state, jnp.where(finite, loss, jnp.nan)
-
-
-@compiled
-def run_steps_of_many(net: Graph, recipe: Recipe, state: State, *rest: Any) -> tuple[State, jax.Array]:
-    """``run_steps`` of several nets: a new first axis in ``state``, ``key`` and the loss, a second in ``picks``
-    and ``targets``."""
-    axes = (0, None, 1, 1, None, None, None, None, 0)
-    return jax.vmap(partial(run_steps, net, recipe), axes)(state, *rest)
-
-
-@partial(jax.jit, static_argnames="net")
-def score_batch(
-    net: Graph, params: Any, stats: Any, pool: Pool, index: jax.Array
-) -> tuple[tuple[jax.Array, ...], jax.Array]:
-    """Scores and penultimate features [b, d] of the images at ``index`` [b]."""
-    logits, features = nnx.merge(net.definition, params, stats)(look_up(pool, index))
-    return *scores_of(logits), features
-
-
-def scores_of(logits: jax.Array) -> tuple[jax.Array, ...]:
-    """The fields of Scores, each [b], from logits [b, classes]."""
-    logs = jax.nn.log_softmax(logits)
-    p = jnp.exp(logs)
-    (first, second), label = jnp.unstack(lax.top_k(p, 2)[0], axis=1), lax.argmax(p, 1, jnp.int32)
-    return label, first - second, -(p * logs).sum(1), first
 
 
 def minibatches(size: int, batch: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -198,9 +62,9 @@ def minibatches(size: int, batch: int, rng: np.random.Generator) -> Iterator[np.
 class Trainer:
     """Trains nets of one architecture on parts of one pool of images.
 
-    ``images`` uint8 [n, h, w, c], or the ``pool`` of another trainer; ``architecture``: a name, or what makes a net
-    like those of nets.py; ``width``: filters of the first stage; ``backend`` (default: by the device): precision,
-    layout, and how much at once.
+    ``images`` uint8 [n, h, w, c], or the ``pool`` of another trainer; ``architecture``: a name, or what builds a net
+    (see ``mcal_jax.training.architectures``); ``width``: filters of the first stage; ``recipe``: a name or a Recipe;
+    ``backend`` (default: by the device): precision, layout, and how much at once.
     Raises McalError for images of another type or shape, for an unknown architecture or recipe, for a net that this
     machine can't hold, and if JAX was told to use a device that is not there.
     """
@@ -219,42 +83,23 @@ class Trainer:
         array = images.images if isinstance(images, Pool) else images
         if array.dtype != np.uint8 or array.ndim != 4 or not array.size:
             raise McalError(f"images must be uint8 [n, h, w, c], not {array.dtype} {list(array.shape)}")
-        self.recipe: Recipe = lookup(RECIPES, recipe, "recipe") if isinstance(recipe, str) else recipe
+        self.recipe: Recipe = RECIPES[recipe] if isinstance(recipe, str) else recipe
+        self.architecture, self.width = architecture, width
         self.classes, self.backend = classes, backend or devices.default()
-        make = partial(build, architecture) if isinstance(architecture, str) else architecture
-        _, height, columns, channels = array.shape
-        self.build = partial(make, classes=classes, channels=channels, width=width, backend=self.backend)
-        self.what = f"{architecture} of width {width} on images of {height}x{columns}x{channels}"
-        if isinstance(architecture, str):
-            self.check_memory(array)
+        shape = array.shape[1:]
+        settings: dict[str, Any] = {"classes": classes, "channels": shape[2], "width": width, "backend": self.backend}
+        self.build: Callable[..., Any] = partial(build, architecture, **settings)
+        self.description = f"{name_of(architecture)} of width {width} on images of {'x'.join(map(str, shape))}"
+        self._check_memory(shape, array.nbytes)
         net = self.build(rng=np.random.default_rng(0))
-        self.net = Graph(nnx.split(net, nnx.Param, nnx.BatchStat)[0])
-        self.score_batch = self.backend.score_batch(net.largest_activation(height, columns))
+        self.net = split(net)[0]
+        self.score_batch = self.backend.score_batch(largest_activation(net, shape))
         self.pool = images if isinstance(images, Pool) else pool_of(images)
 
-    def check_memory(self, images: np.ndarray | jax.Array) -> None:
-        """Raises McalError if the device can't hold the images, the weights and two activations of a mini-batch.
-
-        Training takes more; how much more is XLA's affair, and ``rehearse`` finds out.
-        """
-        activation = 0
-
-        def outline() -> tuple[Any, Any]:
-            nonlocal activation
-            net = self.build(rng=Undrawn())
-            activation = net.largest_activation(*images.shape[1:3])
-            params = nnx.state(net, nnx.Param)
-            return params, self.recipe.optimizer.init(params)
-
-        there = devices.memory()
-        params, optimizer = (
-            sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(part)) for part in jax.eval_shape(outline)
-        )
-        weights = 4 * (2 * params + optimizer)  # a gradient is as large as the weights
-        needed = images.nbytes + weights + 2 * self.recipe.batch * activation * jnp.dtype(self.backend.dtype).itemsize
-        if there is not None and needed > there:
-            have = f"{needed / 1e9:,.1f} GB of memory at least, and {there / 1e9:,.1f} GB are there"
-            raise McalError(f"{self.what} needs {have}: choose {LESS_MEMORY}")
+    def _check_memory(self, shape: tuple[int, ...], pool_bytes: int) -> None:
+        with contextlib.suppress(jax.errors.JAXTypeError):  # a net that can't be outlined is built all the same
+            needs = outline(self.build, shape, self.recipe.optimizer)
+            check_memory(self.description, needs, pool_bytes, self.recipe.batch, self.backend.dtype, LESS_MEMORY)
 
     @devices.our_defaults()
     def rehearse(self) -> None:
@@ -272,7 +117,7 @@ class Trainer:
             jax.block_until_ready(score_batch(self.net, state.params, state.stats, self.pool, index))
         except (RuntimeError, MemoryError) as error:  # of JAX: RESOURCE_EXHAUSTED above all
             why = str(error).strip().partition("\n")[0][:200] or "no memory is left"
-            raise McalError(f"{self.what} can't be trained here ({why}): choose {LESS_MEMORY}") from error
+            raise McalError(f"{self.description} can't be trained here ({why}): choose {LESS_MEMORY}") from error
 
     @devices.our_defaults()
     def fit(
@@ -340,8 +185,7 @@ class Trainer:
     def begin(self, key: jax.Array, size: int) -> tuple[State, Iterator[np.ndarray]]:
         """A net before its training on ``size`` images, and the positions [batch] in B of each mini-batch."""
         rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-        _, *weights = nnx.split(self.build(rng=rng), nnx.Param, nnx.BatchStat)
-        params, stats = weights
+        _, params, stats = split(self.build(rng=rng))
         return State(params, stats, self.recipe.optimizer.init(params)), minibatches(size, self.recipe.batch, rng)
 
     def advance(
@@ -407,60 +251,20 @@ class Trainer:
 
     def score(self, model: Model, indices: np.ndarray) -> Scores:
         """Scores of the images at ``indices`` [m], in that order."""
-        return Scores(*self.stream(model, indices, lambda out: out[:-1]))
+        return Scores(*self._stream(model, indices, lambda outputs: outputs[:-1]))
 
     def features(self, model: Model, indices: np.ndarray) -> np.ndarray:
         """Penultimate features, float32 [m, d], of the images at ``indices`` [m]."""
-        return self.stream(model, indices, lambda out: out[-1:])[0]
+        return self._stream(model, indices, lambda outputs: outputs[-1:])[0]
+
+    def score_with_features(self, model: Model, indices: np.ndarray) -> tuple[Scores, np.ndarray]:
+        """What ``score`` and ``features`` return, in one pass over the images."""
+        *columns, features = self._stream(model, indices, lambda outputs: outputs)
+        return Scores(*columns), features
 
     @devices.our_defaults()
-    def stream(self, model: Model, indices: np.ndarray, wanted: Callable) -> list[np.ndarray]:
-        """The ``wanted`` part of ``score_batch`` over ``indices``, in batches of one size.
+    def _stream(self, model: Model, indices: np.ndarray, select: Callable) -> list[np.ndarray]:
+        def score(index: np.ndarray) -> Any:
+            return select(score_batch(self.net, model.params, model.stats, self.pool, index))
 
-        Beside the result there are never more than AHEAD batches.
-        """
-        batch = self.score_batch
-        padded = np.zeros(max(1, math.ceil(len(indices) / batch)) * batch, np.int32)
-        padded[: len(indices)] = indices
-        columns: list[np.ndarray] = []
-        running: deque[tuple[int, Sequence[jax.Array]]] = deque()
-
-        def keep() -> None:
-            at, part = running.popleft()
-            for column, values in zip(columns, part, strict=True):
-                column[at : at + batch] = values
-
-        for at in range(0, len(padded), batch):
-            index = padded[at : at + batch]
-            part = wanted(score_batch(self.net, model.params, model.stats, self.pool, index))
-            columns = columns or [np.empty((len(padded), *values.shape[1:]), values.dtype) for values in part]
-            for values in part:
-                values.copy_to_host_async()
-            running.append((at, part))
-            if len(running) > AHEAD:
-                keep()
-        while running:
-            keep()
-        return [column[: len(indices)] for column in columns]
-
-
-def compilations() -> int:
-    """How many training programs this process has compiled."""
-    return sum(program._cache_size() for program in (run_steps, run_steps_of_many))  # type: ignore[attr-defined]
-
-
-def enable_compilation_cache(folder: str | os.PathLike | None = None) -> Path | None:
-    """Keeps compiled programs in ``folder``, by default one for this kind of processor in the user's cache folder.
-
-    A later process that trains the same net compiles nothing. Returns the folder, or None if the user's can't be
-    written to: then programs are compiled in every process. A user's cache may be shared by machines whose
-    processors do not know the same instructions, and JAX does not tell their programs apart.
-    """
-    try:
-        path = Path(folder) if folder is not None else cache_folder() / f"programs-{digest(processor().encode())}"
-    except OSError:
-        return None
-    jax.config.update("jax_compilation_cache_dir", str(path))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    return path
+        return stream(score, indices, self.score_batch)

@@ -28,7 +28,8 @@ from mcal_jax.annotators import Annotator, ask
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError
 from mcal_jax.training.kcenter import k_center
-from mcal_jax.training.trainer import Model, Trainer, key_of
+from mcal_jax.training.programs import Model, key_of
+from mcal_jax.training.trainer import Trainer
 from mcal_jax.worlds.ranking import machine_labels, verification
 
 

@@ -1,0 +1,43 @@
+"""Architectures by name. Imports no JAX: names are checked without it, and a net is loaded when it is first built.
+
+An architecture is called as ``architecture(classes=, channels=, width=, backend=, rng=)`` and returns a net:
+
+- ``classes`` and ``channels`` are those of the labels and the images; ``width`` (``--width``, 64 by default) scales the
+  net, as the number of filters of its first stage, say; it may be ignored;
+- ``rng`` is a ``numpy.random.Generator`` and the only source of the weights: the same state of it gives the same
+  weights. Flax's layers take ``rngs=nnx.Rngs(int(rng.integers(2**31)))``;
+- ``backend`` (``mcal_jax.training.devices.Backend``) says the precision and the layout that suit the device; it may be
+  ignored, too. ``mcal_jax.training.nets.Conv`` and ``BatchNorm`` compute by it, much faster on a CPU than Flax's own.
+
+The net is a ``flax.nnx.Module``, called as ``net(images, train=True)`` in training and ``net(images, train=False)`` in
+scoring. ``images`` are float32 [b, h, w, c] of mean 0 and variance 1 over the pool. It returns
+
+- the logits, float32 [b, classes], and
+- the features before the last layer, float32 [b, d], by which k-center chooses and other heads may be fitted.
+
+Its ``nnx.Param`` are trained; the rest of its state, such as running statistics, is what a training step with
+``train=True`` leaves. Scores of an image must not depend on the others in its batch. A method
+``largest_activation(height, width)``, the numbers in the largest activation of one image, is optional: it sets how many
+images are scored at once, and without it the net is traced.
+
+``mcal_jax.training.conformance.check_architecture(MyNet)`` tests all this. A name is ``my_file.py:MyNet`` or
+``package.module:MyNet``, or one that is registered: ``ARCHITECTURES.register("my_net", MyNet)``. The paper's price of
+training covers the paper's architectures only: give another one a ``training_price``.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from mcal_jax.registry import Registry
+
+Architecture = Callable[..., Any]
+"""(classes=, channels=, width=, backend=, rng=) -> net."""
+
+ARCHITECTURES: Registry[Architecture] = Registry(
+    "architecture",
+    {
+        "cnn18": "mcal_jax.training.nets:cnn18",
+        "resnet18": "mcal_jax.training.nets:resnet18",
+        "resnet50": "mcal_jax.training.nets:resnet50",
+    },
+)
