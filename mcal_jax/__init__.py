@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from mcal_jax.estimates import plan
     from mcal_jax.result import Result
     from mcal_jax.session import Batch, Session, label
+    from mcal_jax.training.classifier import Classifier
 
 _PUBLIC = {
     "Batch": "session",
+    "Classifier": "training.classifier",
     "Config": "algorithm.config",
     "Dataset": "data",
     "GroundTruth": "annotators.ground_truth",
@@ -42,6 +44,7 @@ __all__ = [  # noqa: RUF022 - in the order in which a reader meets them
     "certify",
     "Batch",
     "Result",
+    "Classifier",
     "Config",
     "PerHour",
     "PerImageEpoch",

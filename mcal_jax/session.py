@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 
 from mcal_jax import data
+from mcal_jax.algorithm.acquisition import ACQUISITIONS
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job, algorithm
+from mcal_jax.algorithm.objectives import OBJECTIVES
 from mcal_jax.algorithm.protocol import Indices, Label, Labels, Relabel, SecondLabels, World
 from mcal_jax.annotators import Annotator, ask
 from mcal_jax.data import Dataset
@@ -64,7 +66,11 @@ class Session:
       images: uint8 [n, h, w] or [n, h, w, c], a Dataset, a folder of pictures, a table of paths, or a data set's name.
       classes: names of the classes; taken from the images where they know them.
       config: bounds, prices and the reading of the algorithm.
-      architecture: a name, a class of one's own, or "my_file.py:MyNet"; several of them race.
+      architecture: a name, a class of one's own, or "my_file.py:MyNet"; a list of several, which race.
+      acquisition: a name, a function of one's own from ``Scores`` to numbers, or "my_file.py:my_scores"; by default
+        that of ``config``.
+      stop_rules: rules of one's own, besides the default ones: functions, or "my_file.py:my_rule".
+      objective: what is minimised instead of what ``config`` asks for, by name or as an ``Objective``.
       log: the run log; the session goes on from it if it is there. Without one nothing outlives the process.
       width, recipe: of the net and its training; by default what suits the images and this machine.
       seed: of all that is random.
@@ -82,6 +88,9 @@ class Session:
         classes: Sequence[str] | None = None,
         config: Config | None = None,
         architecture: Any = "resnet18",
+        acquisition: Any = None,
+        stop_rules: Sequence[Any] = (),
+        objective: Any = None,
         log: str | os.PathLike | None = None,
         width: int | None = None,
         recipe: str | None = None,
@@ -96,7 +105,13 @@ class Session:
         path = absolute(log) if log else Path(self._folder.name, "run.jsonl")  # type: ignore[union-attr]
         begun = RunLog.read(path) if path.exists() else None
         settings = setup(self.dataset, architecture, width, recipe, seed, begun)
-        job = Job(n=len(self.dataset.images), architectures=settings.architectures, config=config or Config())
+        job = Job(
+            n=len(self.dataset.images),
+            architectures=settings.architectures,
+            config=with_acquisition(config or Config(), acquisition),
+            stop_rules=tuple(stop_rules),
+            objective=None if objective is None else OBJECTIVES.name_of(objective),
+        )
         algorithm(job).send(None)  # an impossible job is refused before anything is written
         if begun:
             check_content(begun, self.dataset, self._emit)
@@ -277,6 +292,13 @@ def label(
             again = batch.purpose == "relabel"
             session.tell(batch, ask(annotator, batch.indices, session.dataset.classes, again=again))
         return session.result()
+
+
+def with_acquisition(config: Config, acquisition: Any) -> Config:
+    """``config`` with another acquisition function, if one is given. Raises McalError for an unknown name."""
+    if acquisition is None:
+        return config
+    return config.model_copy(update={"acquisition": ACQUISITIONS.check(ACQUISITIONS.name_of(acquisition))})
 
 
 def as_annotator(annotate: Annotator | Callable[[Indices], Any], classes: Sequence[str]) -> Annotator:

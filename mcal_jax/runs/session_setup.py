@@ -1,12 +1,13 @@
 """How the classifiers of a session are trained: chosen once, kept in its log, the same when it goes on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError
 from mcal_jax.runs.execution import suitable_width
 from mcal_jax.runs.runlog import RunLog
+from mcal_jax.training.architectures import ARCHITECTURES
 
 if TYPE_CHECKING:
     from mcal_jax.worlds.trained import TrainedWorld
@@ -32,8 +33,8 @@ def setup(
 
     Raises McalError where the log says otherwise.
     """
-    several = isinstance(architecture, Sequence) and not isinstance(architecture, str)
-    names = tuple(architecture) if several else (architecture,)
+    several = list(architecture) if isinstance(architecture, list | tuple) else [architecture]
+    names = tuple(ARCHITECTURES.check(ARCHITECTURES.name_of(one)) for one in several)
     if begun is None:
         return Setup(names, width or suitable_width(dataset), recipe or "fast", seed)
     there = recorded(begun)

@@ -27,6 +27,7 @@ from mcal_jax.algorithm.protocol import (
 from mcal_jax.annotators import Annotator, ask
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError
+from mcal_jax.training.classifier import Classifier
 from mcal_jax.training.kcenter import k_center
 from mcal_jax.training.programs import Model, key_of
 from mcal_jax.training.trainer import Trainer
@@ -156,6 +157,10 @@ class TrainedWorld:
             k_center=k_center,
         )
         return acquisition.select(by, n, view)
+
+    def classifier(self, number: int) -> Classifier:
+        """The classifier of request ``number``, trained again if it is not one of the latest round's."""
+        return Classifier.from_trainer(self._trainer(number), self._model(number), self.dataset.classes)
 
     def _trainer(self, number: int) -> Trainer:
         return self._trainer_of(self.jobs[number].architecture)
