@@ -14,7 +14,7 @@ from mcal_jax.paper import records, tables
 from mcal_jax.paper.published import ARCHITECTURES, DATA_SETS, SERVICES
 from mcal_jax.paper.records import Labelling, Records, Trajectory, grouped
 from mcal_jax.paper.tables import Row
-from mcal_jax.plots.run import percent
+from mcal_jax.plots import percent
 
 Verdict = Literal["holds", "does not hold", "not tested"]
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
+from mcal_jax import plots
 from mcal_jax.algorithm import costs, powerlaw
 from mcal_jax.algorithm.plan import Law
 from mcal_jax.algorithm.protocol import MEASURES, trials
@@ -19,7 +20,6 @@ from mcal_jax.errors import McalError
 from mcal_jax.files import write_atomically
 from mcal_jax.paper import published, records
 from mcal_jax.paper.records import Labelling, Priced, Records, Trajectory, grouped, not_run, seeds, spread
-from mcal_jax.plots import run as plots
 
 Row = dict[str, Any]
 COMPARED = ("margin", "entropy", "least_confidence", "kcenter", "random")
