@@ -69,7 +69,7 @@ def _sweep_lines(ax: Axes, rows: Sequence[Row], shows: str, ring: bool = True) -
         colour, marker = ARCHITECTURES[architecture].colour, MARKERS[architecture]
         ax.errorbar(x, y, [y - low, high - y], color=colour, linewidth=1.6, capsize=2, elinewidth=1)
         met = np.array([row["met"] == 1 for row in own])
-        label = published.ARCHITECTURES[architecture]
+        label = plots.architecture_style(architecture).label
         ax.plot(x[met], y[met], marker, color=colour, label=label if met.any() else None)
         label = f"{label}, not all the rest" if met.any() else f"{label} (never all the rest)"
         ax.plot(x[~met], y[~met], marker, color=colour, markerfacecolor="white", label=label if not met.all() else None)
@@ -84,7 +84,7 @@ def totals(rows: Sequence[Row], title: str) -> Figure:
     tells."""
     sets = list(grouped_rows(rows, "data_set").items())
     figure, (axes,) = plots.grid(1, len(sets), (3.5 * len(sets) + 1.2, 3.4))
-    colours = {f"oracle AL, {published.ARCHITECTURES[a]}": style.colour for a, style in ARCHITECTURES.items()}
+    colours = {f"oracle AL, {style.label}": style.colour for style in ARCHITECTURES.values()}
     colours |= {"people only": COLOURS["humans only"], "MCAL": MCAL}
     order = {by: i for i, by in enumerate(dict.fromkeys(["people only", "MCAL", *colours]))}
     for i, (ax, (data_set, own)) in enumerate(zip(axes, sets, strict=True)):

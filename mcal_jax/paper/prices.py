@@ -233,7 +233,7 @@ def read_conclusions(rows: Sequence[Mapping[str, Any]], then: str, now: str) -> 
             text += f"{percent(old['savings'])} saved then, {percent(new['savings'])} now"
             for key, name in (("architecture", "best net"), ("delta", "best δ")):
                 shown = [
-                    published.ARCHITECTURES.get(r[key], r[key]) if key == "architecture" else percent(r[key])
+                    plots.architecture_style(r[key]).label if key == "architecture" else percent(r[key])
                     for r in (old, new)
                 ]
                 text += f", {name} {' now '.join(shown)}" if shown[0] != shown[1] else f", {name} still {shown[0]}"
@@ -281,7 +281,7 @@ def maps(
             )
     bar = figure.colorbar(filled, cax=grid[0, -1].inset_axes((1.06, 0, 0.05, 1)), format=plots.PERCENT)
     bar.set_label("saved, share of\nwhat people only cost")
-    handles = [Patch(color=colours[net], label=published.ARCHITECTURES.get(net, net)) for net in nets]
+    handles = [Patch(color=colours[net], label=plots.architecture_style(net).label) for net in nets]
     _beside(grid[1, -1], "cheapest net", handles)
     _beside(grid[2, -1], "cheapest δ", [Patch(color=s, label=percent(d)) for d, s in zip(deltas, shades, strict=True)])
     marks = grid[2, 0].get_legend_handles_labels()
