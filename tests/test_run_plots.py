@@ -46,6 +46,7 @@ RUNS = {
     "hopeless": dict(curve=HOPELESS, config=Config(epsilon=0.002)),
     "budget": dict(config=Config(budget=60)),
     "on_S": dict(config=Config.authors_code()),
+    "certified": dict(config=Config.certified(epsilon=0.1, repeat=0.3)),
     "race": dict(
         curve={"cnn18": Analytic(gamma=0.3), "resnet18": MIDDLING, "resnet50": Analytic(gamma=0.41)},
         architectures=("cnn18", "resnet18", "resnet50"),
@@ -146,6 +147,18 @@ def test_the_sets_fill_the_bar(usual):
     widths = [width for width, _ in bars(plots.sets(usual.finished.outcome).axes[0])[0]]
     assert widths == [len(getattr(usual.finished.outcome, name)) for name in "TBSR"]
     assert sum(widths) == N
+
+
+def test_a_certified_run_shows_the_labels_of_its_certificate(runs):
+    outcome = runs["certified"].finished.outcome
+    widths = [width for width, _ in bars(plots.sets(outcome).axes[0])[0]]
+    assert widths == [len(getattr(outcome, name)) for name in "TBVSR"]
+    assert sum(widths) == N
+    bill = outcome.ledger
+    widths = [width for width, _ in bars(plots.ledger(outcome).axes[0])[0]]
+    assert widths == pytest.approx([bill.test, bill.train, bill.certificate, bill.residual, bill.repeat, bill.training])
+    assert sum(widths) == pytest.approx(bill.total)
+    assert plots.set_columns(outcome)["images"][-1] == len(outcome.V) > 0
 
 
 def test_a_thing_has_one_colour_everywhere(usual):

@@ -5,6 +5,7 @@ Importing this package loads matplotlib, which ``import mcal_jax`` does not.
 
 from mcal_jax.plots.export import save
 from mcal_jax.plots.images import gallery, name_image, name_row, note_channels, show_image
+from mcal_jax.plots.result import ResultPlots
 from mcal_jax.plots.run import (
     PARTS,
     SETS,
@@ -51,6 +52,7 @@ __all__ = [
     "SETS",
     "SIZE_LABEL",
     "THETAS",
+    "ResultPlots",
     "architecture_style",
     "axes",
     "cost_against_size",

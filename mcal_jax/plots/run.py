@@ -21,11 +21,15 @@ from mcal_jax.plots import style
 from mcal_jax.plots.style import COLOURS, COUNT, DOLLARS, PERCENT, use_style
 from mcal_jax.plots.text import money, percent
 
-SETS = {"T": "T, humans: test set", "B": "B, humans: training set", "S": "S, machine", "R": "R, humans: the rest"}
+SETS = {
+    "T": "T, humans: test set", "B": "B, humans: training set", "V": "V, humans: certificate", "S": "S, machine",
+    "R": "R, humans: the rest",
+}  # fmt: skip
 """Legend labels of the sets."""
 
 PARTS = {
-    "test": ("T", "labels of T"), "train": ("B", "labels of B"), "residual": ("R", "labels of R"),
+    "test": ("T", "labels of T"), "train": ("B", "labels of B"), "certificate": ("V", "labels of V"),
+    "residual": ("R", "labels of R"), "repeat": ("repeat", "second labels"),
     "training": ("training", "training"), "race": ("race", "training, lost races"),
 }  # fmt: skip
 """Colour and legend label of each part of the bill (a field of ``Ledger``)."""
@@ -240,7 +244,7 @@ def error_by_rank(fit: TrainResult, plan: Plan, n: int, config: Config, ax: Axes
 
 @use_style()
 def sets(outcome: Outcome, ax: Axes | None = None) -> Figure:
-    """A figure of how X was divided into T, B, S and R (Eqn 1): one bar of |X| images."""
+    """A figure of how X was divided into T, B, S, R and, where the labels are certified, V: one bar of |X| images."""
     figure, ax = style.axes(ax, (7.2, 1.9))
     for key, name in SETS.items():
         if size := len(getattr(outcome, key)):

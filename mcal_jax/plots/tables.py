@@ -16,8 +16,9 @@ Columns = dict[str, Any]
 
 
 def set_columns(outcome: Outcome) -> Columns:
-    """The number of images in each set."""
-    return {"set": list("TBSR"), "images": [len(getattr(outcome, name)) for name in "TBSR"]}
+    """The number of images in each set; V is listed only where the labels are certified."""
+    names = "TBSRV" if len(outcome.V) else "TBSR"
+    return {"set": list(names), "images": [len(getattr(outcome, name)) for name in names]}
 
 
 def surface_columns(plan: Plan) -> Columns:
