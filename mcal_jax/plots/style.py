@@ -21,9 +21,11 @@ from mcal_jax.plots.text import money, percent
 
 # The colours are Okabe and Ito's: humans are blue and green, the machine is orange, training is red.
 COLOURS = {
-    "T": "#56B4E9", "B": "#0072B2", "R": "#009E73", "S": "#E69F00", "V": "#F0E442", "repeat": "#A6761D", "training": "#D55E00", "race": "#CC79A7",
-    "humans only": "#777777", "best": "#D55E00", "law": "#0072B2", "epsilon": "#000000", "stable": "#009E73",
+    "T": "#56B4E9", "B": "#0072B2", "R": "#009E73", "S": "#E69F00", "V": "#F0E442", "repeat": "#A6761D",
+    "training": "#D55E00", "race": "#CC79A7", "humans only": "#777777", "best": "#D55E00", "law": "#0072B2",
+    "epsilon": "#000000", "stable": "#009E73",
 }  # fmt: skip
+"""Colours by meaning: sets, parts of the bill, and what lines and areas stand for."""
 
 
 class ArchitectureStyle(NamedTuple):

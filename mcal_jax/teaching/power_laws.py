@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from mcal_jax import plots
 from mcal_jax.algorithm import powerlaw
@@ -70,6 +70,7 @@ def learning_curves(curves: Mapping[str, Curve], sizes: np.ndarray, theta: float
             plots.log_sizes(ax, int(sizes[0]), int(sizes[-1]))
         else:
             ax.set(ylim=(0, None), xlabel=plots.SIZE_LABEL)
+            ax.xaxis.set_major_locator(MaxNLocator(5))
         ax.set_title(scale)
         plots.finish(ax, y=plots.PERCENT, ylabel="error of the classifier")
     return figure
