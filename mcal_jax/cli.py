@@ -275,13 +275,15 @@ def report(
     For example: mcal report --profile laptop --out report.html
     """
     from mcal_jax.paper import html_report
+    from mcal_jax.paper.collection import gather
 
     if out is not None:
         check_writable(out, "--out", html_report.BEGINS)
-    found = html_report.gather(profile)
-    _tell(f"{html_report.write(found, out)}: {len(found.exhibits)} exhibits shown, {len(found.missing)} missing")
-    if found.damaged:
-        raise SystemExit(f"mcal: damaged: {', '.join(found.damaged)}; the page says how")
+    collection = gather(profile)
+    path = html_report.write(collection, out)
+    _tell(f"{path}: {len(collection.exhibits)} exhibits shown, {len(collection.missing)} missing")
+    if collection.damaged:
+        raise SystemExit(f"mcal: damaged: {', '.join(collection.damaged)}; the page says how")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The page of results: whole, in order, safe to pass on, the same each time, and honest about what is damaged."""
+"""The report page: all exhibits in order, no markup from results, the same bytes each time, damaged files named."""
 
 import base64
 import csv
@@ -11,6 +11,7 @@ import pytest
 from mcal_jax.cli import main
 from mcal_jax.errors import McalError
 from mcal_jax.paper import html_report
+from mcal_jax.paper.collection import MAX_ROWS, gather
 from mcal_jax.paper.published import EXHIBITS
 from mcal_jax.runs import settings
 
@@ -28,13 +29,13 @@ class Page(HTMLParser):
         self.feed(text)
         self.close()
         assert self.open == []
-        self.ids = [given["id"] for _, given in self.elements if "id" in given]
+        self.ids = [attrs["id"] for _, attrs in self.elements if "id" in attrs]
         assert len(set(self.ids)) == len(self.ids)
 
-    def handle_starttag(self, tag, given):
-        self.elements.append((tag, dict(given)))
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
         if tag not in EMPTY:
-            self.open.append((tag, dict(given).get("id")))
+            self.open.append((tag, dict(attrs).get("id")))
 
     def handle_endtag(self, tag):
         assert self.open.pop()[0] == tag
@@ -45,7 +46,7 @@ class Page(HTMLParser):
                 self.text[name] = self.text.get(name, "") + data
 
     def all(self, tag, **wanted):
-        return [given for t, given in self.elements if t == tag and wanted.items() <= given.items()]
+        return [attrs for t, attrs in self.elements if t == tag and wanted.items() <= attrs.items()]
 
 
 @pytest.fixture
@@ -67,19 +68,25 @@ def make(results):
         (folder / "summary.txt").write_text(summary)
         with open(folder / "data.csv", "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(data or [["what", "value"], ["a", "1"]])
-        made = {
+        default = {
             "title": f"Title of {name}", "command": f"mcal reproduce {name} --profile laptop", "commit": "abc1234",
             "versions": {"python": "3.11.7"}, "machine": "Linux, 2 cores", "seconds": 12.34, "runs": ["5eed"],
             "profile": "laptop", "experiment": "a hash", "files": [*(path.name for path in folder.iterdir()), *files],
         }  # fmt: skip
-        (folder / "provenance.json").write_text(json.dumps({**made, **provenance}))
+        (folder / "provenance.json").write_text(json.dumps({**default, **provenance}))
         return folder
 
     return make
 
 
-def made(results):
-    text = html_report.build("laptop").read_text()
+def build(out=None):
+    """The path of the page of the profile laptop."""
+    return html_report.write(gather("laptop"), out)
+
+
+def render():
+    """The page as text and taken apart."""
+    text = build().read_text()
     return text, Page(text)
 
 
@@ -95,28 +102,28 @@ def test_every_exhibit_is_there_in_order(results, make):
     names = ["claims", "tab01", "tab03", "fig01", "fig10", "fig27", "audit", "certificate", "aardvark", "mcal_run"]
     for name in sorted(names):
         make(name)
-    _, seen = made(results)
-    assert [given["id"] for given in seen.all("article")] == names
-    links = [given["href"] for given in seen.all("a") if "title" in given]
+    _, page = render()
+    assert [attrs["id"] for attrs in page.all("article")] == names
+    links = [attrs["href"] for attrs in page.all("a") if "title" in attrs]
     assert links == [f"#{name}" for name in names]
     for name in names:
         for part in (f"Title of {name}", "A caption.", "A note.", f"mcal reproduce {name}", "abc1234", "5eed", "12.3"):
-            assert part in seen.text[name]
+            assert part in page.text[name]
 
 
 def test_the_page_loads_nothing_and_shows_pictures_as_they_are(results, make):
     make("fig01", summary="See https://example.org/paper.\n")
     make("mcal_run", pictures=("sets", "ledger"))
-    text, seen = made(results)
-    loading = [given[key] for _, given in seen.elements for key in ("src", "href", "srcset", "data") if key in given]
+    text, page = render()
+    loading = [attrs[key] for _, attrs in page.elements for key in ("src", "href", "srcset", "data") if key in attrs]
     assert all(value.startswith(("data:image/", "#")) for value in loading)
-    assert not {"link", "iframe", "object", "base"} & {tag for tag, _ in seen.elements}
+    assert not {"link", "iframe", "object", "base"} & {tag for tag, _ in page.elements}
     assert all(loader not in text for loader in ("url(", "@import", "fetch(", "import("))
-    sources = [given["src"] for given in seen.all("img")]
+    sources = [attrs["src"] for attrs in page.all("img")]
     assert [base64.b64decode(source.partition("base64,")[2]) for source in sources] == [SVG] * 3
-    assert "sets.svg" in seen.text["mcal_run"]
-    assert "ledger.svg" in seen.text["mcal_run"]
-    assert "figure.svg" not in seen.text["fig01"]
+    assert "sets.svg" in page.text["mcal_run"]
+    assert "ledger.svg" in page.text["mcal_run"]
+    assert "figure.svg" not in page.text["fig01"]
 
 
 def test_a_large_svg_gives_way_to_its_png(results, make):
@@ -124,19 +131,19 @@ def test_a_large_svg_gives_way_to_its_png(results, make):
     (alone := make("fig02") / "figure.svg").write_bytes(SVG + b" " * 400_000)
     alone.with_suffix(".png").unlink()
     (alone.parent / "provenance.json").write_text("{}")
-    _, seen = made(results)
-    assert [given["src"][:16] for given in seen.all("img")] == ["data:image/png;b", "data:image/svg+x"]
+    _, page = render()
+    assert [attrs["src"][:16] for attrs in page.all("img")] == ["data:image/png;b", "data:image/svg+x"]
 
 
 def test_a_page_that_grows_too_large_gives_up_pictures_and_says_so(results, make, monkeypatch):
     make("fig01")
-    monkeypatch.setattr(html_report, "LARGEST", len(made(results)[0]))
-    _, seen = made(results)
-    assert [given["alt"] for given in seen.all("img")] == ["Title of fig01: figure.png"]
+    monkeypatch.setattr(html_report, "LARGEST", len(render()[0]))
+    _, page = render()
+    assert [attrs["alt"] for attrs in page.all("img")] == ["Title of fig01: figure.png"]
     monkeypatch.setattr(html_report, "LARGEST", 1)
-    _, seen = made(results)
-    assert seen.all("img") == []
-    assert "Left out to keep this page small: results/laptop/fig01/figure.png" in seen.text["fig01"]
+    _, page = render()
+    assert page.all("img") == []
+    assert "Left out to keep this page small: results/laptop/fig01/figure.png" in page.text["fig01"]
 
 
 def test_what_is_written_in_results_is_text_and_never_markup(results, make):
@@ -145,60 +152,60 @@ def test_what_is_written_in_results_is_text_and_never_markup(results, make):
         "fig01", summary=f"{evil}\n\nε costs \\$5\n", title=evil, command=evil, machine=evil,
         data=[[evil, "n"], [evil, "1"]], versions={evil: evil}, runs=[evil],
     )  # fmt: skip
-    text, seen = made(results)
-    assert len(seen.all("script")) == 1
+    text, page = render()
+    assert len(page.all("script")) == 1
     assert text.isascii()
-    assert seen.text["fig01"].count(evil) == 9  # as it was written, wherever it was
-    assert "ε costs $5" in seen.text["fig01"]
+    assert page.text["fig01"].count(evil) == 9  # as it was written, wherever it was
+    assert "ε costs $5" in page.text["fig01"]
 
 
 def test_columns_set_out_by_spaces_keep_them(results, make):
     make("mcal_run", summary="   |X|    |T|\n  60,000  3,000\nhumans only\n")
-    _, seen = made(results)
-    assert len(seen.all("pre")) == 1
-    assert "   |X|    |T|\n  60,000  3,000" in seen.text["mcal_run"]
+    _, page = render()
+    assert len(page.all("pre")) == 1
+    assert "   |X|    |T|\n  60,000  3,000" in page.text["mcal_run"]
 
 
-def test_columns_of_the_paper_and_ours_are_told_apart_and_numbers_stand_right(results, make):
+def test_columns_of_the_paper_and_ours_differ_in_colour_and_numbers_stand_right(results, make):
     make("tab01", data=[["data", "paper_error", "ours_error"], ["CIFAR-10", "0.024", "$1,643.78"], ["x", "", "none"]])
     make("fig01")
-    _, seen = made(results)
-    cells = [given.get("class", "") for tag, given in seen.elements if tag in ("th", "td")]
+    _, page = render()
+    cells = [attrs.get("class", "") for tag, attrs in page.elements if tag in ("th", "td")]
     assert cells[:9] == ["", "paper n", "ours n", "", "paper n", "ours n", "", "paper", "ours"]
-    assert "what the paper printed what we measured" in seen.text["tab01"]
-    assert "what the paper printed" not in seen.text["fig01"]
-    assert [("open" in given) for given in seen.all("details")] == [True, False, False, False]
+    assert "what the paper printed what we measured" in page.text["tab01"]
+    assert "what the paper printed" not in page.text["fig01"]
+    assert [("open" in attrs) for attrs in page.all("details")] == [True, False, False, False]
 
 
 @pytest.mark.parametrize(
-    ("rows", "note"), [(html_report.ROWS, ""), (300, "100 more rows are in results/laptop/fig01/data.csv")]
+    ("rows", "note"), [(MAX_ROWS, ""), (300, "100 more rows are in results/laptop/fig01/data.csv")]
 )
 def test_a_long_table_is_cut_and_says_so(results, make, rows, note):
     make("fig01", data=[["i"], *([str(i)] for i in range(rows))])
-    _, seen = made(results)
-    assert sum(given.get("class") == "n" for given in seen.all("td")) == html_report.ROWS
-    assert note in seen.text["fig01"]
-    assert ("more rows" in seen.text["fig01"]) == bool(note)
-    assert f"data.csv: {rows} rows, 1 columns" in seen.text["fig01"]
+    _, page = render()
+    assert sum(attrs.get("class") == "n" for attrs in page.all("td")) == MAX_ROWS
+    assert note in page.text["fig01"]
+    assert ("more rows" in page.text["fig01"]) == bool(note)
+    assert f"data.csv: {rows} rows, 1 columns" in page.text["fig01"]
 
 
 def test_what_is_missing_of_the_paper_is_listed_with_its_command(results, make):
     make("fig01")
-    _, seen = made(results)
-    rows = {given["id"] for given in seen.all("tr") if "id" in given}
+    _, page = render()
+    rows = {attrs["id"] for attrs in page.all("tr") if "id" in attrs}
     assert rows == set(EXHIBITS) - {"fig01"}
-    assert all(f"mcal reproduce {name} --profile laptop" in seen.text[name] for name in rows)
+    assert all(f"mcal reproduce {name} --profile laptop" in page.text[name] for name in rows)
 
 
 def test_images_without_a_licence_stay_out(results, make):
     folder = make("mcal_run_cifar10", pictures=("gallery", "sets"), files=("gallery.csv",))
     make("mcal_run_fashion_mnist", pictures=("gallery",))
-    _, seen = made(results)
-    assert len(seen.all("img")) == 2
-    assert "Not on this page: gallery.csv, gallery.png, gallery.svg" in seen.text["mcal_run_cifar10"]
+    _, page = render()
+    assert len(page.all("img")) == 2
+    assert "Not on this page: gallery.csv, gallery.png, gallery.svg" in page.text["mcal_run_cifar10"]
     for file in folder.glob("gallery.*"):  # a clone does not have them, and misses nothing
         file.unlink()
-    assert html_report.gather("laptop").damaged == []
+    assert gather("laptop").damaged == []
 
 
 @pytest.mark.parametrize(
@@ -216,7 +223,7 @@ def test_images_without_a_licence_stay_out(results, make):
         ("figure.svg", None, "figure.svg is missing"),
     ],
 )
-def test_what_is_damaged_is_told_and_the_rest_is_made(results, make, capsys, monkeypatch, file, content, reason):
+def test_damaged_files_are_named_and_the_rest_is_shown(results, make, capsys, monkeypatch, file, content, reason):
     path = make("fig01") / file
     make("fig02")
     if content is None:
@@ -226,17 +233,17 @@ def test_what_is_damaged_is_told_and_the_rest_is_made(results, make, capsys, mon
     code, out = mcal(capsys, monkeypatch, "report")
     assert "2 exhibits shown" in out
     assert code == "mcal: damaged: fig01; the page says how"
-    seen = Page((results / "laptop/report.html").read_text())
-    assert f"Damaged: {reason}" in seen.text["fig01"]
-    assert "Damaged" not in seen.text["fig02"]
-    assert "mcal reproduce fig01 --profile laptop" in seen.text["fig01"]
-    assert len(seen.all("img")) == 2
+    page = Page((results / "laptop/report.html").read_text())
+    assert f"Damaged: {reason}" in page.text["fig01"]
+    assert "Damaged" not in page.text["fig02"]
+    assert "mcal reproduce fig01 --profile laptop" in page.text["fig01"]
+    assert len(page.all("img")) == 2
 
 
 def test_the_same_results_make_the_same_page(results, make, tmp_path):
     for name in ("fig02", "tab01", "mcal_run"):
         make(name, versions={"python": "3.11", "jax": name})
-    first, second = html_report.build("laptop", tmp_path / "a.html"), html_report.build("laptop", tmp_path / "b.html")
+    first, second = build(tmp_path / "a.html"), build(tmp_path / "b.html")
     assert first.read_bytes() == second.read_bytes()
     assert str(tmp_path) not in first.read_text()
 
@@ -251,16 +258,16 @@ def test_the_page_appears_whole_or_not_at_all(results, make, tmp_path, monkeypat
 
     monkeypatch.setattr("os.replace", full)
     with pytest.raises(McalError, match=r"can't write .*page.html: No space left"):
-        html_report.build("laptop", path)
+        build(path)
     assert path.read_text() == "the page before"
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["page.html"]
 
 
-def test_what_is_being_made_is_not_shown(results, make):
+def test_unfinished_results_are_not_shown(results, make):
     make("fig01")
     make(".fig02.4711")
     (results / "laptop/stray").mkdir()
-    assert [exhibit.name for exhibit in html_report.gather("laptop").exhibits] == ["fig01"]
+    assert [exhibit.name for exhibit in gather("laptop").exhibits] == ["fig01"]
 
 
 @pytest.mark.parametrize(
@@ -269,11 +276,11 @@ def test_what_is_being_made_is_not_shown(results, make):
 )
 def test_nothing_to_show_is_a_mistake_that_names_the_way_out(results, profile, culprit):
     with pytest.raises(McalError, match=re.escape(culprit)):
-        html_report.build(profile)
+        gather(profile)
     assert not results.exists()
 
 
-def test_the_command_tells_the_path_and_counts(results, make, tmp_path, capsys, monkeypatch):
+def test_the_command_prints_the_path_and_counts(results, make, tmp_path, capsys, monkeypatch):
     make("fig01")
     make("audit")
     code, out = mcal(capsys, monkeypatch, "report", "--profile", "laptop", "--out", str(tmp_path / "p.html"))

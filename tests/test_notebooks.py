@@ -10,9 +10,9 @@ import papermill
 import pytest
 from conftest import HOPELESS, MIDDLING
 
+from mcal_jax import plots
 from mcal_jax.algorithm.job import Job
 from mcal_jax.data import Dataset
-from mcal_jax.plots import run as plots
 from mcal_jax.runs import execution, settings
 from mcal_jax.runs.recorded import RecordedRun
 from mcal_jax.runs.runlog import RunLog, drive
@@ -103,7 +103,7 @@ def test_no_markdown_cell_takes_money_for_mathematics(path):
         assert not [f for f in formulas if f != f.strip() or re.match(r"[\d.,]+ [a-z]", f)]
 
 
-def test_stray_dollars_are_told_from_mathematics():
+def test_stray_dollars_differ_from_mathematics():
     assert stray_dollars(r"\$601 instead of \$2,000")
     assert stray_dollars("it cost $601")
     assert not stray_dollars("with $|B|$ = 5, <span>&#36;</span>601 ($\\varepsilon$ = 5 %)")
@@ -144,13 +144,13 @@ def test_mcal_run_tells_every_kind_of_run(kind, tmp_path, monkeypatch):
         if "parameters" in cell.metadata.get("tags", []):
             scope |= shown
     assert pictures(tmp_path) == PICTURES | {"error_by_rank", "training_cost", "gallery"}
-    told = {
+    expected = {
         "race": "lost the race",
         "budget": r"a budget of \$60",
         "hopeless": "No plan with a machine",
         "usual": "reached_optimum",
     }
-    assert told[kind] in scope["verdict"]
+    assert expected[kind] in scope["verdict"]
     assert not stray_dollars(plots.html(scope["verdict"]))
     assert not plt.get_fignums()
 

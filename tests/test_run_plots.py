@@ -1,4 +1,4 @@
-"""The pictures: that they show the numbers they are given, keep their colours, and are saved whole or not at all."""
+"""The pictures show the numbers they are given, keep their colours, and are saved whole or not at all."""
 
 import csv
 import subprocess
@@ -16,12 +16,12 @@ from matplotlib import cbook
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_hex
 
+from mcal_jax import plots
 from mcal_jax.algorithm import costs
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError
-from mcal_jax.plots import run as plots
 from mcal_jax.runs.runlog import Delivery, drive
 from mcal_jax.worlds.simulated import Analytic, SimulatedWorld
 
@@ -46,6 +46,7 @@ RUNS = {
     "hopeless": dict(curve=HOPELESS, config=Config(epsilon=0.002)),
     "budget": dict(config=Config(budget=60)),
     "on_S": dict(config=Config.authors_code()),
+    "certified": dict(config=Config.certified(epsilon=0.1, repeat=0.3)),
     "race": dict(
         curve={"cnn18": Analytic(gamma=0.3), "resnet18": MIDDLING, "resnet50": Analytic(gamma=0.41)},
         architectures=("cnn18", "resnet18", "resnet50"),
@@ -139,13 +140,25 @@ def test_the_bars_are_the_ledger(runs, usual):
         assert ends == pytest.approx(np.cumsum(widths))
     assert race.ledger.race > 0
     assert rows[2] == [(race.ledger.humans_only, to_hex(plots.COLOURS["humans only"]))]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["MCAL", "the usual", "people only"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["MCAL", "the usual", "humans only"]
 
 
 def test_the_sets_fill_the_bar(usual):
     widths = [width for width, _ in bars(plots.sets(usual.finished.outcome).axes[0])[0]]
     assert widths == [len(getattr(usual.finished.outcome, name)) for name in "TBSR"]
     assert sum(widths) == N
+
+
+def test_a_certified_run_shows_the_labels_of_its_certificate(runs):
+    outcome = runs["certified"].finished.outcome
+    widths = [width for width, _ in bars(plots.sets(outcome).axes[0])[0]]
+    assert widths == [len(getattr(outcome, name)) for name in "TBVSR"]
+    assert sum(widths) == N
+    bill = outcome.ledger
+    widths = [width for width, _ in bars(plots.ledger(outcome).axes[0])[0]]
+    assert widths == pytest.approx([bill.test, bill.train, bill.certificate, bill.residual, bill.repeat, bill.training])
+    assert sum(widths) == pytest.approx(bill.total)
+    assert plots.set_columns(outcome)["images"][-1] == len(outcome.V) > 0
 
 
 def test_a_thing_has_one_colour_everywhere(usual):
@@ -157,7 +170,11 @@ def test_a_thing_has_one_colour_everywhere(usual):
     sizes = {line.get_label(): line for line in plots.plan_path(outcome.plans, N, usual.config).axes[0].lines}
     assert to_hex(sizes["|B|"].get_color()) == by_set["B"]
     assert set(plots.ARCHITECTURES) >= set(costs.PAPER_PRICES["grey"])
-    assert len({*plots.ARCHITECTURES.values(), *by_set.values()}) == len(plots.ARCHITECTURES) + len(by_set)
+    nets = {style.colour for style in plots.ARCHITECTURES.values()}
+    assert len({*nets, *by_set.values()}) == len(plots.ARCHITECTURES) + len(by_set)
+    unknown = plots.architecture_style("alexnet")
+    assert unknown.label == "alexnet"
+    assert unknown.colour not in nets
 
 
 def test_fits_show_the_counts_and_no_mistakes_as_upper_limits(usual):
@@ -186,7 +203,7 @@ def test_gallery_names_the_mistakes_and_only_those(usual):
     assert titles[-4:] == ["wrong\n(right)"] * 4
     assert set(titles[:12]) == {"right"}
     rows = [text.get_text() for ax in figure.axes for text in ax.texts]
-    assert [row.split(":")[0] for row in rows] == ["people"] * 3 + ["machine"] * 2
+    assert [row.split(":")[0] for row in rows] == ["humans"] * 3 + ["machine"] * 2
     assert f"{mistakes:,}\nmistakes" in rows[-1]
 
 
@@ -261,7 +278,7 @@ def test_table_escapes_what_would_end_a_cell():
 
 
 def test_pictures_need_no_jax():
-    code = "import sys, mcal_jax.plots.run; sys.exit('jax' in sys.modules)"
+    code = "import sys, mcal_jax.plots; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

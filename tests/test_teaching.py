@@ -12,7 +12,7 @@ from mcal_jax.algorithm import planner, stopping
 from mcal_jax.algorithm.acquisition import Scores
 from mcal_jax.algorithm.config import Config, PerImageEpoch
 from mcal_jax.errors import McalError
-from mcal_jax.teaching import lessons, widgets
+from mcal_jax.teaching import cost_surfaces, power_laws, what_to_label, widgets
 from mcal_jax.worlds.simulated import Analytic, clairvoyant
 
 N = 20_000
@@ -57,10 +57,10 @@ def test_cost_surfaces_moves_the_optimum(tmp_path):
         {key: values[setting == name] for key, values in table.items() if key != "setting"}
         for name in ("label_price", "epsilon", "test_fraction")
     )
-    assert (np.diff(prices["B_of_X"]) >= 0).all(), "dearer labels never make B smaller"
+    assert (np.diff(prices["B_of_X"]) >= 0).all(), "more expensive labels never make B smaller"
     assert prices["B_of_X"][-1] > 3 * prices["B_of_X"][0]
-    assert (np.diff(bounds["dollars"]) <= 0).all()
-    assert 0 < np.argmin(tests["dollars"]) < len(tests["dollars"]) - 1
+    assert (np.diff(bounds["cost"]) <= 0).all()
+    assert 0 < np.argmin(tests["cost"]) < len(tests["cost"]) - 1
     assert any("on_X: the machine labels 5.0%" in text and "on_S: the machine labels 0.0%" in text for text in texts)
 
 
@@ -86,7 +86,7 @@ def test_what_to_label_compares_selections(tmp_path):
 @pytest.mark.parametrize("epsilon", [0.02, 0.05, 0.2])
 def test_known_plan_is_the_clairvoyants_where_training_is_free(epsilon):
     config = Config(epsilon=epsilon, safety_z=0.0, training_price=PerImageEpoch(dollars=0.0))
-    plan, ideal = lessons.known_plan(N, CURVE, config), clairvoyant(N, CURVE, config)
+    plan, ideal = cost_surfaces.known_plan(N, CURVE, config), clairvoyant(N, CURVE, config)
     assert plan.cost == pytest.approx(ideal.cost, rel=0.01)
     assert plan.error < epsilon
     assert planner.n_seed(N, config) == plan.size == plan.surface.sizes[0]
@@ -94,25 +94,25 @@ def test_known_plan_is_the_clairvoyants_where_training_is_free(epsilon):
 
 def test_best_size_is_the_formula_of_the_exercise():
     config = Config(epsilon=0.02, safety_z=0.0, training_price=PerImageEpoch(dollars=0.0))
-    plan = lessons.known_plan(N, CURVE, config)
+    plan = cost_surfaces.known_plan(N, CURVE, config)
     assert plan.B_opt == pytest.approx(0.4 / 2.4 * 0.95 * N, rel=0.1)
     assert plan.theta < 1
 
 
-def test_break_even_price_is_where_people_alone_cost_as_much():
+def test_break_even_price_is_where_humans_alone_cost_as_much():
     config = Config(training_price=PerImageEpoch(dollars=1e-3))
-    price = lessons.break_even(N, lessons.known_plan(N, CURVE, config), config)
+    price = cost_surfaces.break_even(N, cost_surfaces.known_plan(N, CURVE, config), config)
     for factor, hopeless in ((0.99, True), (1.01, False)):
         changed = config.model_copy(update={"label_price": price * factor})
-        assert stopping.hopeless(N, lessons.known_plan(N, CURVE, changed), changed) is hopeless
+        assert stopping.hopeless(N, cost_surfaces.known_plan(N, CURVE, changed), changed) is hopeless
     useless = config.model_copy(update={"constraint": "on_S"})
     wrong = Analytic(alpha=1e6, gamma=0.0, quality=1e-3, ceiling=0.999)
-    assert lessons.break_even(N, lessons.known_plan(N, wrong, useless), useless) == np.inf
+    assert cost_surfaces.break_even(N, cost_surfaces.known_plan(N, wrong, useless), useless) == np.inf
 
 
 def test_trainings_scatter_as_binomial_numbers():
     fixed = Analytic(alpha=0.1, gamma=0, quality=1.0)
-    counts = [int(t.errors(1.0)) for t in lessons.trainings(fixed, [10] * 400, 500)]
+    counts = [int(t.errors(1.0)) for t in power_laws.simulate_trainings(fixed, [10] * 400, 500)]
     assert np.mean(counts) == pytest.approx(50, abs=4 * np.sqrt(45 / 400))
     assert np.var(counts) == pytest.approx(45, rel=0.25)
 
@@ -121,10 +121,12 @@ def test_ranks_by_hand():
     margin = np.array([0.9, 0.1, 0.5, 0.3], np.float32)
     scores = Scores(np.array([0, 0, 1, 1], np.int32), margin, 1 - margin, margin)
     truth = np.array([0, 1, 1, 0])
-    seen = lessons.ScoredPool(np.arange(4), scores, scores.label != truth, {"margin": np.argsort(margin)})
-    assert seen.mean_margin("margin", 2) == pytest.approx(0.2)
-    assert seen.accuracy("margin", np.array([0.5, 0.75, 1.0])).tolist() == pytest.approx([1, 2 / 3, 0.5])
-    assert lessons.error_by_theta(scores, truth, np.array([0.5, 0.75, 1.0])).tolist() == pytest.approx([0, 1 / 3, 0.5])
+    scored = what_to_label.ScoredPool(np.arange(4), scores, scores.label != truth, {"margin": np.argsort(margin)})
+    assert scored.mean_margin("margin", 2) == pytest.approx(0.2)
+    assert scored.accuracy("margin", np.array([0.5, 0.75, 1.0])).tolist() == pytest.approx([1, 2 / 3, 0.5])
+    assert what_to_label.error_by_theta(scores, truth, np.array([0.5, 0.75, 1.0])).tolist() == pytest.approx(
+        [0, 1 / 3, 0.5]
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -132,20 +134,20 @@ def test_ranks_by_hand():
 
 
 def test_moving_a_slider_moves_the_optimum_and_what_is_shown():
-    explorer = widgets.explore_costs(N, CURVE, Config())
-    plan, picture, told = explorer.plan, explorer.picture.value, explorer.told.value
+    explorer = widgets.CostExplorer(N, CURVE, Config())
+    plan, picture, verdict = explorer.plan, explorer.picture.value, explorer.verdict.value
     assert bytes(picture[:4]) == b"\x89PNG"
-    assert f"{plan.B_opt:,}" in told
+    assert f"{plan.B_opt:,}" in verdict
     explorer.prices.value = 0.001
     assert explorer.plan.B_opt < plan.B_opt
     assert explorer.picture.value != picture
-    assert f"{explorer.plan.B_opt:,}" in explorer.told.value
+    assert f"{explorer.plan.B_opt:,}" in explorer.verdict.value
     explorer.epsilons.value = 0.2
     assert explorer.plan.theta > plan.theta
     explorer.tests.value = 0.1
     assert explorer.config.test_fraction == pytest.approx(0.1)
     explorer.prices.value = 1e-5
-    assert "People should label everything" in explorer.told.value
+    assert "Humans should label everything" in explorer.verdict.value
     assert set(explorer._repr_mimebundle_()) >= {"application/vnd.jupyter.widget-view+json", "image/png"}
     assert not plt.get_fignums()
 
@@ -153,4 +155,4 @@ def test_moving_a_slider_moves_the_optimum_and_what_is_shown():
 def test_sliders_without_ipywidgets_say_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
     with pytest.raises(McalError, match="pip install 'mcal-jax\\[notebooks\\]'"):
-        widgets.explore_costs(N, CURVE, Config())
+        widgets.CostExplorer(N, CURVE, Config())

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+from mcal_jax import plots
 from mcal_jax.algorithm import costs, planner
 from mcal_jax.algorithm.protocol import MEASURES, Measurement, TrainResult
 from mcal_jax.paper import published
 from mcal_jax.paper.records import Trajectory
-from mcal_jax.plots import run as plots
-from mcal_jax.plots.run import COLOURS, PERCENT, THETAS, percent
+from mcal_jax.plots import COLOURS, PERCENT, THETAS, percent
 
 Row = dict[str, Any]
 
@@ -346,7 +347,7 @@ def picture(
     the true error under either constraint; the bias of T in points, for several theta. All against |B|/|X|. ``note``
     stands above."""
     sets = _by_data_set(theta_rows)
-    figure, grid = plots._grid(3, len(sets), (1.6 + 3.0 * len(sets), 8.4))
+    figure, grid = plots.grid(3, len(sets), (1.6 + 3.0 * len(sets), 8.4))
     if note:
         figure.suptitle(note, x=0.01, ha="left", fontsize=11)
     for column, name in enumerate(sets):
@@ -356,7 +357,7 @@ def picture(
         _bias(grid[2, column], finest(_by_data_set(estimate_rows)[name]))
     for ax in grid.flat:
         ax.xaxis.set_major_formatter(PERCENT)
-        ax.xaxis.set_major_locator(plots.MaxNLocator(4, steps=[1, 2, 5, 10]))
+        ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     for ax, label in zip(
         grid[:, 0],
         ("|S|, share of X", "true error of all labels", "error on T less error on U\n(points)"),
@@ -396,7 +397,7 @@ def _delivered(ax: Axes, rows: Sequence[Row], epsilon: float) -> None:
 def _bias(ax: Axes, rows: Sequence[Row]) -> None:
     means = averaged(rows, ("theta", "B"), ("bias",))
     thetas = sorted({row["theta"] for row in means})
-    for theta, colour in zip(thetas, plots._shades("plasma", len(thetas)), strict=True):
+    for theta, colour in zip(thetas, plots.shades("plasma", len(thetas)), strict=True):
         own = [row for row in means if row["theta"] == theta]
         ax.plot(*_series(own, "bias"), "o-", color=colour, markersize=4, label=f"top {percent(theta)} of each")
     ax.axhline(0, color="black", linewidth=1)

@@ -11,10 +11,10 @@ import numpy as np
 
 from mcal_jax.errors import McalError
 from mcal_jax.paper import records, tables
-from mcal_jax.paper.published import ARCHITECTURES, DATA_SETS, SERVICES
+from mcal_jax.paper.published import DATA_SETS, SERVICES
 from mcal_jax.paper.records import Labelling, Records, Trajectory, grouped
 from mcal_jax.paper.tables import Row
-from mcal_jax.plots.run import percent
+from mcal_jax.plots import ARCHITECTURES, architecture_style, percent
 
 Verdict = Literal["holds", "does not hold", "not tested"]
 
@@ -114,7 +114,9 @@ def _mcal_against_oracle(e: Evidence) -> Finding | None:
         best = min(cost, key=lambda net: cost[net])
         ours = _mean(group, lambda one: one.cost)
         agrees.append(ours < cost[best])
-        told.append(f"{_name(data_set, service)}: {1 - ours / cost[best]:+.1%} against {ARCHITECTURES[best]}")
+        told.append(
+            f"{_name(data_set, service)}: {1 - ours / cost[best]:+.1%} against {architecture_style(best).label}"
+        )
     return Finding("saved against the best AL: " + "; ".join(told), agrees, _seeds_of_both(e))
 
 
@@ -160,7 +162,7 @@ def _machine_share(e: Evidence) -> Finding | None:
         if len(rows) > 1:
             more = rows[0]["machine"] - rows[-1]["machine"]
             agrees.append(more > 0)
-            told.append(f"{DATA_SETS[data_set]} {ARCHITECTURES[net]} {100 * more:+.1f}")
+            told.append(f"{DATA_SETS[data_set]} {architecture_style(net).label} {100 * more:+.1f}")
     return Finding("least less largest batch, points of X: " + ", ".join(told), agrees, _seeds(*groups.values()))
 
 
@@ -173,7 +175,7 @@ def _resnet18_cheapest(e: Evidence) -> Finding | None:
             if len(cost) == len(ARCHITECTURES):
                 best = min(cost, key=lambda net: cost[net])
                 agrees.append(best == "resnet18")
-                told.append(f"{_name(data_set, service)}: {ARCHITECTURES[best]}")
+                told.append(f"{_name(data_set, service)}: {architecture_style(best).label}")
     return Finding("cheapest: " + "; ".join(told), agrees, _seeds(*grouped(e.trajectories, "data_set").values()))
 
 

@@ -7,14 +7,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from mcal_jax import plots
 from mcal_jax.algorithm import powerlaw
 from mcal_jax.algorithm.plan import Law
 from mcal_jax.paper import published, tables
 from mcal_jax.paper.records import Trajectory
 from mcal_jax.paper.tables import Row
-from mcal_jax.plots import run as plots
-from mcal_jax.plots.run import ARCHITECTURES, COLOURS, DOLLARS, PERCENT, money, percent, use_style
+from mcal_jax.plots import ARCHITECTURES, COLOURS, DOLLARS, PERCENT, money, percent, use_style
 
 MCAL = COLOURS["S"]
 MARKERS = {"cnn18": "s", "resnet18": "o", "resnet50": "^"}
@@ -35,7 +36,7 @@ def delta_sweep(rows: Sequence[Row], shows: str, humans: float | None, mcal: flo
     """A quantity of active learning against delta, a line for each net, the best delta ringed (figures 8 to 10 and
     16 to 21); bars are the range over seeds, hollow points are batches whose classifier was never let label all
     the rest. ``humans`` and ``mcal``: dollars for reference."""
-    figure, ax = plots._axes(None, (7.2, 4.6))
+    figure, ax = plots.axes(None, (7.2, 4.6))
     _sweep_lines(ax, rows, shows)
     if humans is not None:
         ax.axhline(humans, color=COLOURS["humans only"], linestyle="--", label=f"people only: {money(humans)}")
@@ -43,7 +44,7 @@ def delta_sweep(rows: Sequence[Row], shows: str, humans: float | None, mcal: flo
         ax.axhline(mcal, color=MCAL, linestyle="--", linewidth=2.2, label=f"MCAL: {money(mcal)}")
     ax.set(title=title, ylim=(0, None))
     label, form = QUANTITIES[shows]
-    plots._finish(ax, PERCENT, form, xlabel="batch δ (share of X)", ylabel=label)
+    plots.finish(ax, PERCENT, form, xlabel="batch δ (share of X)", ylabel=label)
     return figure
 
 
@@ -51,13 +52,11 @@ def delta_sweep(rows: Sequence[Row], shows: str, humans: float | None, mcal: flo
 def machine_share(rows: Sequence[Row], title: str) -> Figure:
     """Figure 12: the share that the machine labels against delta, a panel for each data set."""
     sets = list(grouped_rows(rows, "data_set").items())
-    figure, (axes,) = plots._grid(1, len(sets), (3.6 * len(sets) + 1, 3.9))
+    figure, (axes,) = plots.grid(1, len(sets), (3.6 * len(sets) + 1, 3.9))
     for ax, (data_set, own) in zip(axes, sets, strict=True):
         _sweep_lines(ax, own, "machine", ring=False)
         ax.set(title=plots.literal(published.DATA_SETS.get(data_set, data_set)), ylim=(-0.02, 1))
-        plots._finish(
-            ax, PERCENT, PERCENT, columns=1, xlabel="batch δ (share of X)", ylabel="share of X by the machine"
-        )
+        plots.finish(ax, PERCENT, PERCENT, columns=1, xlabel="batch δ (share of X)", ylabel="share of X by the machine")
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
 
@@ -67,10 +66,10 @@ def _sweep_lines(ax: Axes, rows: Sequence[Row], shows: str, ring: bool = True) -
         own = sorted(own, key=lambda row: row["delta"])
         x, y = (np.array([row[key] for row in own], float) for key in ("delta", shows))
         low, high = (np.array([row[f"{shows}_{end}"] for row in own], float) for end in ("low", "high"))
-        colour, marker = ARCHITECTURES[architecture], MARKERS[architecture]
+        colour, marker = ARCHITECTURES[architecture].colour, MARKERS[architecture]
         ax.errorbar(x, y, [y - low, high - y], color=colour, linewidth=1.6, capsize=2, elinewidth=1)
         met = np.array([row["met"] == 1 for row in own])
-        label = published.ARCHITECTURES[architecture]
+        label = plots.architecture_style(architecture).label
         ax.plot(x[met], y[met], marker, color=colour, label=label if met.any() else None)
         label = f"{label}, not all the rest" if met.any() else f"{label} (never all the rest)"
         ax.plot(x[~met], y[~met], marker, color=colour, markerfacecolor="white", label=label if not met.all() else None)
@@ -84,8 +83,8 @@ def totals(rows: Sequence[Row], title: str) -> Figure:
     """Figure 7: bars of dollars for each data set; diamonds show the paper's where it prints them, words what no run
     tells."""
     sets = list(grouped_rows(rows, "data_set").items())
-    figure, (axes,) = plots._grid(1, len(sets), (3.5 * len(sets) + 1.2, 3.4))
-    colours = {f"oracle AL, {published.ARCHITECTURES[a]}": c for a, c in ARCHITECTURES.items()}
+    figure, (axes,) = plots.grid(1, len(sets), (3.5 * len(sets) + 1.2, 3.4))
+    colours = {f"oracle AL, {style.label}": style.colour for style in ARCHITECTURES.values()}
     colours |= {"people only": COLOURS["humans only"], "MCAL": MCAL}
     order = {by: i for i, by in enumerate(dict.fromkeys(["people only", "MCAL", *colours]))}
     for i, (ax, (data_set, own)) in enumerate(zip(axes, sets, strict=True)):
@@ -106,7 +105,7 @@ def totals(rows: Sequence[Row], title: str) -> Figure:
         ax.invert_yaxis()
         ax.set(title=plots.literal(published.DATA_SETS.get(data_set, data_set)), xlabel="dollars")
         ax.xaxis.set_major_formatter(DOLLARS)
-        ax.xaxis.set_major_locator(plots.MaxNLocator(4))
+        ax.xaxis.set_major_locator(MaxNLocator(4))
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     figure.supxlabel("diamonds: the paper; black lines: range over seeds", fontsize=9)
     return figure
@@ -116,7 +115,7 @@ def totals(rows: Sequence[Row], title: str) -> Figure:
 def bars(rows: Sequence[Row], names: Sequence[str], title: str) -> Figure:
     """MCAL by one thing (figures 11, 13, 14, 15): on the left dollars, of which a dashed outline is people only, on
     the right the share labelled by the machine; black lines are the range over seeds."""
-    figure, ((left, right),) = plots._grid(1, 2, (9.6, 1.4 + 0.42 * len(rows)))
+    figure, ((left, right),) = plots.grid(1, 2, (9.6, 1.4 + 0.42 * len(rows)))
     for y, row in enumerate(rows):
         for ax, key, colour in ((left, "dollars", COLOURS["B"]), (right, "machine", MCAL)):
             ax.barh(y, row[key], 0.62, color=colour)
@@ -130,7 +129,7 @@ def bars(rows: Sequence[Row], names: Sequence[str], title: str) -> Figure:
     left.set(xlabel="total cost (dollars); dashed: people only", xlim=(0, 1.3 * max(row["humans"] for row in rows)))
     right.set(xlabel="share of X labelled by the machine", xlim=(0, 1))
     left.xaxis.set_major_formatter(DOLLARS)
-    left.xaxis.set_major_locator(plots.MaxNLocator(5))
+    left.xaxis.set_major_locator(MaxNLocator(5))
     right.xaxis.set_major_formatter(PERCENT)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
@@ -139,7 +138,7 @@ def bars(rows: Sequence[Row], names: Sequence[str], title: str) -> Figure:
 @use_style()
 def compared(rows: Sequence[Row], quantity: str, names: Sequence[str], title: str) -> Figure:
     """A table as a picture: ours (points, with the range over seeds) and the paper's (diamonds) of a share."""
-    figure, ax = plots._axes(None, (7.2, 1.3 + 0.34 * len(rows)))
+    figure, ax = plots.axes(None, (7.2, 1.3 + 0.34 * len(rows)))
     for y, row in enumerate(rows):
         mean, low, high = (row[f"ours_{quantity}{end}"] for end in ("", "_low", "_high"))
         ax.plot([low, high], [y, y], color=COLOURS["B"], linewidth=2)
@@ -152,7 +151,7 @@ def compared(rows: Sequence[Row], quantity: str, names: Sequence[str], title: st
     ax.axvline(0, color="0.7", linewidth=1, zorder=0)
     ax.grid(axis="y", color="0.92")
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
-    plots._finish(ax, PERCENT, xlabel=quantity)
+    plots.finish(ax, PERCENT, xlabel=quantity)
     ax.set_yticks(range(len(rows)), list(names))
     return figure
 
@@ -168,13 +167,13 @@ def laws(
     """Errors counted on T against |B|, with 95 % intervals, and laws fitted to the first points (figures 2, 3 and 22
     to 27): a panel for each theta, colours by law, or by the points used if there are several numbers of them.
     Filled points were used by the last fit; bands are two standard errors."""
-    figure, (axes,) = plots._grid(1, len(thetas), (max(3.7 * len(thetas), 6.4), 4.3))
+    figure, (axes,) = plots.grid(1, len(thetas), (max(3.7 * len(thetas), 6.4), 4.3))
     sizes = np.geomspace(trajectory.sizes[0], trajectory.sizes[-1] * 1.1, 120)
-    shades = plots._shades("plasma", len(used))
+    shades = plots.shades("plasma", len(used))
     for ax, theta in zip(axes, thetas, strict=True):
         errors, tested = tables.counts(trajectory, theta)
         eps = errors / tested
-        low, high = plots._interval(eps, tested)
+        low, high = plots.interval(eps, tested)
         ax.errorbar(trajectory.sizes, eps, [eps - low, high - eps], fmt="o", color="black", markersize=4,
                     elinewidth=1, markerfacecolor="white", zorder=5, label="counted on T")  # fmt: skip
         ax.plot(trajectory.sizes[: max(used)], eps[: max(used)], "o", color="black", markersize=4, zorder=6)
@@ -188,8 +187,8 @@ def laws(
                 if len(used) == 1:
                     ax.fill_between(sizes, *powerlaw.band(law, sizes), color=colour, alpha=0.13, linewidth=0)
         ax.set(title=f"θ = {percent(theta)}", ylim=(0, min(1.0, 1.35 * float(high.max()))))
-        ax.xaxis.set_major_locator(plots.MaxNLocator(4))
-        plots._finish(ax, plots.COUNT, PERCENT, columns=2 if len(thetas) == 1 else 1, xlabel="|B| (images)",
+        ax.xaxis.set_major_locator(MaxNLocator(4))
+        plots.finish(ax, plots.COUNT, PERCENT, columns=2 if len(thetas) == 1 else 1, xlabel="|B| (images)",
                       ylabel="error among the top θ of T")  # fmt: skip
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
@@ -198,9 +197,9 @@ def laws(
 @use_style()
 def same_size(rows: Sequence[Row], title: str) -> Figure:
     """Figure 4: error of the images left among the top theta, against delta at the same |B|."""
-    figure, ax = plots._axes(None, (7.2, 4.6))
+    figure, ax = plots.axes(None, (7.2, 4.6))
     thetas = sorted({row["theta"] for row in rows})
-    for theta, colour in zip(thetas, plots._shades("plasma", len(thetas)), strict=True):
+    for theta, colour in zip(thetas, plots.shades("plasma", len(thetas)), strict=True):
         own = sorted((row for row in rows if row["theta"] == theta), key=lambda row: row["delta"])
         x, y, low, high = (
             np.array([row[key] for row in own]) for key in ("delta", "eps_left", "eps_left_low", "eps_left_high")
@@ -209,14 +208,14 @@ def same_size(rows: Sequence[Row], title: str) -> Figure:
             x, y, [y - low, high - y], fmt="o-", color=colour, capsize=2, elinewidth=1, label=f"θ = {percent(theta)}"
         )
     ax.set(title=title, ylim=(0, None))
-    plots._finish(ax, PERCENT, PERCENT, columns=4, xlabel="batch δ (share of X)", ylabel="error among the top θ of U")
+    plots.finish(ax, PERCENT, PERCENT, columns=4, xlabel="batch δ (share of X)", ylabel="error among the top θ of U")
     return figure
 
 
 @use_style()
 def rankings(rows: Sequence[Row], shows: str, title: str) -> Figure:
     """Figures 5 and 6: accuracy, or margin, of the images left in the order of each acquisition function."""
-    figure, ax = plots._axes(None, (7.2, 4.6))
+    figure, ax = plots.axes(None, (7.2, 4.6))
     for by, own in grouped_rows(rows, "acquisition").items():
         colour, label, style = ACQUISITIONS[by]
         x, y, low, high = (
@@ -226,8 +225,8 @@ def rankings(rows: Sequence[Row], shows: str, title: str) -> Figure:
         ax.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
     ax.set(title=title, ylim=(0, 1.02), xlim=(0, 1))
     label = {"accuracy": "accuracy of the machine's labels", "margin": "mean margin"}[shows]
-    form = PERCENT if shows == "accuracy" else plots.FuncFormatter(lambda v, _: f"{v:.1f}")
-    plots._finish(
+    form = PERCENT if shows == "accuracy" else FuncFormatter(lambda v, _: f"{v:.1f}")
+    plots.finish(
         ax,
         PERCENT,
         form,
@@ -245,7 +244,7 @@ def rankings(rows: Sequence[Row], shows: str, title: str) -> Figure:
 @use_style()
 def schematic() -> Figure:
     """Figure 1: who labels what, drawn."""
-    figure, ax = plots._axes(None, (8.6, 4.2))
+    figure, ax = plots.axes(None, (8.6, 4.2))
     ax.set(xlim=(0, 10), ylim=(0, 5))
     ax.axis("off")
     boxes = {
@@ -290,7 +289,7 @@ VERDICTS = {"holds": "#0072B2", "does not hold": "#D55E00", "not tested": "#9999
 @use_style()
 def verdicts(rows: Sequence[Row], title: str) -> Figure:
     """The claims, one a line, with their verdicts."""
-    figure, ax = plots._axes(None, (9.6, 0.5 + 0.3 * len(rows)))
+    figure, ax = plots.axes(None, (9.6, 0.5 + 0.3 * len(rows)))
     marks = {"holds": "o", "does not hold": "X", "not tested": "s"}
     for y, row in enumerate(rows):
         verdict = row["ours_verdict"]

@@ -17,12 +17,12 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from mcal_jax import plots
 from mcal_jax.algorithm import costs
 from mcal_jax.algorithm.config import PerImageEpoch
 from mcal_jax.paper import published
 from mcal_jax.paper.records import Trajectory, grouped, stopped
-from mcal_jax.plots import run as plots
-from mcal_jax.plots.run import COLOURS, percent
+from mcal_jax.plots import COLOURS, percent
 
 EPOCHS = 200
 """Epochs that each retraining is billed for."""
@@ -233,7 +233,7 @@ def read_conclusions(rows: Sequence[Mapping[str, Any]], then: str, now: str) -> 
             text += f"{percent(old['savings'])} saved then, {percent(new['savings'])} now"
             for key, name in (("architecture", "best net"), ("delta", "best δ")):
                 shown = [
-                    published.ARCHITECTURES.get(r[key], r[key]) if key == "architecture" else percent(r[key])
+                    plots.architecture_style(r[key]).label if key == "architecture" else percent(r[key])
                     for r in (old, new)
                 ]
                 text += f", {name} {' now '.join(shown)}" if shown[0] != shown[1] else f", {name} still {shown[0]}"
@@ -258,18 +258,19 @@ def maps(
     """For each data set over the two prices: savings, the best net, the best delta. Black lines: break-even with
     people alone, who are cheaper on their right, by way to stop (a key of STOPS). Hatched: today's price of
     training. Crosses: the paper's prices. ``note`` stands above."""
-    figure, grid = plots._grid(3, len(found), (2.2 + 3.0 * len(found), 9.6))
+    figure, grid = plots.grid(3, len(found), (2.2 + 3.0 * len(found), 9.6))
     if note:
         figure.suptitle(note, x=0.01, ha="left", fontsize=11)
     deltas = sorted({delta for one in found.values() for _, delta in one.names})
     nets = [net for net in plots.ARCHITECTURES if any(net == name for one in found.values() for name, _ in one.names)]
-    shades = plots._shades("plasma", len(deltas))
+    colours = {net: plots.ARCHITECTURES[net].colour for net in nets}
+    shades = plots.shades("plasma", len(deltas))
     for column, (data_set, one) in enumerate(found.items()):
         pays = one.savings > 0
         filled = grid[0, column].pcolormesh(
             rate, label_prices, np.where(pays, one.savings, np.nan), vmin=0, vmax=1, cmap="viridis", rasterized=True
         )
-        _categories(grid[1, column], rate, label_prices, one.architectures, pays, nets, plots.ARCHITECTURES)
+        _categories(grid[1, column], rate, label_prices, one.architectures, pays, nets, colours)
         _categories(
             grid[2, column], rate, label_prices, one.deltas, pays, deltas, dict(zip(deltas, shades, strict=True))
         )
@@ -280,7 +281,7 @@ def maps(
             )
     bar = figure.colorbar(filled, cax=grid[0, -1].inset_axes((1.06, 0, 0.05, 1)), format=plots.PERCENT)
     bar.set_label("saved, share of\nwhat people only cost")
-    handles = [Patch(color=plots.ARCHITECTURES[net], label=published.ARCHITECTURES.get(net, net)) for net in nets]
+    handles = [Patch(color=colours[net], label=plots.architecture_style(net).label) for net in nets]
     _beside(grid[1, -1], "cheapest net", handles)
     _beside(grid[2, -1], "cheapest δ", [Patch(color=s, label=percent(d)) for d, s in zip(deltas, shades, strict=True)])
     marks = grid[2, 0].get_legend_handles_labels()
@@ -339,7 +340,7 @@ def least_label_price(
     """The least dollars a label at which machine labelling pays, against dollars per image and epoch of ResNet18: a
     panel for each way to stop (a key of STOPS), a line of slope one for each data set where any saves at all.
     Dotted: what services charge. Crosses: the paper's price of training. ``note`` stands above."""
-    figure, grid = plots._grid(1, len(break_evens), (1.4 + 4.0 * len(break_evens), 4.4))
+    figure, grid = plots.grid(1, len(break_evens), (1.4 + 4.0 * len(break_evens), 4.4))
     if note:
         figure.suptitle(note, x=0.01, ha="left", fontsize=11)
     slopes = [ratio for ratios in break_evens.values() for ratio in ratios.values() if 0 < ratio < float("inf")]

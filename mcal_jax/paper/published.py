@@ -6,7 +6,6 @@ Figures print no numbers; where ours stand beside the paper's it is these. Share
 from typing import NamedTuple
 
 DATA_SETS = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
-ARCHITECTURES = {"cnn18": "CNN18", "resnet18": "ResNet18", "resnet50": "ResNet50"}
 SERVICES = {"amazon": "Amazon", "satyam": "Satyam"}
 SIZES = {"fashion_mnist": 70_000, "cifar10": 60_000, "cifar100": 60_000}
 """|X|, train and test: the cost of humans only says so."""

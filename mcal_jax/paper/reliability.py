@@ -13,15 +13,16 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from scipy.stats import binomtest
 
+from mcal_jax import plots
 from mcal_jax.errors import McalError
 from mcal_jax.paper.figures import grouped_rows
 from mcal_jax.paper.published import DATA_SETS
 from mcal_jax.paper.records import Labelling, grouped, picture, seeds, spread
 from mcal_jax.paper.tables import Row
-from mcal_jax.plots import run as plots
-from mcal_jax.plots.run import PERCENT, percent
+from mcal_jax.plots import PERCENT, percent
 
 READINGS = {
     "paper": ("Algorithm 1 as printed", "#D55E00", "--"),
@@ -178,7 +179,7 @@ def _binned(rows: Sequence[Row], bins: int) -> Iterator[tuple[float, float, list
 def delivered(rows: Sequence[Row]) -> Figure:
     """How much of epsilon the delivered error comes to, as shares of worlds; a panel for each family."""
     families = grouped_rows([row for row in rows if row["reading"] in READINGS], "family")
-    figure, (axes,) = plots._grid(1, len(families), (3.5 * len(families) + 1.2, 4.3))
+    figure, (axes,) = plots.grid(1, len(families), (3.5 * len(families) + 1.2, 4.3))
     for ax, (family, own) in zip(axes, families.items(), strict=True):
         for reading, runs in grouped_rows(own, "reading").items():
             label, colour, line = READINGS[reading]
@@ -186,7 +187,7 @@ def delivered(rows: Sequence[Row]) -> Figure:
             ax.step(ratio, np.arange(1, len(ratio) + 1) / len(ratio), color=colour, linestyle=line, label=label)
         ax.axvline(1, color="black", linewidth=1)
         ax.set(xlim=(0, 1.8), ylim=(0, 1), title=FAMILIES[family])
-        plots._finish(ax, plots.FuncFormatter(lambda value, _: f"{value:g}"), PERCENT, columns=1,
+        plots.finish(ax, FuncFormatter(lambda value, _: f"{value:g}"), PERCENT, columns=1,
                       xlabel="delivered error / ε", ylabel="share of worlds")  # fmt: skip
     return figure
 
@@ -195,23 +196,23 @@ def delivered(rows: Sequence[Row]) -> Figure:
 def prices(sizes: Sequence[Row], tests: Sequence[Row]) -> Figure:
     """Left, dollars over the clairvoyant's against |X|, median and 90th percentile; right, how dollars of certified
     runs depend on the size of T."""
-    figure, ((left, right),) = plots._grid(1, 2, (10.2, 4.4))
+    figure, ((left, right),) = plots.grid(1, 2, (10.2, 4.4))
     for reading, own in grouped_rows(sizes, "reading").items():
         label, colour, line = READINGS[reading]
         x = np.sqrt([row["n_from"] * row["n_to"] for row in own])
         left.plot(x, [row["median_ratio"] for row in own], "o", color=colour, linestyle=line, label=f"{label}, median")
         left.plot(x, [row["p90_ratio"] for row in own], "^", color=colour, linestyle=":", label="90th percentile")
     left.set(xscale="log", ylim=(1, None), title="the price of certainty")
-    left.xaxis.set_minor_formatter(plots.NullFormatter())
-    ratio = plots.FuncFormatter(lambda value, _: f"{value:.2f}")
-    plots._finish(left, y=ratio, xlabel="|X| (images)", ylabel="dollars / clairvoyant's")
+    left.xaxis.set_minor_formatter(NullFormatter())
+    ratio = FuncFormatter(lambda value, _: f"{value:.2f}")
+    plots.finish(left, y=ratio, xlabel="|X| (images)", ylabel="dollars / clairvoyant's")
     bins = grouped_rows(tests, "n_from")
-    for (_, own), colour in zip(bins.items(), plots._shades("Blues", len(bins)), strict=True):
+    for (_, own), colour in zip(bins.items(), plots.shades("Blues", len(bins)), strict=True):
         label = f"|X| = {own[0]['n_from']:,.0f} to {own[0]['n_to']:,.0f}"
         right.plot([row["T"] for row in own], [row["times"] for row in own], "o-", color=colour, label=label)
     right.set(xscale="log", ylim=(1, None), title="how many test labels pay, certified")
-    right.xaxis.set_minor_formatter(plots.NullFormatter())
-    plots._finish(
+    right.xaxis.set_minor_formatter(NullFormatter())
+    plots.finish(
         right, PERCENT, ratio, columns=1, xlabel="|T|, share of X", ylabel="dollars / those of the best T tried"
     )
     right.set_xticks(sorted({row["T"] for row in tests}))
@@ -222,7 +223,7 @@ def prices(sizes: Sequence[Row], tests: Sequence[Row]) -> Figure:
 def regrets(table: Sequence[Row]) -> Figure:
     """Rival laws by dollars: mean and 90th percentile of the ratio, a panel for each family."""
     families = grouped_rows([row for row in table if row["reading"] in LAWS], "family")
-    figure, (axes,) = plots._grid(1, len(families), (3.2 * len(families) + 2, 2.9))
+    figure, (axes,) = plots.grid(1, len(families), (3.2 * len(families) + 2, 2.9))
     for i, (ax, (family, own)) in enumerate(zip(axes, families.items(), strict=True)):
         for y, row in enumerate(own):
             ax.barh(y, row["mean_ratio"] - 1, 0.62, left=1, color=plots.COLOURS["law"])

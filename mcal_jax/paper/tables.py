@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
+from mcal_jax import plots
 from mcal_jax.algorithm import costs, powerlaw
 from mcal_jax.algorithm.plan import Law
 from mcal_jax.algorithm.protocol import MEASURES, trials
@@ -19,7 +20,6 @@ from mcal_jax.errors import McalError
 from mcal_jax.files import write_atomically
 from mcal_jax.paper import published, records
 from mcal_jax.paper.records import Labelling, Priced, Records, Trajectory, grouped, not_run, seeds, spread
-from mcal_jax.plots import run as plots
 
 Row = dict[str, Any]
 COMPARED = ("margin", "entropy", "least_confidence", "kcenter", "random")
@@ -170,7 +170,7 @@ def _bills(trajectories: Sequence[Trajectory], labellings: Sequence[Labelling], 
     for (data_set, net), curves in {**nets, **not_run(trajectories, "data_set", "architecture")}.items():
         cell = published.TABLE_2.get((data_set, service, net))
         dollars = [bill.dollars for _, bill in best.get((data_set, net), [])]
-        name = f"oracle AL, {published.ARCHITECTURES[net]}"
+        name = f"oracle AL, {plots.architecture_style(net).label}"
         bills.append(_Bill(data_set, name, seeds(curves), dollars, cell.dollars if cell else None))
     return bills
 
@@ -188,7 +188,7 @@ def mcal_rows(labellings: Sequence[Labelling]) -> list[Row]:
         printed = published.TABLE_1.get((data_set, service)) if epsilon == 0.05 else None
         if epsilon == 0.1 and service == "amazon":
             printed = published.TABLE_3.get(data_set)
-        chosen = "/".join(sorted({published.ARCHITECTURES.get(one.architecture, one.architecture) for one in group}))
+        chosen = "/".join(sorted({plots.architecture_style(one.architecture).label for one in group}))
         stops = "/".join(sorted({one.stop for one in group}))
         row = {"data_set": data_set, "service": service, "epsilon": epsilon, "seeds": seeds(group), "net": chosen}
         values = {

@@ -1,4 +1,4 @@
-"""Sliders for the teaching notebooks. ``ipywidgets`` is loaded here and nowhere else, when a widget is made."""
+"""Sliders for the teaching notebooks. Only this module needs ``ipywidgets``, and only when a widget is made."""
 
 import base64
 import io
@@ -7,87 +7,69 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from mcal_jax.algorithm import planner, stopping
+from mcal_jax import plots
+from mcal_jax.algorithm import planner
 from mcal_jax.algorithm.config import Config
 from mcal_jax.errors import McalError
-from mcal_jax.plots import run as plots
-from mcal_jax.teaching import lessons
+from mcal_jax.teaching import cost_surfaces
 from mcal_jax.worlds.simulated import Curve
 
 
-def explore_costs(n: int, curve: Curve, config: Config) -> Any:
-    """Sliders over the price of a label, epsilon and |T|, and the cost surface that goes with them -> a widget.
+class CostExplorer:
+    """Sliders over the label price, epsilon and |T|, and the cost surface of a known learning curve for them.
 
-    The learning curve is taken as known (``teaching.known_plan``). The widget's ``prices``, ``epsilons`` and
-    ``tests`` are the sliders, ``config`` and ``plan`` what they now stand for. Where no kernel runs, it shows as
-    the picture of its last state. Raises McalError if ipywidgets is not installed.
+    Attributes: ``prices``, ``epsilons`` and ``tests`` are the sliders; ``config`` and ``plan`` belong to their present
+    values. Without a kernel a notebook shows the picture of the last state. Raises McalError if ipywidgets is not
+    installed.
     """
-    widgets: Any = _ipywidgets()
-    style = {"description_width": "9em"}
-    layout = widgets.Layout(width="36em")
 
-    class Explorer(widgets.VBox):
-        def __init__(self) -> None:
-            options = {"continuous_update": False, "style": style, "layout": layout}
-            self.prices = widgets.FloatLogSlider(
-                config.label_price,
-                min=-5,
-                max=0,
-                step=0.1,
-                readout_format=".2g",
-                description="dollars a label",
-                **options,
-            )
-            self.epsilons = widgets.FloatLogSlider(
-                config.epsilon, min=-3, max=-0.5, step=0.05, readout_format=".2g", description="ε", **options
-            )
-            self.tests = widgets.FloatLogSlider(
-                planner.n_test(n, config) / n,
-                min=-3,
-                max=-0.5,
-                step=0.05,
-                readout_format=".2g",
-                description="|T| of |X|",
-                **options,
-            )
-            self.told, self.picture = widgets.HTML(), widgets.Image(format="png")
-            super().__init__([self.prices, self.epsilons, self.tests, self.told, self.picture])
-            for slider in self.sliders:
-                slider.observe(self.show, names="value")
-            self.show()
+    def __init__(self, n: int, curve: Curve, config: Config) -> None:
+        widgets = _ipywidgets()
+        self.n, self.curve, self.config = n, curve, config
+        self.prices = _slider(widgets, "US dollars per label", config.label_price, (-5, 0))
+        self.epsilons = _slider(widgets, "ε", config.epsilon, (-3, -0.5))
+        self.tests = _slider(widgets, "|T| / |X|", planner.n_test(n, config) / n, (-3, -0.5))
+        self.verdict, self.picture = widgets.HTML(), widgets.Image(format="png")
+        sliders = [self.prices, self.epsilons, self.tests]
+        self.box = widgets.VBox([*sliders, self.verdict, self.picture])
+        for slider in sliders:
+            slider.observe(lambda change: self.update(), names="value")
+        self.update()
 
-        @property
-        def sliders(self) -> tuple[Any, ...]:
-            return self.prices, self.epsilons, self.tests
+    def update(self) -> None:
+        """Plan again for the values of the sliders and show the new surface."""
+        changes = {
+            "label_price": self.prices.value,
+            "epsilon": self.epsilons.value,
+            "test_fraction": self.tests.value,
+        }
+        self.config = self.config.model_copy(update=changes)
+        self.plan = cost_surfaces.known_plan(self.n, self.curve, self.config)
+        self.verdict.value = plots.html(cost_surfaces.verdict(self.n, self.plan, self.config))
+        self.picture.value = _png(cost_surfaces.surface_and_parts(self.plan, self.n, self.config))
 
-        def show(self, change: Any = None) -> None:
-            prices, epsilons, tests = (slider.value for slider in self.sliders)
-            changes = {"label_price": prices, "epsilon": epsilons, "test_fraction": tests}
-            self.config = config.model_copy(update=changes)
-            self.plan = lessons.known_plan(n, curve, self.config)
-            self.told.value = plots.html(verdict(n, self.plan, self.config))
-            self.picture.value = png(lessons.explored(self.plan, n, self.config))
-
-        def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-            """With the picture, for viewers of a saved notebook that show no widgets."""
-            bundle = super()._repr_mimebundle_(**kwargs)
-            return {**bundle, "image/png": base64.b64encode(self.picture.value).decode()} if bundle else bundle
-
-    return Explorer()
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """The sliders, and the picture for viewers of a saved notebook that show no widgets."""
+        bundle = self.box._repr_mimebundle_(**kwargs)
+        return {**bundle, "image/png": base64.b64encode(self.picture.value).decode()} if bundle else bundle
 
 
-def verdict(n: int, plan: Any, config: Config) -> str:
-    """What ``plan`` says to do, in a sentence."""
-    humans = n * config.label_price
-    if stopping.hopeless(n, plan, config):
-        return f"People should label everything, for {plots.money(humans)}: no plan is cheaper."
-    return (
-        f"Train on |B| = {plan.B_opt:,} labels and let the machine label θ = {plots.percent(plan.theta)} of the rest: "
-        f"{plots.money(plan.cost)} instead of {plots.money(humans)} ({plots.percent(1 - plan.cost / humans)} saved)."
+def _slider(widgets: Any, description: str, value: float, exponents: tuple[float, float]) -> Any:
+    """A logarithmic slider between two powers of 10."""
+    return widgets.FloatLogSlider(
+        value,
+        min=exponents[0],
+        max=exponents[1],
+        step=0.05,
+        readout_format=".2g",
+        description=description,
+        continuous_update=False,
+        style={"description_width": "9em"},
+        layout=widgets.Layout(width="36em"),
     )
 
 
-def png(figure: Figure) -> bytes:
+def _png(figure: Figure) -> bytes:
     """The figure as a PNG file."""
     file = io.BytesIO()
     with plots.use_style():

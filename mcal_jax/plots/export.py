@@ -1,0 +1,48 @@
+"""Figures and the data behind them as files."""
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from mcal_jax.errors import McalError
+from mcal_jax.plots.style import use_style
+
+
+def save(
+    figure: Figure, folder: str | Path, name: str, data: Mapping[str, Sequence[Any]], table: str | None = None
+) -> list[Path]:
+    """The paths of the files written: the figure as ``name``.svg and .png, and ``data`` as .csv.
+
+    ``data`` has columns of equal length by name; its file has the name ``table``, by default that of the figure. All
+    three files appear, or none does. Raises McalError if the folder cannot be written.
+    """
+    folder = Path(folder)
+    targets = {ending: folder / f"{name}.{ending}" for ending in ("svg", "png")}
+    targets["csv"] = folder / f"{table or name}.csv"
+    drafts = {ending: folder / f".{os.getpid()}.{name}.{ending}" for ending in targets}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_csv(drafts["csv"], data)
+        with use_style():
+            figure.savefig(drafts["svg"], metadata={"Date": None})
+            figure.savefig(drafts["png"])
+        for ending, target in targets.items():
+            os.replace(drafts[ending], target)
+    except OSError as error:
+        raise McalError(f"can't write {error.filename or folder}: {error.strerror}") from None
+    finally:
+        for draft in filter(Path.exists, drafts.values()):
+            draft.unlink()
+    return list(targets.values())
+
+
+def _write_csv(path: Path, data: Mapping[str, Sequence[Any]]) -> None:
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(data)
+        rows = zip(*data.values(), strict=True)
+        writer.writerows([format(v, ".8g") if isinstance(v, float) else v for v in row] for row in rows)

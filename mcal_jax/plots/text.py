@@ -1,0 +1,58 @@
+"""Numbers, names and tables as text, for pictures, notebooks and files.
+
+Dollar signs are escaped as ``\\$``, because matplotlib takes two of them for a formula: ``markdown`` shows them in a
+notebook, ``plain`` removes the backslash for a file or a terminal.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.display import Markdown
+
+
+def money(dollars: float) -> str:
+    """An amount of US dollars as text, with cents below $100."""
+    sign, size = "-" if dollars < 0 else "", abs(dollars)
+    if 0 < size < 0.01:
+        return f"{sign}\\${size:.3g}"
+    return f"{sign}\\${size:,.2f}" if size < 100 and round(size, 2) % 1 else f"{sign}\\${size:,.0f}"
+
+
+def percent(share: float) -> str:
+    """A fraction as text in per cent, to three significant digits."""
+    return f"{100 * share:.3g} %"
+
+
+def literal(name: str, max_length: int = 60) -> str:
+    """A name in one line of at most ``max_length`` characters, with its dollar signs escaped."""
+    line = " ".join(name.split())
+    return (line if len(line) <= max_length else f"{line[: max_length - 1]}…").replace("$", "\\$")
+
+
+def plain(text: str) -> str:
+    """Text of ``money`` and ``literal`` for a file or a terminal: dollar signs without a backslash."""
+    return text.replace("\\$", "$")
+
+
+def html(text: str) -> str:
+    """Text of ``money`` and ``literal`` for Markdown and HTML: each dollar sign in an element of its own.
+
+    Jupyter passes ``\\$`` to MathJax without the backslash, and MathJax sets what stands between two dollar signs as a
+    formula unless an element ends between them.
+    """
+    return text.replace("\\$", "<span>&#36;</span>")
+
+
+def markdown(*paragraphs: str) -> "Markdown":
+    """What a notebook displays for paragraphs and tables: ``\\$`` is a dollar sign and $...$ is mathematics."""
+    from IPython.display import Markdown
+
+    return Markdown(html("\n\n".join(paragraphs)))
+
+
+def table(columns: Mapping[str, Sequence[Any]]) -> str:
+    """Columns of equal length as a Markdown table, for ``markdown``; keys are the headings."""
+    rows = [list(columns), ["---:"] * len(columns), *zip(*columns.values(), strict=True)]
+    cells = [[" ".join(str(cell).replace("|", "\\|").split("\n")) for cell in row] for row in rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in cells)
