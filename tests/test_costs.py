@@ -47,7 +47,7 @@ def test_eqn_1_by_hand():
     # 1,000 images at $0.04: T 50, B 100, R 250, machine 600.
     bill = costs.ledger(1000, 50, 100, 250, 3.5, Config(label_price=0.04))
     assert bill == pytest.approx((2.0, 4.0, 10.0, 3.5, 0.0, 40.0, 0.0, 0.0))
-    bill = costs.ledger(1000, 50, 100, 250, 3.5, Config(label_price=0.04), n_check=30, n_repeat=25)
+    bill = costs.ledger(1000, 50, 100, 250, 3.5, Config(label_price=0.04), n_certificate=30, n_repeat=25)
     assert bill[6:] == pytest.approx((1.2, 1.0))
     assert bill.total == pytest.approx(21.7)
     bill = costs.ledger(1000, 50, 100, 250, 3.5, Config(label_price=0.04))

@@ -104,25 +104,22 @@ def search(
 ) -> Plan:
     """Lines 13 to 23: fit the laws, search the cost surface for the best (|B|, theta), choose delta.
 
-    ``history`` are all trainings so far, ``previous`` is the plan before. A plan's costs are those of the whole job:
-    labels of T, B and R, training so far (sunk, but counted) and the retraining at each size, reached in one step.
-    Labelling all the rest by hand now is always a candidate. No ``objective`` given: that of the configuration.
+    ``history`` are all trainings so far, ``previous`` is the plan before; ``objective`` None is that of the
+    configuration. A plan's costs are those of the whole job: labels of T, B and R, training so far (sunk, but counted)
+    and the retraining at each size, reached in one step. Labelling all the rest by hand now is always a candidate.
     Raises McalError if the architecture has no price, and for an objective that fails.
     """
-    objective = objective_of(config, objective)
-    now = history[-1]
-    spent = costs.total_training_cost(history, architecture, config)
-    progress = Progress(n, now.n_test, now.size, spent, costs.learned_rate(history, architecture, config))
+    progress = progress_of(n, history, architecture, config)
     laws = powerlaw.fit_all(history, config)
-    forecast = predict(progress, laws, now, config)
-    split, value = weigh(objective, forecast, config)
+    forecast = predict(progress, laws, history[-1], config)
+    split, value = weigh(objective_of(config, objective), forecast, config)
     best = int(np.argmin(value))
     surface = surface_of(forecast, split, config)
     B_opt, cost = int(forecast.sizes[best]), float(surface.least_cost[best])
     stable = is_stable(float(value[best]), previous, len(history), config)
     return Plan(
         size=progress.size,
-        spent=spent,
+        spent=progress.spent,
         rate=progress.rate,
         laws=laws,
         surface=surface,
@@ -138,6 +135,13 @@ def search(
         form=laws[-1].form,
         certificate_size=split.certificate_size,
     )
+
+
+def progress_of(n: int, history: Sequence[TrainResult], architecture: str, config: Config) -> Progress:
+    """How far a run has come, and what a retraining costs by what the trainings so far cost (line 13)."""
+    spent = costs.total_training_cost(history, architecture, config)
+    rate = costs.learned_rate(history, architecture, config)
+    return Progress(n, history[-1].n_test, history[-1].size, spent, rate)
 
 
 def predict(progress: Progress, laws: Sequence[Law], now: TrainResult, config: Config) -> Forecast:

@@ -10,7 +10,8 @@ B/B0 + shift for B/B0. One formula holds them all. The fit minimises the binomia
 at all are data and not minus infinity; weak priors keep few points from deciding everything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import lmfit
 import numpy as np
@@ -94,15 +95,10 @@ def fit(
     B0 = float(np.exp(np.log(sizes).mean()))
     form = law if len(sizes) >= POINTS_FOR_BEND else "power"
     free = FREE[form]
-
-    def residuals(p) -> np.ndarray:
-        a, gamma, kappa, floor, shift = (float(p[name]) for name in BOUNDS)
-        prior = [(a - LEVEL[0]) / LEVEL[1], (gamma - slope[0]) / slope[1], *(float(p[k]) / SPREAD[k] for k in free)]
-        eps = floor + np.exp(np.minimum(log_error(a, gamma, kappa, B0, sizes, shift), 0))
-        return np.concatenate([deviance_residuals(errors, n, eps), prior])
-
-    start = {"a": np.log((errors.sum() + 0.5) / (n.sum() + 1)), "gamma": max(slope[0], 0.05)}
-    start |= dict.fromkeys(BENDS, 0.0)
+    residuals = _residuals_of(sizes, errors, n, B0, slope, free)
+    start = {"a": np.log((errors.sum() + 0.5) / (n.sum() + 1)), "gamma": max(slope[0], 0.05)} | dict.fromkeys(
+        BENDS, 0.0
+    )
     bends = {name: BENDS[name] for name in free}
     fitted = _least(residuals, start | bends, ["a", "gamma", *free])
     flat = start | {"gamma": 0.0}
@@ -118,6 +114,25 @@ def fit(
             fitted = other if after < before - 1e-6 * (1 + before) else fitted
     covariance = _covariance(residuals, fitted, ["a", "gamma", *free])
     return Law(fitted["a"], fitted["gamma"], fitted["kappa"], B0, covariance, form, fitted["floor"], fitted["shift"])
+
+
+def _residuals_of(
+    sizes: np.ndarray,
+    errors: np.ndarray,
+    n: np.ndarray,
+    B0: float,
+    slope: tuple[float, float],
+    free: tuple[str, ...],
+) -> Callable[[Any], np.ndarray]:
+    """The residuals that a fit minimises, as a function of its parameters: of the deviance and of the priors."""
+
+    def residuals(p: Any) -> np.ndarray:
+        a, gamma, kappa, floor, shift = (float(p[name]) for name in BOUNDS)
+        prior = [(a - LEVEL[0]) / LEVEL[1], (gamma - slope[0]) / slope[1], *(float(p[k]) / SPREAD[k] for k in free)]
+        eps = floor + np.exp(np.minimum(log_error(a, gamma, kappa, B0, sizes, shift), 0))
+        return np.concatenate([deviance_residuals(errors, n, eps), prior])
+
+    return residuals
 
 
 def _squares(residuals, parameters: dict[str, float]) -> float:
