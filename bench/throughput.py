@@ -16,7 +16,8 @@ random shift and mirror image, SGD with Nesterov momentum, label smoothing; scor
 
 Each framework has its own process, and only one works at a time. In every round all of them train for --seconds and
 score for --seconds, in an order that rotates; a ratio is the median over the rounds of (ours / theirs) in one round,
-so above 1 ours is faster. Compilation is apart: the first training step and scoring less the same once more.
+so above 1 ours is faster. Ratios compare within one run: in the table, the row of mcal_jax may be of a later or a less
+busy run than a rival's. Compilation is apart: the first training step and scoring less the same once more.
 --seconds should hold five mini-batches or more: ResNet50 at width 64 on two cores wants 16.
 A busy machine hurts frameworks unequally (threads that wait for each other lose most), so ratios from one mean
 nothing: the load before is told and kept in the table.

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from mcal_jax.algorithm.protocol import TrainResult
 from mcal_jax.errors import McalError
 from mcal_jax.runs.settings import home
-from mcal_jax.training.architectures import ARCHITECTURES
 from mcal_jax.training.nets import build
 from mcal_jax.training.recipes import RECIPES
 from mcal_jax.worlds.simulated import THETA_GRID, Analytic, Recorded
@@ -28,7 +27,7 @@ import simulated_worlds
 import speed_net
 import throughput
 
-NETS = tuple(ARCHITECTURES)
+NETS = tuple(peers.KINDS)
 
 
 def test_resnets_have_the_published_size_and_work():

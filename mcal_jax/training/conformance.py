@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mcal_jax.errors import McalError
 from mcal_jax.training import devices
+from mcal_jax.training.architectures import ARCHITECTURES
 from mcal_jax.training.nets import build, name_of
 from mcal_jax.training.programs import Graph, Model, key_of, split
 from mcal_jax.training.recipes import RECIPES
@@ -27,9 +29,14 @@ def check_architecture(
     is trained for a few steps. Raises AssertionError that says what is wrong, and McalError for an unknown name.
     """
     name = name_of(architecture)
+    if isinstance(architecture, str):
+        ARCHITECTURES[architecture]  # raises McalError for an unknown name
     for channels, count in [(1, classes[0]), (3, classes[-1]), *((3, count) for count in classes[1:-1])]:
         case = f"{name} for {count} classes and {'grey' if channels == 1 else 'colour'} images"
-        _check_case(case, architecture, channels, count, size, width)
+        try:
+            _check_case(case, architecture, channels, count, size, width)
+        except McalError as error:
+            raise AssertionError(f"{case}: {error}") from error
 
 
 def _check_case(
@@ -48,7 +55,7 @@ def _check_case(
         _check_outputs(case, graph, params, stats, batch, classes, train)
     recipe = RECIPES["short"]._replace(name="check", batch=16, epochs=2, power=0, learning_rate=0.01)
     trainer = Trainer(images, classes, architecture=architecture, width=width, recipe=recipe)
-    model = trainer.fit(np.arange(32), labels[:32], key_of(0))  # a loss that is not finite is reduced, or an error
+    model = trainer.fit(np.arange(32), labels[:32], key_of(0))
     assert model.learning_rate == recipe.learning_rate, f"{case}: the loss does not stay finite at a rate of 0.01"
     _check_trained(case, params, model)
     scores, features = trainer.score_with_features(model, np.arange(N))
@@ -91,7 +98,7 @@ def _check_outputs(
     call_text = f"{case}: net(images, train={train})"
     try:
         outputs = jax.eval_shape(call, params, stats, images)
-    except Exception as error:  # whatever the author's code raises is told as the reason
+    except Exception as error:  # whatever the author's code raises is the reason given
         raise AssertionError(f"{call_text} fails: {error}") from error
     is_pair = isinstance(outputs, tuple) and len(outputs) == 2
     assert is_pair, f"{call_text} must return a pair, logits and features, not {type(outputs).__name__}"

@@ -24,7 +24,7 @@ class Backend(NamedTuple):
     """Of images, activations and kernels in a convolution. Parameters, batch-norm statistics, the state of the
     optimizer, features, logits and the loss are float32 whatever it is."""
     chunk: int
-    """Mini-batches per call of the training program: how often progress is told and Ctrl-C is heard."""
+    """Mini-batches per call of the training program: how often progress is reported and Ctrl-C is heard."""
     score_floats: int
     """About how many numbers the largest activation holds when images are scored: so many images at once."""
 
@@ -88,8 +88,8 @@ def memory() -> int | None:
 def our_defaults() -> Iterator[None]:
     """Within it, or a function that it decorates, JAX's global defaults are those that the programs are written for.
 
-    They have users' JAX_ENABLE_X64 and the like change neither weights nor labels. Arrays say their dtype all the
-    same; this is for what can't be said where it is used, in Optax above all.
+    Users' JAX_ENABLE_X64 and the like then change neither weights nor labels. Arrays have an explicit dtype all the
+    same; this is for defaults that can't be given where they apply, in Optax above all.
     """
     where: Any = jax if hasattr(jax, "enable_x64") else experimental  # before JAX 0.8
     pins: list[Any] = [

@@ -50,11 +50,11 @@ def k_center(features: np.ndarray, n: int, centres: np.ndarray | None = None) ->
         raise McalError(f"k-center cannot choose {n} of {len(x)} images")
     distance = jnp.full(len(x), jnp.inf, jnp.float32)
     if centres is not None and len(centres):
-        given = checked(centres, "features of the labelled images")
-        if given.shape[1] != x.shape[1]:
-            raise McalError(f"k-center was given images of {x.shape[1]} features and centres of {given.shape[1]}")
-        for start in range(0, len(given), CANDIDATES):
-            part = given[start : start + CANDIDATES]
+        labelled = checked(centres, "features of the labelled images")
+        if labelled.shape[1] != x.shape[1]:
+            raise McalError(f"k-center was given images of {x.shape[1]} features and centres of {labelled.shape[1]}")
+        for start in range(0, len(labelled), CANDIDATES):
+            part = labelled[start : start + CANDIDATES]
             padded = part[np.arange(CANDIDATES) % len(part)]
             distance = update(x, distance, padded, np.int32(len(part)))
 
@@ -90,7 +90,7 @@ def finite(x: jax.Array) -> jax.Array:
 
 @partial(jax.jit, donate_argnames="distance")
 def round_of_candidates(x: jax.Array, distance: jax.Array, left: Count) -> Chosen:
-    """Up to ``left`` choices, at least one, as long as the farthest image is sure to be a candidate.
+    """Up to ``left`` choices, at least one, as long as the farthest image must be a candidate.
 
     ``distance`` [pool]: squared, to the nearest centre; below 0 for images chosen.
     """

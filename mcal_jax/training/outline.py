@@ -1,4 +1,4 @@
-"""What a net will take, told by its outline: shapes alone, no number is drawn or computed."""
+"""How much memory a net takes, from its shapes alone: no number is drawn or computed."""
 
 import math
 from collections.abc import Callable, Iterator

@@ -36,8 +36,8 @@ class Recipe(NamedTuple):
 
     def rate(self, step: Any, steps: Any) -> Any:
         """Learning rate of mini-batch number ``step`` (from 0) of ``steps``, float32."""
-        done = jnp.asarray(200 * step, jnp.float32) / jnp.asarray(steps, jnp.float32)
-        return self.learning_rate * self.schedule(done)
+        progress = jnp.asarray(200 * step, jnp.float32) / jnp.asarray(steps, jnp.float32)
+        return self.learning_rate * self.schedule(progress)
 
 
 def decay(weight: float) -> optax.GradientTransformation:

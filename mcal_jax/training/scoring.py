@@ -36,7 +36,7 @@ def scores_of(logits: jax.Array) -> tuple[jax.Array, ...]:
 
 
 def stream(score: Callable[[np.ndarray], Sequence[jax.Array]], indices: np.ndarray, batch: int) -> list[np.ndarray]:
-    """The outputs of ``score`` over ``indices``, asked for in batches of one size, as arrays of the host.
+    """The outputs of ``score`` over ``indices``, computed in batches of one size, as arrays of the host.
 
     Beside the result there are never more than AHEAD batches.
     """

@@ -40,7 +40,7 @@ LESS_MEMORY = "a smaller width, or smaller images (downsample)"
 
 
 class Attempt(NamedTuple):
-    """A training by ``advance``: to the end, or until no loss was finite any more."""
+    """A training: to the end, or until no loss was finite any more."""
 
     state: State
     finite: np.ndarray
@@ -66,7 +66,7 @@ class Trainer:
     (see ``mcal_jax.training.architectures``); ``width``: filters of the first stage; ``recipe``: a name or a Recipe;
     ``backend`` (default: by the device): precision, layout, and how much at once.
     Raises McalError for images of another type or shape, for an unknown architecture or recipe, for a net that this
-    machine can't hold, and if JAX was told to use a device that is not there.
+    machine can't hold, and if JAX is set to use a device that is not there.
     """
 
     @devices.our_defaults()
@@ -110,7 +110,7 @@ class Trainer:
         key = key_of(0)
         picks = jnp.zeros((self.backend.chunk, self.recipe.batch), jnp.int32)
         try:
-            state, _ = self.begin(key, 1)
+            state, _ = self._begin(key, 1)
             settings: tuple = (np.int32(0), np.int32(1), np.int32(1), np.float32(1), key)
             state, _ = run_steps(self.net, program_of(self.recipe), state, self.pool, picks, picks, *settings)
             index = np.zeros(self.score_batch, np.int32)
@@ -130,25 +130,28 @@ class Trainer:
         """A net trained from scratch on the images at ``indices`` [m], labelled ``labels`` [m].
 
         The same indices (in any order), labels and ``key`` give the same weights. If the loss does not stay finite,
-        the training begins anew with a smaller learning rate, as REDUCTIONS say. ``on_progress`` is told (steps done,
-        steps in all) after every chunk. Raises McalError for indices that are outside of the pool or repeated, for
-        labels that do not fit them, and if the loss is finite at none of these rates.
+        the training starts again with a smaller learning rate, as REDUCTIONS say, and a warning names it.
+        ``on_progress`` is called with (steps done, steps in all) after every chunk. Raises McalError for indices that
+        are outside of the pool or repeated, for labels that do not fit them, and if the loss is finite at none of
+        these rates.
         """
-        indices, labels = self.checked(indices, labels)
+        indices, labels = self._checked(indices, labels)
         recipe, processed, seconds = self.recipe, 0, 0.0
         tried: list[str] = []
         for reduction in REDUCTIONS:
-            state, order = self.begin(key, len(indices))
-            done = self.advance(run_steps, state, order, reduction, key, indices, labels, on_progress)
-            processed, seconds = processed + done.steps * recipe.batch, seconds + done.seconds
+            state, order = self._begin(key, len(indices))
+            attempt = self._advance(run_steps, state, order, reduction, key, indices, labels, on_progress)
+            processed, seconds = processed + attempt.steps * recipe.batch, seconds + attempt.seconds
             rate = reduction * recipe.learning_rate
-            if done.finite.all():
+            if attempt.finite.all():
                 if tried:
-                    was = f"the loss did not stay finite with recipe {recipe.name!r} at a learning rate of {tried[0]}"
-                    warnings.warn(f"{was}; the net was trained with {rate:g}", stacklevel=3)
-                return Model(done.state.params, done.state.stats, processed, seconds, rate)
+                    failure = (
+                        f"the loss did not stay finite with recipe {recipe.name!r} at a learning rate of {tried[0]}"
+                    )
+                    warnings.warn(f"{failure}; the net was trained with {rate:g}", stacklevel=3)
+                return Model(attempt.state.params, attempt.state.stats, processed, seconds, rate)
             tried.append(f"{rate:g}")
-        where = f"after {done.steps} of {recipe.steps(len(indices))} steps of recipe {recipe.name!r}"
+        where = f"after {attempt.steps} of {recipe.steps(len(indices))} steps of recipe {recipe.name!r}"
         rates = f"learning rates tried: {', '.join(tried)}"
         raise McalError(f"the loss is no longer finite {where} ({rates}): choose another recipe")
 
@@ -167,28 +170,28 @@ class Trainer:
         """
         if not len(keys):
             raise McalError("fit_many needs at least one key")
-        indices, labels = self.checked(indices, labels)
-        states, orders = zip(*(self.begin(key, len(indices)) for key in keys), strict=True)
+        indices, labels = self._checked(indices, labels)
+        states, orders = zip(*(self._begin(key, len(indices)) for key in keys), strict=True)
         state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
         order = map(np.stack, zip(*orders, strict=True))
-        done = self.advance(run_steps_of_many, state, order, 1, jnp.stack(keys), indices, labels, on_progress)
-        took = done.steps * self.recipe.batch, done.seconds / len(keys), self.recipe.learning_rate
+        attempt = self._advance(run_steps_of_many, state, order, 1, jnp.stack(keys), indices, labels, on_progress)
+        cost = attempt.steps * self.recipe.batch, attempt.seconds / len(keys), self.recipe.learning_rate
         models = []
         for i, key in enumerate(keys):
-            if done.finite[i]:
-                params, stats = (jax.tree.map(lambda leaf, i=i: leaf[i], part) for part in done.state[:2])
-                models.append(Model(params, stats, *took))
+            if attempt.finite[i]:
+                params, stats = (jax.tree.map(lambda leaf, i=i: leaf[i], part) for part in attempt.state[:2])
+                models.append(Model(params, stats, *cost))
             else:
                 models.append(self.fit(indices, labels, key, on_progress))
         return models
 
-    def begin(self, key: jax.Array, size: int) -> tuple[State, Iterator[np.ndarray]]:
+    def _begin(self, key: jax.Array, size: int) -> tuple[State, Iterator[np.ndarray]]:
         """A net before its training on ``size`` images, and the positions [batch] in B of each mini-batch."""
         rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
         _, params, stats = split(self.build(rng=rng))
         return State(params, stats, self.recipe.optimizer.init(params)), minibatches(size, self.recipe.batch, rng)
 
-    def advance(
+    def _advance(
         self,
         program: Callable,
         state: State,
@@ -205,8 +208,8 @@ class Trainer:
         never waits: a chunk's loss is looked at while the next one runs.
         """
         recipe, chunk, steps = self.recipe, self.backend.chunk, self.recipe.steps(len(indices))
-        many = jax.random.key_data(key).shape[:-1]  # () for one net
-        chosen = np.zeros((chunk, *many, recipe.batch), np.int64)
+        nets = jax.random.key_data(key).shape[:-1]  # () for one net
+        chosen = np.zeros((chunk, *nets, recipe.batch), np.int64)
 
         def dispatch(state: State, start: int, stop: int) -> tuple[State, jax.Array]:
             for row in range(stop - start):
@@ -216,7 +219,7 @@ class Trainer:
             return program(self.net, program_of(recipe), state, self.pool, picks, targets, *settings)
 
         state, _ = jax.block_until_ready(dispatch(state, 0, 0))  # compiles
-        began, ahead, reached, finite = time.perf_counter(), 0, 0, np.ones(many, bool)
+        began, ahead, reached, finite = time.perf_counter(), 0, 0, np.ones(nets, bool)
         running: deque[tuple[int, jax.Array]] = deque()
         while reached < steps and finite.any():
             if ahead < steps:
@@ -231,7 +234,7 @@ class Trainer:
         jax.block_until_ready(state)
         return Attempt(state, finite, reached, time.perf_counter() - began)
 
-    def checked(self, indices: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _checked(self, indices: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Indices and labels in the order of the indices; McalError if they make no sense."""
         indices, labels = np.asarray(indices), np.asarray(labels)
         if indices.ndim != 1 or not len(indices) or indices.shape != labels.shape:
