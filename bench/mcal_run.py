@@ -43,7 +43,8 @@ from mcal_jax.algorithm import acquisition, planner, powerlaw
 from mcal_jax.algorithm.protocol import Answer, Request, TrainResult
 from mcal_jax.errors import McalError
 from mcal_jax.runs import execution, settings
-from mcal_jax.runs.runlog import RunLog, drive
+from mcal_jax.runs.driver import drive
+from mcal_jax.runs.runlog import RunLog
 from mcal_jax.runs.settings import Run
 
 PARTS = ("compile", "train", "score", "select", "laws", "plan", "other")

@@ -57,7 +57,7 @@ def redraw(planned: sweeps.Planned, draws: int, class_epsilon: float | None) -> 
         "seed": planned.run.seed, "U": len(U), "V": len(outcome.V), "draws": draws, "broke": float(broke.mean()),
         "mean_error": float(np.mean(errors)), "p95_error": float(np.quantile(errors, 0.95)),
         "mean_S": float(np.mean(machines)), "worst_class": float(np.mean(worst)),
-        "error_of_the_run": float(result.finished.true_error or 0),
+        "error_of_the_run": float(result.delivery.true_error or 0),
     }  # fmt: skip
 
 

@@ -36,7 +36,7 @@ from mcal_jax.algorithm import acquisition, planner
 from mcal_jax.algorithm.acquisition import Scores
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.protocol import Label, Labels, TrainResult, remove
-from mcal_jax.runs.runlog import check_answer
+from mcal_jax.runs.driver import check_answer
 from mcal_jax.training.trainer import scores_of
 
 FEATURES, CLASSES, BATCH = 64, 10, 20_000

@@ -38,6 +38,37 @@ def write_atomically(path: Path, text: str) -> None:
         raise McalError(f"can't write {path}: {error.strerror}") from None
 
 
+class Lock:
+    """The right to write a file, held by one process at a time until ``release``, or until the process ends, however
+    it ends.
+
+    The lock is on a hidden file beside the one that ``path`` leads to, which is removed on release; one that a killed
+    process left is reused. Folders are made as needed. Raises McalError if another process holds the lock, or if
+    nothing can be written there.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        from filelock import FileLock, Timeout
+
+        target = Path(os.path.realpath(path))
+        self.path = target.with_name(f".{target.name[:200]}.lock")
+        self._lock = FileLock(self.path)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise McalError(f"{path} is being written by another process") from None
+        except OSError as error:
+            raise McalError(f"can't write {path}: no lock {self.path.name} beside it: {error.strerror}") from None
+
+    def release(self) -> None:
+        """Let another process write the file."""
+        if self._lock.is_locked:
+            with contextlib.suppress(OSError):
+                self.path.unlink()  # while it is held: nobody else can have locked it
+            self._lock.release()
+
+
 def check_distinct(paths: Mapping[str, str | os.PathLike | None]) -> None:
     """Raises McalError where two of the files are one and the same, through links too; names say what each is for."""
     given = {what: absolute(path) for what, path in paths.items() if path is not None}

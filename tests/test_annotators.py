@@ -9,7 +9,8 @@ from mcal_jax.annotators import ask
 from mcal_jax.annotators.ground_truth import GroundTruth
 from mcal_jax.data import from_arrays
 from mcal_jax.errors import McalError
-from mcal_jax.runs.runlog import RunLog, drive
+from mcal_jax.runs.driver import drive
+from mcal_jax.runs.runlog import RunLog
 from mcal_jax.worlds.trained import TrainedWorld
 
 CLASSES = ("cat", "dog", "eel")

@@ -55,8 +55,8 @@ def test_another_content_under_the_same_name_is_another_run(folder):
     images("inbox.npz", n=80, seed=1, classes=("ship", "plane"))
     tuesday, _ = execute()
     assert monday.path != tuesday.path
-    assert len(tuesday.finished.labels) == 80
-    assert np.array_equal(tuesday.finished.labels, np.load("inbox.npz")["labels"])
+    assert len(tuesday.delivery.labels) == 80
+    assert np.array_equal(tuesday.delivery.labels, np.load("inbox.npz")["labels"])
     tuesday.write_labels(folder / "labels.csv")
     rows = list(csv.DictReader((folder / "labels.csv").open(encoding="utf-8")))
     assert {row["class"] for row in rows} == {"ship", "plane"}

@@ -28,8 +28,9 @@ from mcal_jax.algorithm.protocol import (
 from mcal_jax.annotators.ground_truth import GroundTruth
 from mcal_jax.annotators.noisy import Noisy, uniform
 from mcal_jax.data import from_arrays
-from mcal_jax.runs import runlog
-from mcal_jax.runs.runlog import Delivery, RunLog, check_answer, drive
+from mcal_jax.runs import driver
+from mcal_jax.runs.driver import Delivery, check_answer, drive
+from mcal_jax.runs.runlog import RunLog
 from mcal_jax.worlds.simulated import GRID, Analytic, Recorded, SimulatedWorld, chance, clairvoyant
 from mcal_jax.worlds.trained import TrainedWorld
 
@@ -115,7 +116,7 @@ def replay(folder: Path) -> Setting:
         drive(JOB, SimulatedWorld(600, MIDDLING, seed=3), log)
         log.close()
     log = RunLog.read(path)
-    return Setting(JOB, runlog._Past(), log)
+    return Setting(JOB, driver.RecordedWorld(), log)
 
 
 def trained(folder: Path) -> Setting:

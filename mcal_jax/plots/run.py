@@ -27,7 +27,7 @@ from mcal_jax.algorithm.plan import Plan
 from mcal_jax.algorithm.protocol import Answer, Label, Labels, Request, TrainResult, trials
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError
-from mcal_jax.runs.runlog import Delivery
+from mcal_jax.runs.driver import Delivery
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
@@ -361,7 +361,7 @@ def gallery(
     """Who labelled what: people at random (B_0), people as chosen by M(.) last, people at the end (R), the machine
     (S), and the machine's mistakes, with the name given and then the true one.
 
-    ``steps`` are the run's requests and answers (``runlog.Replayed.steps``). Each row is a random sample.
+    ``steps`` are the run's requests and answers (``driver.Replayed.steps``). Each row is a random sample.
     """
     bought = [a.indices for r, a in steps if isinstance(r, Label) and isinstance(a, Labels) and r.purpose == "train"]
     outcome, labels = finished.outcome, finished.labels

@@ -18,15 +18,16 @@ from mcal_jax.algorithm.outcome import Outcome
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError
 from mcal_jax.files import absolute, check_distinct, check_writable
+from mcal_jax.runs.driver import Delivery, drive
 from mcal_jax.runs.provenance import device, provenance
 from mcal_jax.runs.recorded import RecordedRun
 from mcal_jax.runs.report import LABELS_BEGIN, Emit, Reporter, summary, write_labels
-from mcal_jax.runs.runlog import LOG_BEGINS, Delivery, RunLog, drive, flat
+from mcal_jax.runs.runlog import LOG_BEGINS, RunLog, flat
 from mcal_jax.runs.settings import DataSettings, Run, check, digest, results
 
 
-class Result:
-    """A run and its log. ``finished`` and ``outcome`` raise McalError while the run is not finished."""
+class LoggedRun:
+    """A run and its log. ``delivery`` and ``outcome`` raise McalError while the run is not finished."""
 
     def __init__(self, run: Run, record: RecordedRun, data_dir: str | Path | None = None):
         self.run, self.record, self.data_dir = run, record, data_dir
@@ -44,8 +45,8 @@ class Result:
         return self.record.outcome
 
     @property
-    def finished(self) -> Delivery:
-        return self.record.finished
+    def delivery(self) -> Delivery:
+        return self.record.delivery
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -62,11 +63,11 @@ class Result:
 
     def summary(self) -> str:
         """The end of the run as a table; it needs the log alone."""
-        return summary(self.finished, self.job.config, self.record.log.content.get("class_names", ()))
+        return summary(self.delivery, self.job.config, self.record.log.content.get("class_names", ()))
 
     def write_labels(self, path: Path) -> None:
         """The labels delivered, as CSV. Raises McalError."""
-        write_labels(self.finished, self.classes, path)
+        write_labels(self.delivery, self.classes, path)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -210,7 +211,7 @@ def execute(
     inputs: dict[str, str | Path] | None = None,
     deterministic: bool = False,
     tell: Emit = print,
-) -> Result:
+) -> LoggedRun:
     """The finished run: found, resumed, or made, with one line told for each decision.
 
     ``path``: its log, by default ``log_path``. ``labels``: where the labels will go, by default beside the log; only
@@ -229,7 +230,7 @@ def execute(
         if log.end is not None:
             if is_file(run.data.name):
                 check_content(log, load_data(run, data_dir), tell)
-            return Result(run, RecordedRun(path), data_dir or log.made.get("data_dir"))
+            return LoggedRun(run, RecordedRun(path), data_dir or log.made.get("data_dir"))
     return _make(run, path, log, data_dir, deterministic, tell)
 
 
@@ -239,7 +240,7 @@ def resume(
     data_dir: str | Path | None = None,
     labels: str | Path | None = None,
     tell: Emit = print,
-) -> Result:
+) -> LoggedRun:
     """Go on with the run of a log, to its end. Raises McalError if the log does not say which run it is.
 
     A finished run is shown from its log alone.
@@ -249,7 +250,7 @@ def resume(
     data_dir = absolute(data_dir) if data_dir is not None else log.made.get("data_dir")
     check_outputs(run, log.path, labels)
     if log.end is not None:
-        return Result(run, RecordedRun(path), data_dir)
+        return LoggedRun(run, RecordedRun(path), data_dir)
     return _make(run, log.path, log, data_dir, bool(log.made.get("deterministic")), tell)
 
 
@@ -265,7 +266,7 @@ def check_outputs(run: Run, path: Path, labels: str | Path | None, inputs: dict[
 
 def _make(
     run: Run, path: Path, log: RunLog | None, data_dir: str | Path | None, deterministic: bool, tell: Emit
-) -> Result:
+) -> LoggedRun:
     """Make a run, or go on with what its ``log`` holds."""
     if deterministic:
         from mcal_jax.training import devices
@@ -293,7 +294,7 @@ def _make(
         drive(job, world, log, Reporter(tell, job))
     finally:
         log.close()
-    return Result(run, RecordedRun(path), data_dir)
+    return LoggedRun(run, RecordedRun(path), data_dir)
 
 
 def _job(run: Run, dataset: Dataset) -> Job:

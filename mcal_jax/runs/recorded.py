@@ -41,14 +41,15 @@ from mcal_jax.runs.codec import (
     plan_json,
     request_json,
 )
-from mcal_jax.runs.runlog import Delivery, Entry, RunLog, check_answer
+from mcal_jax.runs.driver import Delivery, check_answer
+from mcal_jax.runs.runlog import Entry, RunLog
 
 PLANNED = ("mcal", "without_active_learning")
 """Algorithms that make plans."""
 
 
 class RecordedRun:
-    """A run log, read. Raises McalError if the log is damaged; ``outcome`` and ``finished`` do so too while the run is
+    """A run log, read. Raises McalError if the log is damaged; ``outcome`` and ``delivery`` do so too while the run is
     not finished."""
 
     def __init__(self, path: str | Path):
@@ -119,7 +120,7 @@ class RecordedRun:
             raise McalError(f"{self.path}: {error}") from None
 
     @cached_property
-    def finished(self) -> Delivery:
+    def delivery(self) -> Delivery:
         labels, by_machine = np.full(self.job.n, -1, np.int32), np.zeros(self.job.n, bool)
         for request, answer in self.steps:
             if isinstance(answer, Labels):

@@ -30,8 +30,9 @@ from mcal_jax.algorithm.protocol import (
 )
 from mcal_jax.errors import McalError
 from mcal_jax.files import write_atomically
+from mcal_jax.runs.driver import Delivery, replay
 from mcal_jax.runs.recorded import PLANNED, RecordedRun
-from mcal_jax.runs.runlog import RULES, Delivery, replay
+from mcal_jax.runs.runlog import RULES
 
 Emit = Callable[[str], None]
 
@@ -102,12 +103,12 @@ STOPS = {
 }
 
 
-def summary(finished: Delivery, config: Config, classes: Sequence[str] = ()) -> str:
+def summary(delivery: Delivery, config: Config, classes: Sequence[str] = ()) -> str:
     """The end of a run as a table: sets, dollars by part, savings, true error, and why it stopped.
 
     ``classes`` are the names of the classes, where numbers are not to stand for them.
     """
-    outcome, bill = finished.outcome, finished.outcome.ledger
+    outcome, bill = delivery.outcome, delivery.outcome.ledger
     sizes = {"|X|": outcome.n, **{f"|{k}|": len(getattr(outcome, k)) for k in "TBSR"}}
     certified = ""
     if sure := outcome.certificate:
@@ -116,8 +117,8 @@ def summary(finished: Delivery, config: Config, classes: Sequence[str] = ()) -> 
     if people := outcome.annotator_error:
         certified += f" + second labels ${bill.repeat:,.2f}"
     verdict = f"humans only ${bill.humans_only:,.2f}: savings {bill.savings:.1%}"
-    if finished.true_error is not None:
-        verdict += f"; true error {finished.true_error:.2%}"
+    if delivery.true_error is not None:
+        verdict += f"; true error {delivery.true_error:.2%}"
     if config.budget is None:
         verdict += f" (epsilon {config.epsilon:.1%})"
     why = STOPS.get(outcome.stop, "a rule of another version")
@@ -223,7 +224,7 @@ def check_line(path: str | Path) -> tuple[str, bool]:
     try:
         run = RecordedRun(path)
         if run.is_finished:
-            assert run.finished
+            assert run.delivery
     except McalError as error:
         return f"{error}", False
     state = (
@@ -316,11 +317,11 @@ LABELS = ("index", "label", "class", "by")
 LABELS_BEGIN = ",".join(LABELS)
 
 
-def write_labels(finished: Delivery, classes: Sequence[str], path: Path) -> None:
+def write_labels(delivery: Delivery, classes: Sequence[str], path: Path) -> None:
     """The labels delivered, as CSV: index, label, class, and whether people or the machine gave it."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(LABELS)
-    for i, (label, machine) in enumerate(zip(finished.labels.tolist(), finished.by_machine.tolist(), strict=True)):
+    for i, (label, machine) in enumerate(zip(delivery.labels.tolist(), delivery.by_machine.tolist(), strict=True)):
         writer.writerow([i, label, classes[label], "machine" if machine else "people"])
     write_atomically(path, text.getvalue())
