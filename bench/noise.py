@@ -57,7 +57,7 @@ def trained(noise: float, votes: int, number: int) -> Ended:
     changes = {"noise": noise, "votes": votes, "seed": number, **CERTIFIED}
     run = settings.describe("fashion_mnist_10k", profile="smoke", **changes)
     with tempfile.TemporaryDirectory() as folder:
-        result = execute(run, Path(folder) / "run.jsonl", tell=lambda line: None)
+        result = execute(run, Path(folder) / "run.jsonl", emit=lambda line: None)
         alone = result.job.n * result.job.config.label_price / votes
         return ended(result.delivery, alone)
 

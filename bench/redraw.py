@@ -23,9 +23,9 @@ from mcal_jax.worlds.trained import TrainedWorld
 
 
 def redraw(planned: sweeps.Planned, draws: int, class_epsilon: float | None) -> dict[str, float]:
-    result = execution.execute(planned.run, profile="laptop", tell=lambda line: None)
+    result = execution.execute(planned.run, profile="laptop", emit=lambda line: None)
     outcome, job, n = result.outcome, result.job, result.job.n
-    world = execution._world(planned.run, result.dataset)
+    world = execution.world_of(planned.run, result.job, result.dataset)
     assert isinstance(world, TrainedWorld)
     assert world.truth is not None
     steps = result.record.steps

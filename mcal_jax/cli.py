@@ -91,7 +91,7 @@ def run(
     - mcal run --certify 0.95 --noise 0.02 --repeat 0.5
     - mcal run my_run.yaml --log my_run.jsonl
     """
-    from mcal_jax.runs import execution, settings
+    from mcal_jax.runs import execution, images, settings
 
     changes: dict[str, Any] = dict(
         service=_price(service), architectures=architectures.split(",") if architectures else None, epsilon=epsilon,
@@ -102,11 +102,11 @@ def run(
         described = settings.from_file(config, data, **changes)
     else:
         described = settings.describe(data or "fashion_mnist_10k", profile=profile or "smoke", **changes)
-        if profile is None and execution.is_file(described.data.name):
-            described = execution.suited(described, given=changes, tell=_tell)
+        if profile is None and images.is_file(described.data.name):
+            described = images.with_suitable_scale(described, given=changes, emit=_emit)
     result = execution.execute(
         described, log, profile=profile or "smoke", data_dir=data_dir, labels=labels,
-        inputs={"CONFIG": config} if config else None, deterministic=deterministic, tell=_tell,
+        inputs={"CONFIG": config} if config else None, deterministic=deterministic, emit=_emit,
     )  # fmt: skip
     _show(result, labels)
 
@@ -121,7 +121,7 @@ def resume(
     """Go on with an interrupted run from its log; no label is bought and no net is priced twice."""
     from mcal_jax.runs import execution
 
-    _show(execution.resume(log, data_dir=data_dir, labels=labels, tell=_tell), labels)
+    _show(execution.resume(log, data_dir=data_dir, labels=labels, emit=_emit), labels)
 
 
 @app.command
@@ -133,7 +133,7 @@ def plan(log: Path) -> None:
     from mcal_jax.runs.recorded import RecordedRun
     from mcal_jax.runs.report import plan_report
 
-    _tell(plan_report(RecordedRun(log)))
+    _emit(plan_report(RecordedRun(log)))
 
 
 @app.command
@@ -147,7 +147,7 @@ def check(*logs: Path) -> None:
 
     states = [report.check_line(log) for log in logs]
     for state, _ in states:
-        _tell(state)
+        _emit(state)
     if not all(agrees for _, agrees in states):
         raise SystemExit(1)
 
@@ -164,7 +164,7 @@ def data_list(*, data_dir: Annotated[Path | None, Parameter(help="TFDS's folder"
             if d.problem is None
             else f"unusable: {d.problem}"
         )
-        _tell(f"{d.name:24} {use}  {d.where}")
+        _emit(f"{d.name:24} {use}  {d.where}")
 
 
 @data_app.command(name="prepare")
@@ -172,7 +172,7 @@ def data_prepare(name: str, *, data_dir: Annotated[Path | None, Parameter(help="
     """Download and prepare a TFDS data set, once; needs TensorFlow: pip install 'mcal-jax[prepare]'."""
     from mcal_jax import data
 
-    _tell(f"{name}: ready in {data.prepare(name, data_dir=data_dir)}")
+    _emit(f"{name}: ready in {data.prepare(name, data_dir=data_dir)}")
 
 
 @app.command
@@ -197,7 +197,7 @@ def sweep(
     found = {one.run.id: one for name in chosen for one in sweeps.planned(name, profile)}
     if dry:
         for one in found.values():
-            _tell(f"{sweeps.state(one.run, profile):8} {sweeps.described(one.run)}")
+            _emit(f"{sweeps.state(one.run, profile):8} {sweeps.described(one.run)}")
     elif failed := _make(sorted(found.values(), key=lambda one: one.run.seed), profile, jobs, data_dir):
         raise SystemExit(f"mcal: {failed} runs failed")
 
@@ -226,16 +226,16 @@ def reproduce(
         raise McalError("recorded and rerun: one trains nothing, the other trains all again; choose")
     chosen = names or experiments.experiments(profile, recorded=recorded)
     needed = experiments.needed(chosen, profile)
-    _tell(f"{len(chosen)} experiments at profile {profile}: {', '.join(chosen)}")
+    _emit(f"{len(chosen)} experiments at profile {profile}: {', '.join(chosen)}")
     unmade = 0 if recorded else _make(needed, profile, jobs, data_dir, again=rerun)
     done: list[experiments.ExperimentResult] = []
     for made in experiments.reproduce(chosen, profile, again=again or rerun, jobs=jobs, data_dir=data_dir):
-        _tell(f"{made.name:24} {made.state:10} {made.seconds:6.0f} s  {made.message or made.folder}")
+        _emit(f"{made.name:24} {made.state:10} {made.seconds:6.0f} s  {made.message or made.folder}")
         done.append(made)
     for made in sorted(done):
         summary = made.folder / "summary.txt"
         if made.state in ("made", "up to date") and summary.exists() and (names or summary.stat().st_size < 1000):
-            _tell(f"\n{made.name}, pictures in {made.folder}:\n\n{summary.read_text(encoding='utf-8')}")
+            _emit(f"\n{made.name}, pictures in {made.folder}:\n\n{summary.read_text(encoding='utf-8')}")
     failed = [made.name for made in done if made.state == "failed" or (names and made.state == "no runs")]
     failed = [f"{unmade} runs", *failed] if unmade else failed
     if failed:
@@ -252,7 +252,7 @@ def _make(needed, profile: str, jobs: int | None, data_dir: Path | None, again: 
         failed += bool(p.error)
         rest = f"about {p.left / 60:.0f} min left" if p.done < p.of else "the last one"
         state = f"failed: {p.error}" if p.error else f"{p.seconds:.0f} s, {rest}"
-        _tell(f"run {p.done}/{p.of}  {sweeps.described(p.run)}  {state}")
+        _emit(f"run {p.done}/{p.of}  {sweeps.described(p.run)}  {state}")
     return failed
 
 
@@ -279,7 +279,7 @@ def report(
     if out is not None:
         check_writable(out, "--out", html_report.BEGINS)
     found = html_report.gather(profile)
-    _tell(f"{html_report.write(found, out)}: {len(found.exhibits)} exhibits shown, {len(found.missing)} missing")
+    _emit(f"{html_report.write(found, out)}: {len(found.exhibits)} exhibits shown, {len(found.missing)} missing")
     if found.damaged:
         raise SystemExit(f"mcal: damaged: {', '.join(found.damaged)}; the page says how")
 
@@ -304,10 +304,10 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        _end(*told(error))
+        _end(*exit_code_and_message(error))
 
 
-def told(error: Exception) -> tuple[int, str]:
+def exit_code_and_message(error: Exception) -> tuple[int, str]:
     """Exit code and one line for an error, ours or a library's."""
     text = " ".join(str(error).split()) or type(error).__name__
     match error:
@@ -336,7 +336,7 @@ def _terminated(number: int, frame: object) -> None:
     os._exit(128 + number)
 
 
-def _tell(text: str) -> None:
+def _emit(text: str) -> None:
     print(text, flush=True)
 
 
@@ -350,4 +350,4 @@ def _price(service: str | None) -> str | float | None:
 def _show(result, labels: Path | None) -> None:
     path = labels or result.path.with_suffix(".csv")
     result.write_labels(path)
-    _tell(f"\n{result.summary()}\nlog {result.path}\nlabels {path}")
+    _emit(f"\n{result.summary()}\nlog {result.path}\nlabels {path}")

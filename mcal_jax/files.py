@@ -87,8 +87,9 @@ def is_same_file(a: Path, b: Path) -> bool:
     return os.path.realpath(a) == os.path.realpath(b)
 
 
-def check_writable(path: str | os.PathLike, what: str, begins: str = "") -> None:
-    """Raises McalError if the file can't be written, or is there and does not begin as what we write here does.
+def check_writable(path: str | os.PathLike, what: str, *beginnings: str) -> None:
+    """Raises McalError if the file can't be written, or is there and has none of the ``beginnings`` of what we write
+    here.
 
     An empty file may be written over. Nothing is changed.
     """
@@ -100,10 +101,10 @@ def check_writable(path: str | os.PathLike, what: str, begins: str = "") -> None
             raise McalError(f"{what}: {path} is a folder; give the name of a file")
         if target.exists() and not target.is_file():
             return  # a device such as /dev/null
-        if target.exists():
+        if target.exists() and beginnings:
             with target.open("rb") as file:
-                head = file.read(len(begins.encode()))
-            if head and head != begins.encode():
+                head = file.read(max(map(len, beginnings)))
+            if head and not head.decode(errors="replace").startswith(beginnings):
                 raise McalError(f"{what}: {path} holds something else and would be lost; give another name")
         folder = target.parent
         while not folder.exists():

@@ -16,7 +16,7 @@ READ = """
 import contextlib, json, sys, tempfile
 from pathlib import Path
 sys.modules["jax"] = None  # importing it now fails
-from mcal_jax.runs import report
+from mcal_jax.runs import labels, report
 from mcal_jax.runs.codec import differences
 from mcal_jax.runs.recorded import RecordedRun
 from mcal_jax.runs.driver import end_json
@@ -32,9 +32,9 @@ for log in sys.argv[1:]:
                 told = "the outcome read is not the one recorded: " + ", ".join(found)
             assert "savings" in report.summary(run.delivery, run.job.config)
             with tempfile.TemporaryDirectory() as folder:
-                labels = Path(folder, "labels.csv")
-                report.write_labels(run.delivery, [str(k) for k in range(1000)], labels)
-                assert labels.read_text(encoding="utf-8").count("\\n") == run.job.n + 1
+                path = Path(folder, "labels.csv")
+                labels.write_labels(run.delivery, [str(k) for k in range(1000)], path)
+                assert path.read_text(encoding="utf-8").count("\\n") == run.job.n + 1
             Recorded(tuple(run.fits[run.end['architecture']]))
     except McalError as error:
         told = str(error)

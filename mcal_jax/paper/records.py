@@ -26,7 +26,7 @@ from mcal_jax.runs.sweeps import Planned, planned
 
 R = TypeVar("R")
 SWEEPS = {
-    "mcal": "MCAL", "trajectories": "active learning", "dear_training": "dear training",
+    "mcal": "MCAL", "trajectories": "active learning", "expensive_training": "expensive training",
 }  # fmt: skip
 """Sweeps under the name by which a reader knows them."""
 

@@ -108,19 +108,37 @@ class RecordedRun:
     @cached_property
     def plans(self) -> list[Plan]:
         """Every plan made for the architecture that leads, in order; none by an algorithm that makes none."""
-        return self._plans_of(self.log.end["architecture"] if self.log.end else self.leader)
+        return self._plans_of(self._winner)
+
+    @cached_property
+    def last_plan(self) -> Plan | None:
+        """The last of ``plans``, None where there is none. If the log has its figures, no other laws are fitted."""
+        history, figures = self.fits.get(self._winner, []), self._figures(self._winner)
+        if self.job.algorithm not in PLANNED or not history:
+            return None
+        if history[-1].model not in figures:
+            return self.plans[-1]
+        # What depends on the plan before it, whether it is stable and the next batch, is among the figures.
+        plan = planner.search(self.job.n, history, self._winner, None, self._planning_config())
+        return as_recorded(plan, figures[history[-1].model])
+
+    @property
+    def _winner(self) -> str:
+        return self.log.end["architecture"] if self.log.end else self.leader
 
     @cached_property
     def outcome(self) -> Outcome:
-        architecture = self.end.get("architecture", "")
-        history = tuple(self.fits.get(architecture, ()))
-        try:
-            return outcome_from_json(self.end, self.sets, tuple(self.plans), history)
-        except McalError as error:
-            raise McalError(f"{self.path}: {error}") from None
+        """How the run ended."""
+        return self._outcome(tuple(self.plans))
 
     @cached_property
     def delivery(self) -> Delivery:
+        """What the run delivers. Raises McalError if the labels in the log are not those that its end states."""
+        return self.delivery_without_plans._replace(outcome=self.outcome)
+
+    @cached_property
+    def delivery_without_plans(self) -> Delivery:
+        """``delivery``, but without the plans of its outcome: no laws are fitted, which would take seconds."""
         labels, by_machine = np.full(self.job.n, -1, np.int32), np.zeros(self.job.n, bool)
         for request, answer in self.steps:
             if isinstance(answer, Labels):
@@ -128,7 +146,14 @@ class RecordedRun:
                 by_machine[answer.indices] = isinstance(request, MachineLabel)
         if digest(labels) != self.end.get("labels"):
             raise McalError(f"{self.path}: the labels in the log are not those that its last line states")
-        return Delivery(self.outcome, labels, by_machine, self.end.get("true_error"))
+        return Delivery(self._outcome(()), labels, by_machine, self.end.get("true_error"))
+
+    def _outcome(self, plans: tuple[Plan, ...]) -> Outcome:
+        history = tuple(self.fits.get(self.end.get("architecture", ""), ()))
+        try:
+            return outcome_from_json(self.end, self.sets, plans, history)
+        except McalError as error:
+            raise McalError(f"{self.path}: {error}") from None
 
     def _plans_of(self, architecture: str) -> list[Plan]:
         if self.job.algorithm not in PLANNED:

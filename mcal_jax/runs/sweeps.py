@@ -176,7 +176,7 @@ def _work(given: dict[str, Any], path: Path, data_dir: Path | None, again: bool)
     """Make one run in a worker, with its log at ``path``: seconds. Raises McalError."""
     began = time.perf_counter()
     log = path.with_name(f"{path.name}.new") if again else path
-    execute(Run.model_validate(given), log, data_dir=data_dir, tell=lambda line: None)
+    execute(Run.model_validate(given), log, data_dir=data_dir, emit=lambda line: None)
     if again:
         _supersede(path, log)
     return time.perf_counter() - began
