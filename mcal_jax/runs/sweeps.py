@@ -96,13 +96,13 @@ def state(run: Run, profile: str) -> Literal["to make", "begun", "there"]:
     return "begun" if RunLog.read(path).end is None else "there"
 
 
-def finished(run: Run, profile: str) -> bool:
+def is_finished(run: Run, profile: str) -> bool:
     """Whether the log of a run is there, whole. Raises McalError for a damaged one."""
     return state(run, profile) == "there"
 
 
-def described(run: Run) -> str:
-    """A run in a few words."""
+def description(run: Run) -> str:
+    """The settings of a run in a few words."""
     words = [run.data.name, *(f"{k} {v}" for k, v in run.data.model_dump(exclude_none=True, exclude={"name"}).items())]
     words += [run.algorithm, "+".join(run.architectures), str(run.service) if run.algorithm == "mcal" else ""]
     words += [run.preset if run.preset != "recommended" else "", f"delta {run.delta:.3g}" if run.delta else ""]
@@ -151,7 +151,7 @@ def _unfinished(runs: Iterable[Run], profile: str, again: bool) -> tuple[list[tu
     todo, impossible = [], []
     for run in runs:
         try:
-            if again or not finished(run, profile):
+            if again or not is_finished(run, profile):
                 todo.append((run, log_path(run, profile)))
         except McalError as error:
             impossible.append((run, str(error)))
