@@ -43,7 +43,7 @@ from mcal_jax.algorithm import acquisition, planner, powerlaw
 from mcal_jax.algorithm.protocol import Answer, Request, TrainResult
 from mcal_jax.errors import McalError
 from mcal_jax.runs import execution, images, settings
-from mcal_jax.runs.driver import drive
+from mcal_jax.runs.driver import drive, recall
 from mcal_jax.runs.runlog import RunLog
 from mcal_jax.runs.settings import Run
 
@@ -152,7 +152,7 @@ class Following:
         self.fits: list[TrainResult] = []
 
     def answer(self, request: Request, number: int) -> Answer:
-        recorded = self.log.entries[number].recall(request, self.log.path)
+        recorded = recall(request, self.log.entries[number], self.log)
         answer = self.world.answer(request, number)
         if isinstance(answer, TrainResult):
             self.fits.append(answer)

@@ -1,4 +1,4 @@
-"""Files that are written: whole or not at all, and never over an input or a record."""
+"""Files of the user: written whole or not at all, by one process at a time, and never over an input or a record."""
 
 import contextlib
 import os
@@ -120,7 +120,7 @@ def check_writable(path: str | os.PathLike, what: str, *beginnings: str) -> None
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:
-    """What a file or a pipe holds. Raises McalError; a device is refused, for some of them never end."""
+    """The content of a file or a pipe. Raises McalError, also for a device, since some of them never end."""
     path = Path(path)
     try:
         if path.is_char_device() or path.is_block_device():

@@ -36,7 +36,7 @@ def written(tmp_path, content):
         ({"architectures": ["resnet19"]}, "got 'resnet19'"),
         ({"seed": -1}, "seed"),
         ("a: [", "is not YAML"),
-        ("- 1", "expected keys and values, found list"),
+        ("- 1", "expected keys and values, got list"),
     ],
 )
 def test_a_mistake_in_yaml_names_file_and_culprit_in_one_line(tmp_path, content, culprit):

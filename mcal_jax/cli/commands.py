@@ -45,20 +45,26 @@ def run(
     - mcal run --certify 0.95 --noise 0.02 --repeat 0.5
     - mcal run my_run.yaml --log my_run.jsonl
     """
-    from mcal_jax.runs import execution, images, settings
+    from mcal_jax.runs import execution
 
-    changes = options.changes()
-    if config:
-        described = settings.from_file(config, options.data, emit=emit, **changes)
-    else:
-        described = settings.describe(options.data or "fashion_mnist_10k", profile=profile or "smoke", **changes)
-        if profile is None and images.is_file(described.data.name):
-            described = images.with_suitable_scale(described, given=changes, emit=emit)
     result = execution.execute(
-        described, log, profile=profile or "smoke", data_dir=data_dir, labels=labels,
+        _run(config, options, profile), log, profile=profile or "smoke", data_dir=data_dir, labels=labels,
         inputs={"CONFIG": config} if config else None, deterministic=deterministic, emit=emit,
     )  # fmt: skip
     _show(result, labels)
+
+
+def _run(config: Path | None, options: RunOptions, profile: str | None):
+    """The run that the command line describes."""
+    from mcal_jax.runs import images, settings
+
+    changes = options.changes()
+    if config:
+        return settings.from_file(config, options.data, emit=emit, **changes)
+    run = settings.describe(options.data or "fashion_mnist_10k", profile=profile or "smoke", **changes)
+    if profile is None and images.is_file(run.data.name):
+        return images.with_suitable_scale(run, given=changes, emit=emit)
+    return run
 
 
 @app.command

@@ -75,6 +75,7 @@ def known(kind: type[N], data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def request_json(request: Request) -> dict[str, Any]:
+    """A request as JSON: sizes and names, and digests of the sets that it is about."""
     match request:
         case Label(pool, n, by, purpose, model):
             of = {"of": len(pool), "pool": digest(pool)}
@@ -95,6 +96,7 @@ def request_json(request: Request) -> dict[str, Any]:
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:
+    """An answer as JSON, whole."""
     if isinstance(answer, Labels):
         return {"indices": pack(answer.indices, differences=True), "labels": pack(answer.labels)}
     if isinstance(answer, SecondLabels):
@@ -128,6 +130,7 @@ def answer_from_json(data: dict[str, Any]) -> Answer:
 
 
 def first_line(error: Exception) -> str:
+    """The first line of an error's text, or its type where it has none."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
@@ -143,7 +146,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
 
 
 def outcome_json(outcome: Outcome, labels: np.ndarray, true_error: float | None) -> dict[str, Any]:
-    """The outcome in figures: sizes, dollars by part, and a digest of the ``labels`` delivered."""
+    """The outcome in figures: sizes, US dollars by part, and a digest of the ``labels`` delivered."""
     bill = outcome.ledger
     dollars = {**bill._asdict(), "total": bill.total}
     certificate = outcome.certificate
@@ -203,7 +206,7 @@ def outcome_from_json(
             if end.get(name, 0) != len(sets[name]):
                 raise ValueError(f"{name} has {len(sets[name])} images, not {end.get(name, 0)}")
         race = tuple(Contestant(**known(Contestant, one)) for one in end["race"])
-        people = AnnotatorError(**known(AnnotatorError, end["people"])) if "people" in end else None
+        annotators = AnnotatorError(**known(AnnotatorError, end["people"])) if "people" in end else None
         return Outcome(
             n=end["X"],
             **sets,
@@ -213,7 +216,7 @@ def outcome_from_json(
             ledger=ledger_from_json(end),
             race=race,
             certificate=certificate_from_json(end),
-            annotator_error=people,
+            annotator_error=annotators,
             plans=plans,
             history=history,
         )

@@ -75,15 +75,9 @@ def drive(
     labels, by_machine = np.full(job.n, -1, np.int32), np.zeros(job.n, bool)
     request, number = next(run), 0
     while True:
-        if log and number < len(past):
-            request = request if strict else _with_recorded_size(request, past[number])
-            answer = _recall(request, past[number], log)
-            world.restore(request, number, answer)
-        else:
-            answer = world.answer(request, number)
-            check_answer(request, answer)
-            if log:
-                log.append(number, request, answer)
+        if number < len(past) and not strict:
+            request = _with_recorded_size(request, past[number])
+        answer = _answer(request, number, world, log)
         if isinstance(answer, Labels):
             labels[answer.indices] = answer.labels
             by_machine[answer.indices] = isinstance(request, MachineLabel)
@@ -94,11 +88,24 @@ def drive(
         except StopIteration as end:
             outcome = end.value
             break
-    error = None if world.truth is None else float(np.mean(labels != world.truth))
-    delivery = Delivery(outcome, labels, by_machine, error)
+    true_error = None if world.truth is None else float(np.mean(labels != world.truth))
+    delivery = Delivery(outcome, labels, by_machine, true_error)
     if log:
         log.finish(end_json(delivery))
     return delivery
+
+
+def _answer(request: Request, number: int, world: World, log: RunLog | None) -> Answer:
+    """The answer in the log, or else that of the world, which is then logged. Raises McalError if it does not fit."""
+    if log and number < len(log.entries):
+        answer = recall(request, log.entries[number], log)
+        world.restore(request, number, answer)
+        return answer
+    answer = world.answer(request, number)
+    check_answer(request, answer)
+    if log:
+        log.append(number, request, answer)
+    return answer
 
 
 def end_json(delivery: Delivery) -> dict[str, Any]:
@@ -127,7 +134,7 @@ def _with_recorded_size(request: Request, entry: Entry) -> Request:
     return request
 
 
-def _recall(request: Request, entry: Entry, log: RunLog) -> Answer:
+def recall(request: Request, entry: Entry, log: RunLog) -> Answer:
     """The answer in a log's line, if it was given to just this request. Raises McalError otherwise."""
     wanted = request_json(request)
     for key in wanted.keys() | entry.request.keys():
@@ -247,7 +254,8 @@ class RecordedWorld:
     truth: np.ndarray | None = None
 
     def answer(self, request: Request, number: int) -> Answer:
+        """Ends the replay."""
         raise _EndOfLog(request)
 
     def restore(self, request: Request, number: int, answer: Answer) -> None:
-        pass
+        """Nothing: there are no classifiers to restore."""

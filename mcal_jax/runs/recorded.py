@@ -1,4 +1,4 @@
-"""A run as its log tells it: what was asked, answered, decided and paid, at its word, whatever today's rules are.
+"""A run as its log states it: requests, answers, decisions and bill, whatever today's rules would decide.
 
 Nothing is decided again. The images that each request was about follow from the answers before it, and their digests
 are compared with the recorded ones. A log keeps the decisions of a plan in figures; its laws and its cost surface are
@@ -72,14 +72,17 @@ class RecordedRun:
 
     @property
     def path(self) -> Path:
+        """The log."""
         return self.log.path
 
     @property
     def job(self) -> Job:
+        """What the algorithm was asked to do."""
         return self.log.job
 
     @property
     def is_finished(self) -> bool:
+        """Whether the log has its last line, the outcome."""
         return self.log.end is not None
 
     @property
@@ -92,11 +95,11 @@ class RecordedRun:
     @property
     def fits(self) -> dict[str, list[TrainResult]]:
         """The trainings of each architecture, in order."""
-        found: dict[str, list[TrainResult]] = {name: [] for name in self.job.architectures}
+        fits: dict[str, list[TrainResult]] = {name: [] for name in self.job.architectures}
         for request, answer in self.steps:
             if isinstance(request, Train) and isinstance(answer, TrainResult):
-                found.setdefault(request.architecture, []).append(answer)
-        return found
+                fits.setdefault(request.architecture, []).append(answer)
+        return fits
 
     @property
     def leader(self) -> str:
@@ -177,15 +180,15 @@ class RecordedRun:
 
     def _figures(self, architecture: str) -> dict[int, dict[str, Any]]:
         """The recorded figures of the plans made after each training of an architecture, by its model."""
-        found: dict[int, dict[str, Any]] = {}
+        figures: dict[int, dict[str, Any]] = {}
         model = None
         for (request, answer), entry in zip(self.steps, self.log.entries, strict=True):
             own = isinstance(request, Train) and request.architecture == architecture
             if entry.plan and model is not None and (own or getattr(request, "model", None) == model):
-                found.setdefault(model, entry.plan)
+                figures.setdefault(model, entry.plan)
             if own and isinstance(answer, TrainResult):
                 model = answer.model
-        return found
+        return figures
 
 
 def as_recorded(plan: Plan, figures: dict[str, Any] | None) -> Plan:

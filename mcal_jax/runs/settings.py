@@ -1,4 +1,4 @@
-"""What users write: runs, profiles and experiments in YAML, checked before anything is done."""
+"""The settings that users write in YAML: runs, profiles and experiments, validated before anything is executed."""
 
 import hashlib
 import json
@@ -28,8 +28,8 @@ FILE_STRATEGY = re.compile(r"(.+\.py):(\w+)")
 def clone() -> Path | None:
     """The clone that the package is part of, None for an installed package.
 
-    A wheel carries experiments/ and notebooks/ inside the package, a clone never does. What lies beside the package
-    tells nothing: in site-packages that is other people's.
+    A wheel carries experiments/ and notebooks/ inside the package, a clone never does. What lies beside an installed
+    package, in site-packages, belongs to other packages.
     """
     return None if (PACKAGE / "_clone").is_dir() else PACKAGE.parent
 
@@ -193,7 +193,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise McalError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise McalError(f"{path}: expected keys and values, found {type(content).__name__}")
+        raise McalError(f"{path}: expected keys and values, got {type(content).__name__}")
     return content
 
 
