@@ -41,7 +41,7 @@ class RunOptions:
     votes: Annotated[int | None, Parameter(help="simulated humans asked for each label, all paid")] = None
     acquisition: Annotated[str | None, Parameter(help="margin, entropy, least_confidence, kcenter or random")] = None
     stop_rules: Annotated[
-        str | None, Parameter(help="rules by which training ends, such as my_rules.py:patient; default: those of MCAL")
+        str | None, Parameter(help="stop rules besides those of MCAL, such as my_rules.py:patient")
     ] = None
     objective: Annotated[str | None, Parameter(help="what plans minimise; default: the cost")] = None
     preset: Annotated[str | None, Parameter(help="recommended, certified, paper (Algorithm 1) or authors_code")] = None

@@ -73,7 +73,7 @@ class Run(Settings):
     delta: Fraction | None = Field(None, description="naive_al, trajectory: the batch, a fraction of |X|")
     max_train_fraction: Fraction | None = Field(None, description="trajectory: |B| at which it ends, a fraction of |X|")
     compare: tuple[str, ...] = Field((), description="trajectory: M(.) by which its last classifier ranks U")
-    stop_rules: tuple[str, ...] = Field((), description="names of rules by which training ends; none: those of MCAL")
+    stop_rules: tuple[str, ...] = Field((), description="names of stop rules besides those of MCAL")
     objective: str | None = Field(
         None, description="name of what plans minimise; none: the cost, or with a budget the error"
     )
