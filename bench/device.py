@@ -31,8 +31,9 @@ from mcal_jax.annotators.ground_truth import GroundTruth
 from mcal_jax.data import Dataset, load
 from mcal_jax.files import write_atomically
 from mcal_jax.runs import execution
-from mcal_jax.runs.report import Reporter
-from mcal_jax.runs.runlog import RunLog, drive
+from mcal_jax.runs.driver import drive
+from mcal_jax.runs.progress import Reporter
+from mcal_jax.runs.runlog import RunLog
 from mcal_jax.runs.settings import DataSettings, Run, results
 from mcal_jax.training import devices
 from mcal_jax.training.pool import Pool, look_up

@@ -25,7 +25,8 @@ from mcal_jax.algorithm import powerlaw
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.plan import Law
 from mcal_jax.algorithm.protocol import TrainResult, trials
-from mcal_jax.runs.runlog import RunLog, answer_from_json
+from mcal_jax.runs.codec import answer_from_json
+from mcal_jax.runs.runlog import RunLog
 from mcal_jax.runs.settings import results
 
 ROUNDING = 1e-6  # of the objective; least squares end there

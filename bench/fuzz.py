@@ -42,7 +42,8 @@ from mcal_jax.algorithm.acquisition import ACQUISITIONS
 from mcal_jax.algorithm.config import Config, PerImageEpoch
 from mcal_jax.algorithm.job import Job, algorithm
 from mcal_jax.errors import McalError
-from mcal_jax.runs.runlog import Delivery, RunLog, drive, end_json, replay
+from mcal_jax.runs.driver import Delivery, drive, end_json, replay
+from mcal_jax.runs.runlog import RunLog
 from mcal_jax.runs.settings import Run, check
 from mcal_jax.worlds.simulated import Analytic, SimulatedWorld
 
@@ -136,13 +137,13 @@ def world_of(job: Job, seed: int) -> SimulatedWorld:
     return SimulatedWorld(job.n, curves, seed=seed, persistence=rng.choice([0.0, 0.5, 1.0]))
 
 
-def broken(job: Job, finished: Delivery, live: dict, path: Path) -> str:
+def broken(job: Job, delivery: Delivery, live: dict, path: Path) -> str:
     """The invariant that a finished run breaks, or nothing."""
-    out, bill, config = finished.outcome, finished.outcome.ledger, job.config
+    out, bill, config = delivery.outcome, delivery.outcome.ledger, job.config
     parts = np.sort(np.concatenate([out.T, out.B, out.S, out.R, out.V]))
     if not np.array_equal(parts, np.arange(job.n)):
         return "T, B, S, R and V do not partition X"
-    if (finished.labels < 0).any() or finished.by_machine.sum() != len(out.S):
+    if (delivery.labels < 0).any() or delivery.by_machine.sum() != len(out.S):
         return "an image has no label, or S was not labelled by the machine"
     people = len(out.B) + len(out.R) + len(out.V) + len(out.T) * config.bill_test_set
     people += out.annotator_error.sample if out.annotator_error else 0
@@ -156,7 +157,7 @@ def broken(job: Job, finished: Delivery, live: dict, path: Path) -> str:
     sure = isinstance(config.training_price, PerImageEpoch) and config.training_price.epochs != "recipe"
     if config.budget and sure and job.algorithm == "mcal" and len(out.S) and bill.total > config.budget + 1e-9:
         return "the budget is not kept"
-    if end_json(replay(path).finished) | {"true_error": 0} != live | {"true_error": 0}:
+    if end_json(replay(path).delivery) | {"true_error": 0} != live | {"true_error": 0}:
         return "a replay gives another end"
     return ""
 
@@ -177,12 +178,12 @@ def one_config(case: str, folder: Path) -> str:
         return "refused" if str(error) and "\n" not in str(error) else f"not one line: {error!r}"
     log = RunLog.create(path, job, run.model_dump(mode="json"))
     try:
-        finished = drive(job, world_of(job, run.seed % 10**6), log)
+        delivery = drive(job, world_of(job, run.seed % 10**6), log)
     except McalError as error:
         return f"an error in the middle: {error}"
     finally:
         log.close()
-    return broken(job, finished, log.end or {}, path) or f"ran, {job.algorithm}"
+    return broken(job, delivery, log.end or {}, path) or f"ran, {job.algorithm}"
 
 
 def logs(folder: Path) -> list[Path]:
@@ -236,7 +237,7 @@ def one_log(case: str, folder: Path) -> str:
         return "refused" if "\n" not in str(error) and str(path) in str(error) else f"not one line: {error!r}"
     bodies = [[json.loads(line) for line in p.read_bytes().split(b"\n")[:-1]] for p in (path, whole)]
     if bodies[0] == bodies[1][: len(bodies[0])]:
-        return "the whole" if got.finished else "its beginning"
+        return "the whole" if got.delivery else "its beginning"
     return "accepted what was never written"
 
 

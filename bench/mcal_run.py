@@ -42,8 +42,9 @@ import peers
 from mcal_jax.algorithm import acquisition, planner, powerlaw
 from mcal_jax.algorithm.protocol import Answer, Request, TrainResult
 from mcal_jax.errors import McalError
-from mcal_jax.runs import execution, settings
-from mcal_jax.runs.runlog import RunLog, drive
+from mcal_jax.runs import execution, images, settings
+from mcal_jax.runs.driver import drive, recall
+from mcal_jax.runs.runlog import RunLog
 from mcal_jax.runs.settings import Run
 
 PARTS = ("compile", "train", "score", "select", "laws", "plan", "other")
@@ -129,10 +130,10 @@ def run_ours(run: Run, log: Path) -> dict[str, Any]:
     decisions(clock)
     clock.time(trainer.Trainer, "fit", "train")
     clock.time(trainer.Trainer, "score", "score")
-    execution.load_data(run)  # kept, and so not part of the run
+    images.load_data(run)  # kept, and so not part of the run
     jax.devices()
     began = time.perf_counter()
-    result = execution.execute(run, log, tell=lambda text: print(f"  {text}", file=sys.stderr, flush=True))
+    result = execution.execute(run, log, emit=lambda text: print(f"  {text}", file=sys.stderr, flush=True))
     ended = time.perf_counter()
     cache = {what: counts[f"/jax/compilation_cache/{what}"] for what in ("compile_requests_use_cache", "cache_hits")}
     return dict(
@@ -151,7 +152,7 @@ class Following:
         self.fits: list[TrainResult] = []
 
     def answer(self, request: Request, number: int) -> Answer:
-        recorded = self.log.entries[number].recall(request, self.log.path)
+        recorded = recall(request, self.log.entries[number], self.log)
         answer = self.world.answer(request, number)
         if isinstance(answer, TrainResult):
             self.fits.append(answer)
@@ -168,7 +169,7 @@ def run_torch(run: Run, log: Path) -> dict[str, Any]:
     import torch_mcal
 
     clock = Clock()
-    dataset, recorded = execution.load_data(run), RunLog.read(log)
+    dataset, recorded = images.load_data(run), RunLog.read(log)
     world = torch_mcal.TorchWorld(dataset, width=run.width, recipe=peers.Recipe(), seed=run.seed)
     peer_torch.Trainer(dataset.images, len(dataset.classes), width=run.width).choose_threads()
     decisions(clock)

@@ -28,8 +28,8 @@ from tables import publish
 from mcal_jax.algorithm.config import Config, PerImageEpoch
 from mcal_jax.algorithm.job import Job
 from mcal_jax.runs import settings
+from mcal_jax.runs.driver import Delivery, drive
 from mcal_jax.runs.execution import execute
-from mcal_jax.runs.runlog import Delivery, drive
 
 CERTIFIED = {"certify": 0.95, "repeat": 0.999}
 """People label nearly all of T twice: a smaller share can bound no small rate."""
@@ -57,16 +57,16 @@ def trained(noise: float, votes: int, number: int) -> Ended:
     changes = {"noise": noise, "votes": votes, "seed": number, **CERTIFIED}
     run = settings.describe("fashion_mnist_10k", profile="smoke", **changes)
     with tempfile.TemporaryDirectory() as folder:
-        result = execute(run, Path(folder) / "run.jsonl", tell=lambda line: None)
+        result = execute(run, Path(folder) / "run.jsonl", emit=lambda line: None)
         alone = result.job.n * result.job.config.label_price / votes
-        return ended(result.finished, alone)
+        return ended(result.delivery, alone)
 
 
-def ended(finished: Delivery, alone: float) -> Ended:
-    people = finished.outcome.annotator_error
+def ended(delivery: Delivery, alone: float) -> Ended:
+    people = delivery.outcome.annotator_error
     assert people
-    assert finished.true_error is not None
-    return Ended(people.counted, finished.true_error, people.bound, finished.outcome.ledger.total, alone)
+    assert delivery.true_error is not None
+    return Ended(people.counted, delivery.true_error, people.bound, delivery.outcome.ledger.total, alone)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from tables import publish
 from tqdm import tqdm
 
 from mcal_jax.algorithm import planner
-from mcal_jax.runs.runlog import replay
+from mcal_jax.runs.driver import replay
 from mcal_jax.runs.settings import results
 
 

@@ -23,9 +23,9 @@ from mcal_jax.worlds.trained import TrainedWorld
 
 
 def redraw(planned: sweeps.Planned, draws: int, class_epsilon: float | None) -> dict[str, float]:
-    result = execution.execute(planned.run, profile="laptop", tell=lambda line: None)
+    result = execution.execute(planned.run, profile="laptop", emit=lambda line: None)
     outcome, job, n = result.outcome, result.job, result.job.n
-    world = execution._world(planned.run, result.dataset)
+    world = execution.world_of(planned.run, result.job, result.dataset)
     assert isinstance(world, TrainedWorld)
     assert world.truth is not None
     steps = result.record.steps
@@ -58,7 +58,7 @@ def redraw(planned: sweeps.Planned, draws: int, class_epsilon: float | None) -> 
         "seed": planned.run.seed, "U": len(U), "V": len(outcome.V), "draws": draws, "broke": float(broke.mean()),
         "mean_error": float(np.mean(errors)), "p95_error": float(np.quantile(errors, 0.95)),
         "mean_S": float(np.mean(machines)), "worst_class": float(np.mean(worst)),
-        "error_of_the_run": float(result.finished.true_error or 0),
+        "error_of_the_run": float(result.delivery.true_error or 0),
     }  # fmt: skip
 
 

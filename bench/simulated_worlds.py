@@ -44,7 +44,9 @@ from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import TrainResult
 from mcal_jax.paper import reliability
 from mcal_jax.runs import settings
-from mcal_jax.runs.runlog import RunLog, answer_from_json, drive
+from mcal_jax.runs.codec import answer_from_json
+from mcal_jax.runs.driver import drive
+from mcal_jax.runs.runlog import RunLog
 from mcal_jax.worlds.simulated import THETA_GRID, Analytic, Curve, Recorded, SimulatedWorld, clairvoyant
 
 READINGS: dict[str, Callable[..., Config]] = {

@@ -12,6 +12,15 @@ class NoRuns(McalError):
     """None of the runs that a figure or table needs is there."""
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The nearest of the ``known`` names, None where none is near.
+
+    >>> nearest("margins", ["margin", "entropy"])
+    'margin'
+    """
+    return next(iter(get_close_matches(name, list(known), 1)), None)
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """The nearest of the ``known`` names as a question, or else all of them.
 
@@ -21,5 +30,5 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     'known: margin, entropy'
     """
     names = list(known)
-    near = get_close_matches(name, names, 1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
+    near = nearest(name, names)
+    return f"did you mean {near!r}?" if near else f"known: {', '.join(names) or 'none'}"

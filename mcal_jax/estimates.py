@@ -11,8 +11,8 @@ from mcal_jax.algorithm.job import Job
 from mcal_jax.display import html_table
 from mcal_jax.errors import McalError
 from mcal_jax.result import Result
+from mcal_jax.runs.driver import drive
 from mcal_jax.runs.recorded import RecordedRun
-from mcal_jax.runs.runlog import drive
 from mcal_jax.worlds.simulated import Analytic, Curve, Recorded, SimulatedWorld
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Files that are written: whole or not at all, and never over an input or a record."""
+"""Files of the user: written whole or not at all, by one process at a time, and never over an input or a record."""
 
 import contextlib
 import os
@@ -42,6 +42,37 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
         raise McalError(f"can't write {path}: {error.strerror}") from None
 
 
+class Lock:
+    """The right to write a file, held by one process at a time until ``release``, or until the process ends, however
+    it ends.
+
+    The lock is on a hidden file beside the one that ``path`` leads to, which is removed on release; one that a killed
+    process left is reused. Folders are made as needed. Raises McalError if another process holds the lock, or if
+    nothing can be written there.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        from filelock import FileLock, Timeout
+
+        target = Path(os.path.realpath(path))
+        self.path = target.with_name(f".{target.name[:200]}.lock")
+        self._lock = FileLock(self.path)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise McalError(f"{path} is being written by another process") from None
+        except OSError as error:
+            raise McalError(f"can't write {path}: no lock {self.path.name} beside it: {error.strerror}") from None
+
+    def release(self) -> None:
+        """Let another process write the file."""
+        if self._lock.is_locked:
+            with contextlib.suppress(OSError):
+                self.path.unlink()  # while it is held: nobody else can have locked it
+            self._lock.release()
+
+
 def check_distinct(paths: Mapping[str, str | os.PathLike | None]) -> None:
     """Raises McalError where two of the files are one and the same, through links too; names say what each is for."""
     given = {what: absolute(path) for what, path in paths.items() if path is not None}
@@ -60,8 +91,9 @@ def is_same_file(a: Path, b: Path) -> bool:
     return os.path.realpath(a) == os.path.realpath(b)
 
 
-def check_writable(path: str | os.PathLike, what: str, begins: str = "") -> None:
-    """Raises McalError if the file can't be written, or is there and does not begin as what we write here does.
+def check_writable(path: str | os.PathLike, what: str, *beginnings: str) -> None:
+    """Raises McalError if the file can't be written, or is there and has none of the ``beginnings`` of what we write
+    here.
 
     An empty file may be written over. Nothing is changed.
     """
@@ -73,10 +105,10 @@ def check_writable(path: str | os.PathLike, what: str, begins: str = "") -> None
             raise McalError(f"{what}: {path} is a folder; give the name of a file")
         if target.exists() and not target.is_file():
             return  # a device such as /dev/null
-        if target.exists():
+        if target.exists() and beginnings:
             with target.open("rb") as file:
-                head = file.read(len(begins.encode()))
-            if head and head != begins.encode():
+                head = file.read(max(map(len, beginnings)))
+            if head and not head.decode(errors="replace").startswith(beginnings):
                 raise McalError(f"{what}: {path} holds something else and would be lost; give another name")
         folder = target.parent
         while not folder.exists():
@@ -92,7 +124,7 @@ def check_writable(path: str | os.PathLike, what: str, begins: str = "") -> None
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:
-    """What a file or a pipe holds. Raises McalError; a device is refused, for some of them never end."""
+    """The content of a file or a pipe. Raises McalError, also for a device, since some of them never end."""
     path = Path(path)
     try:
         if path.is_char_device() or path.is_block_device():

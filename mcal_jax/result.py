@@ -15,7 +15,7 @@ from mcal_jax.errors import McalError, suggestion
 from mcal_jax.files import write_atomically
 from mcal_jax.runs import report
 from mcal_jax.runs.codec import unpack
-from mcal_jax.runs.execution import check_content
+from mcal_jax.runs.images import check_content
 from mcal_jax.runs.recorded import RecordedRun, set_of
 from mcal_jax.runs.session_setup import recorded, trained_world
 
@@ -42,7 +42,7 @@ class Result:
         self._images = images
         if images is not None:
             check_content(self.record.log, images, lambda line: None)
-        self._delivery = self.record.finished
+        self._delivery = self.record.delivery
 
     @property
     def labels(self) -> np.ndarray:

@@ -22,17 +22,20 @@ from mcal_jax.algorithm.job import Job, algorithm
 from mcal_jax.algorithm.objectives import OBJECTIVES
 from mcal_jax.algorithm.protocol import Indices, Label, Labels, Relabel, SecondLabels, World
 from mcal_jax.annotators import Annotator, ask
+from mcal_jax.annotators.function import FromFunction
 from mcal_jax.data import Dataset
 from mcal_jax.display import html_table
 from mcal_jax.errors import McalError, suggestion
 from mcal_jax.files import absolute
 from mcal_jax.result import Result
 from mcal_jax.runs.codec import pack, unpack
-from mcal_jax.runs.execution import check_content, content
+from mcal_jax.runs.driver import Driver
+from mcal_jax.runs.images import check_content, content
+from mcal_jax.runs.progress import Reporter
 from mcal_jax.runs.provenance import provenance
-from mcal_jax.runs.report import Emit, Reporter
-from mcal_jax.runs.runlog import Driver, RunLog
+from mcal_jax.runs.runlog import RunLog
 from mcal_jax.runs.session_setup import ProgressCallback, Setup, setup, trained_world
+from mcal_jax.runs.settings import Emit
 
 Images = np.ndarray | Sequence | Dataset | str | os.PathLike
 """Arrays, a Dataset, a folder of pictures, a table of paths, a .npz file, or the name of a TFDS set."""
@@ -303,17 +306,7 @@ def with_acquisition(config: Config, acquisition: Any) -> Config:
 
 def as_annotator(annotate: Annotator | Callable[[Indices], Any], classes: Sequence[str]) -> Annotator:
     """An annotator; a function becomes one."""
-    return annotate if hasattr(annotate, "label") else _Function(annotate, classes)
-
-
-class _Function:
-    """A function that answers with labels, as an annotator."""
-
-    def __init__(self, function: Callable[[Indices], Any], classes: Sequence[str]):
-        self.function, self.classes = function, classes
-
-    def label(self, indices: Indices, again: bool = False) -> np.ndarray:
-        return np.array([class_number(one, self.classes) for one in self.function(indices)], np.int64)
+    return annotate if hasattr(annotate, "label") else FromFunction(annotate, classes)
 
 
 def class_number(label: Any, classes: Sequence[str]) -> int:

@@ -11,7 +11,7 @@ from mcal_jax.algorithm.config import Config, PerHour, PerImageEpoch
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import Measurement, TrainResult
 from mcal_jax.paper.records import Trajectory
-from mcal_jax.runs.runlog import drive
+from mcal_jax.runs.driver import drive
 from mcal_jax.runs.settings import Run
 from mcal_jax.testing.worlds import assert_partition, labelled_by_humans, same  # noqa: F401 - for the tests
 from mcal_jax.worlds.simulated import Analytic, SimulatedWorld

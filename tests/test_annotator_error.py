@@ -14,7 +14,7 @@ from mcal_jax.algorithm.protocol import SecondLabels
 from mcal_jax.annotators.noisy import Noisy, uniform
 from mcal_jax.errors import McalError
 from mcal_jax.runs import settings
-from mcal_jax.runs.runlog import drive
+from mcal_jax.runs.driver import drive
 from mcal_jax.worlds.simulated import SimulatedWorld
 
 ALL = np.arange(20_000)

@@ -206,7 +206,8 @@ import numpy as np
 import mcal_run, peer_torch, peers, torch_mcal
 from conftest import MIDDLING, same
 from mcal_jax.data import from_arrays
-from mcal_jax.runs.runlog import RunLog, drive
+from mcal_jax.runs.driver import drive
+from mcal_jax.runs.runlog import RunLog
 from mcal_jax.algorithm.config import Config; from mcal_jax.algorithm.job import Job
 from mcal_jax.worlds.simulated import SimulatedWorld
 

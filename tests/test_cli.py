@@ -1,5 +1,6 @@
 """The command line as a user meets it: exit codes, one-line errors, nothing half-written."""
 
+import ast
 import csv
 import json
 import os
@@ -49,7 +50,7 @@ def test_a_run_is_logged_shown_again_and_writes_every_label(folder, capsys):
     assert "savings" in out
     rows = list(csv.DictReader((folder / "a.csv").open(encoding="utf-8")))
     assert [int(row["index"]) for row in rows] == list(range(400))
-    assert {row["by"] for row in rows} == {"people", "machine"}
+    assert {row["source"] for row in rows} == {"human", "machine"}
     before = (folder / "a.jsonl").read_bytes()
     code, again, _ = mcal(capsys, "run", "run.yaml", "--log", "a.jsonl")
     assert code == 0
@@ -112,6 +113,8 @@ def test_resume_and_plan_work_on_a_log_cut_short(folder, capsys):
         (["plan", "run.yaml"], "run.yaml: not a run log"),
         (["reproduce", "mcal_rum"], "unknown experiment 'mcal_rum'; did you mean 'mcal_run'"),
         (["run", "--epsilonn", "1"], "--epsilon"),
+        (["sweep", "dear_training"], "it is called expensive_training now"),
+        (["run", "twice.yaml"], "safety is the old name of safety_z"),
         (["data", "prepare", "fashion_mnits", "--data-dir", "empty"], "fashion_mnist"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -119,6 +122,7 @@ def test_resume_and_plan_work_on_a_log_cut_short(folder, capsys):
 def test_a_mistake_ends_in_one_line_exit_code_2_and_nothing_written(folder, capsys, words, culprit):
     (folder / "corrupt.npz").write_bytes((folder / "tiny.npz").read_bytes()[:500])
     (folder / "wrong.yaml").write_text("epsilom: 0.1\n", encoding="utf-8")
+    (folder / "twice.yaml").write_text("config: {safety: 0, safety_z: 1}\n", encoding="utf-8")
     (folder / "greedy.yaml").write_text(
         "data: {name: tiny.npz}\nwidth: 2\nconfig: {test_fraction: 0.9, seed_fraction: 0.5}\n", encoding="utf-8"
     )
@@ -141,6 +145,27 @@ def test_help_of_every_command_teaches(capsys):
         code, out, _ = mcal(capsys, *words)
         assert code == 0
         assert len(out.split()) > 40
+
+
+def test_help_loads_no_library_that_it_can_do_without(command):
+    code = "import sys; from mcal_jax.cli import main; sys.argv = ['mcal', '--help']\n"
+    code += "try: main()\nfinally: print(sorted(m for m in sys.modules if '.' not in m))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    loaded = set(ast.literal_eval(done.stdout.splitlines()[-1]))
+    assert "cyclopts" in loaded
+    assert not loaded & {"jax", "scipy", "lmfit", "pandas", "matplotlib", "numpy", "pydantic", "yaml", "filelock"}
+
+
+def test_options_are_fields_of_the_run_or_of_its_config():
+    from dataclasses import fields
+
+    from mcal_jax.algorithm.config import Config
+    from mcal_jax.cli.options import RunOptions
+    from mcal_jax.runs.settings import Run
+
+    names = {field.name for field in fields(RunOptions)}
+    assert len(names) > 15
+    assert names <= Run.model_fields.keys() | Config.model_fields.keys()
 
 
 def test_plan_loads_no_jax(folder, capsys):
@@ -232,6 +257,15 @@ def test_check_says_whether_todays_rules_decide_the_same(folder, capsys):
     assert code == 1
     assert out.count("decide otherwise: the outcome differs") == 2
     assert mcal(capsys, "plan", "a.jsonl")[0] == 0
+
+
+def test_a_file_with_an_old_name_tells_the_new_one_in_a_line(folder, capsys):
+    (folder / "run.yaml").write_text(
+        "data: {name: tiny.npz}\nalgorithm: humans_only\nconfig: {safety: 0}\n", encoding="utf-8"
+    )
+    code, out, _ = mcal(capsys, "run", "run.yaml", "--log", "a.jsonl")
+    assert code == 0
+    assert out.splitlines()[0] == "run.yaml: safety is called safety_z now"
 
 
 def test_own_data_gets_a_net_that_suits_it_and_says_so(folder, capsys):

@@ -16,10 +16,10 @@ READ = """
 import contextlib, json, sys, tempfile
 from pathlib import Path
 sys.modules["jax"] = None  # importing it now fails
-from mcal_jax.runs import report
+from mcal_jax.runs import labels, report
 from mcal_jax.runs.codec import differences
 from mcal_jax.runs.recorded import RecordedRun
-from mcal_jax.runs.runlog import end_json
+from mcal_jax.runs.driver import end_json
 from mcal_jax.errors import McalError
 from mcal_jax.worlds.simulated import Recorded
 for log in sys.argv[1:]:
@@ -28,13 +28,13 @@ for log in sys.argv[1:]:
         run = RecordedRun(log)
         assert report.plan_report(run).count("\\n") > 3
         if run.is_finished:
-            if found := differences(run.end, end_json(run.finished)):
+            if found := differences(run.end, end_json(run.delivery)):
                 told = "the outcome read is not the one recorded: " + ", ".join(found)
-            assert "savings" in report.summary(run.finished, run.job.config)
+            assert "savings" in report.summary(run.delivery, run.job.config)
             with tempfile.TemporaryDirectory() as folder:
-                labels = Path(folder, "labels.csv")
-                report.write_labels(run.finished, [str(k) for k in range(1000)], labels)
-                assert labels.read_text(encoding="utf-8").count("\\n") == run.job.n + 1
+                path = Path(folder, "labels.csv")
+                labels.write_labels(run.delivery, [str(k) for k in range(1000)], path)
+                assert path.read_text(encoding="utf-8").count("\\n") == run.job.n + 1
             Recorded(tuple(run.fits[run.end['architecture']]))
     except McalError as error:
         told = str(error)
@@ -45,7 +45,7 @@ assert not any(name.startswith("jax.") for name in sys.modules)
 CHECK = """
 import json, sys
 sys.modules["jax"] = None
-from mcal_jax.runs.runlog import replay
+from mcal_jax.runs.driver import replay
 from mcal_jax.errors import McalError
 for log in sys.argv[1:]:
     try:

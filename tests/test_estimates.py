@@ -6,7 +6,8 @@ from conftest import EASY, HOPELESS, MIDDLING
 
 from mcal_jax import Config, McalError, plan
 from mcal_jax.algorithm.job import Job
-from mcal_jax.runs.runlog import RunLog, drive
+from mcal_jax.runs.driver import drive
+from mcal_jax.runs.runlog import RunLog
 from mcal_jax.worlds.simulated import SimulatedWorld
 
 

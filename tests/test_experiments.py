@@ -20,7 +20,8 @@ from mcal_jax.algorithm.job import Job
 from mcal_jax.errors import McalError
 from mcal_jax.paper import experiments
 from mcal_jax.runs import execution, settings, sweeps
-from mcal_jax.runs.runlog import RunLog, drive
+from mcal_jax.runs.driver import drive
+from mcal_jax.runs.runlog import RunLog
 from mcal_jax.runs.workers import Workers
 from mcal_jax.worlds.simulated import SimulatedWorld
 

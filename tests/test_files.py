@@ -6,7 +6,8 @@ import os
 import pytest
 
 from mcal_jax.errors import McalError
-from mcal_jax.files import absolute, check_distinct, check_writable, is_same_file, read_bytes, write_atomically
+from mcal_jax.files import Lock, absolute, check_distinct, check_writable, is_same_file, read_bytes, write_atomically
+from mcal_jax.runs.labels import LABELS_BEGAN, LABELS_BEGIN
 
 
 def error_of(call, *arguments):
@@ -63,8 +64,9 @@ def test_something_of_the_users_is_not_written_over(tmp_path):
     check_writable(path, "--labels", "index,label")
     path.write_text("")
     check_writable(path, "--labels", "index,label")
-    path.write_text("index,label,class,by\n0,1,dog,people\n")
-    check_writable(path, "--labels", "index,label")
+    for header in (LABELS_BEGIN, LABELS_BEGAN):
+        path.write_text(f"{header}\n0,1,dog,human\n")
+        check_writable(path, "--labels", LABELS_BEGIN, LABELS_BEGAN)
     path.write_text("my thesis")
     assert "holds something else and would be lost" in error_of(check_writable, path, "--labels", "index,label")
     assert "--labels" in error_of(check_writable, tmp_path, "--labels")
@@ -109,6 +111,24 @@ def test_a_link_is_written_through_and_stays(tmp_path):
     assert (tmp_path / "folder" / "real.txt").read_text(encoding="utf-8") == "text"
     (tmp_path / "loop").symlink_to("loop")
     assert "leads to itself" in error_of(check_writable, tmp_path / "loop", "--labels")
+
+
+def test_a_lock_is_held_by_one_alone_and_leaves_nothing(tmp_path):
+    path = tmp_path / "new" / "run.jsonl"
+    lock = Lock(path)
+    assert "run.jsonl is being written by another process" in error_of(Lock, path)
+    lock.release()
+    lock.release()
+    assert list(path.parent.iterdir()) == []
+    (path.parent / ".run.jsonl.lock").touch()  # left by a process that was killed
+    Lock(path).release()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_lock_where_nothing_can_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    for name in ("file/run.jsonl", "file/deeper/run.jsonl"):
+        assert error_of(Lock, tmp_path / name).startswith("can't write")
 
 
 def test_a_device_is_written_to_and_stays_one(tmp_path):

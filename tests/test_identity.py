@@ -35,7 +35,7 @@ def folder(tmp_path, monkeypatch):
 
 def execute(name="inbox.npz", log=None, **changes):
     told = []
-    result = execution.execute(Run(data={"name": name}, **{**HUMANS, **changes}), log, tell=told.append)
+    result = execution.execute(Run(data={"name": name}, **{**HUMANS, **changes}), log, emit=told.append)
     return result, told
 
 
@@ -55,8 +55,8 @@ def test_another_content_under_the_same_name_is_another_run(folder):
     images("inbox.npz", n=80, seed=1, classes=("ship", "plane"))
     tuesday, _ = execute()
     assert monday.path != tuesday.path
-    assert len(tuesday.finished.labels) == 80
-    assert np.array_equal(tuesday.finished.labels, np.load("inbox.npz")["labels"])
+    assert len(tuesday.delivery.labels) == 80
+    assert np.array_equal(tuesday.delivery.labels, np.load("inbox.npz")["labels"])
     tuesday.write_labels(folder / "labels.csv")
     rows = list(csv.DictReader((folder / "labels.csv").open(encoding="utf-8")))
     assert {row["class"] for row in rows} == {"ship", "plane"}
@@ -108,13 +108,13 @@ def test_a_log_of_other_images_is_refused_by_what_changed(folder, what, finished
     assert told in message
     assert (folder / "run.jsonl").read_bytes() == before
     if not finished:
-        assert told in error_of(execution.resume, "run.jsonl", tell=lambda line: None)
+        assert told in error_of(execution.resume, "run.jsonl", emit=lambda line: None)
 
 
 def test_a_finished_log_is_shown_and_exported_without_its_images(folder):
     whole, _ = execute(log="run.jsonl")
     os.remove("inbox.npz")
-    shown = execution.resume("run.jsonl", tell=lambda line: None)
+    shown = execution.resume("run.jsonl", emit=lambda line: None)
     assert shown.summary() == whole.summary()
     shown.write_labels(folder / "labels.csv")
     assert len((folder / "labels.csv").read_text(encoding="utf-8").splitlines()) == 61
@@ -125,7 +125,7 @@ def test_a_run_resumes_from_any_folder(folder, monkeypatch):
     cut(folder / "run.jsonl", 1)
     (folder / "deep").mkdir()
     monkeypatch.chdir(folder / "deep")
-    assert execution.resume("../run.jsonl", tell=lambda line: None).outcome.ledger.total == pytest.approx(2.4)
+    assert execution.resume("../run.jsonl", emit=lambda line: None).outcome.ledger.total == pytest.approx(2.4)
 
 
 def test_an_early_log_without_content_is_known_by_its_number_of_images(folder):
@@ -155,7 +155,7 @@ def test_named_sets_keep_the_ids_of_recorded_logs():
     logs = sorted((settings.home() / "results/runs/laptop").glob("*.jsonl"))[:40]
     assert len(logs) == 40
     for path in logs:
-        run = execution._described(RunLog.read(path))
+        run = execution.run_of(RunLog.read(path))
         assert execution.log_path(run, "laptop").name == path.name
 
 
@@ -175,7 +175,7 @@ def test_outputs_never_take_the_place_of_an_input(folder):
     before = {name: (folder / name).read_bytes() for name in ("inbox.npz", "run.yaml")}
     for log, labels in (("inbox.npz", None), ("link", None), ("a.jsonl", "link"), ("a.jsonl", "hard"), ("a.csv", None),
                         ("a.jsonl", "./a.jsonl"), ("run.yaml", None), ("a.jsonl", "run.yaml")):  # fmt: skip
-        message = error_of(execution.execute, run, log, labels=labels, inputs={"CONFIG": "run.yaml"}, tell=print)
+        message = error_of(execution.execute, run, log, labels=labels, inputs={"CONFIG": "run.yaml"}, emit=print)
         assert "same file" in message or "would be lost" in message
     assert {name: (folder / name).read_bytes() for name in before} == before
     assert not (folder / "a.jsonl").exists()

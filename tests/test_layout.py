@@ -55,7 +55,8 @@ import sys
 sys.modules.update(dict.fromkeys({JAX_SIDE!r}))
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job
-from mcal_jax.runs.runlog import RunLog, drive, replay
+from mcal_jax.runs.driver import drive, replay
+from mcal_jax.runs.runlog import RunLog
 from mcal_jax.worlds.simulated import Analytic, SimulatedWorld
 job = Job(n=300, architectures=("a", "b"), config=Config(theta_step=0.5))
 log = RunLog.create({str(tmp_path / "run.jsonl")!r}, job, {{}})

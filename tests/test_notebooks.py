@@ -14,8 +14,9 @@ from mcal_jax import plots
 from mcal_jax.algorithm.job import Job
 from mcal_jax.data import Dataset
 from mcal_jax.runs import execution, settings
+from mcal_jax.runs.driver import drive
 from mcal_jax.runs.recorded import RecordedRun
-from mcal_jax.runs.runlog import RunLog, drive
+from mcal_jax.runs.runlog import RunLog
 from mcal_jax.worlds.simulated import SimulatedWorld
 
 NOTEBOOKS = sorted((settings.home() / "notebooks").glob("*.ipynb"))
@@ -132,7 +133,7 @@ def test_mcal_run_tells_every_kind_of_run(kind, tmp_path, monkeypatch):
         log = RunLog.create(tmp_path / "run.jsonl", job, run.model_dump(mode="json"))
         drive(job, SimulatedWorld(n, HOPELESS if kind == "hopeless" else MIDDLING), log)
         log.close()
-        result = execution.Result(run, RecordedRun(log.path))
+        result = execution.LoggedRun(run, RecordedRun(log.path))
         result.dataset = Dataset("blank", np.zeros((n, 4, 4, 1), np.uint8), np.zeros(n, np.int32), ("no", "yes"))
         return result
 

@@ -12,10 +12,11 @@ from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import Train
 from mcal_jax.errors import McalError
-from mcal_jax.runs import runlog
+from mcal_jax.runs import driver
+from mcal_jax.runs.driver import drive, end_json, replay
 from mcal_jax.runs.recorded import PLANNED, RecordedRun
 from mcal_jax.runs.report import check_line, plan_report, summary
-from mcal_jax.runs.runlog import RunLog, drive, end_json, replay
+from mcal_jax.runs.runlog import RunLog
 from mcal_jax.worlds.simulated import Recorded, SimulatedWorld
 
 RACE = {"cnn18": MIDDLING, "resnet18": EASY, "resnet50": MIDDLING.model_copy(update={"alpha": 4.0})}
@@ -41,9 +42,9 @@ def made(request, tmp_path):
     log = RunLog.create(tmp_path / "run.jsonl", job, {"data": {"name": "cifar10"}})
     noise = 0.01 if job.config.repeat else 0.0
     curves = RACE if len(job.architectures) > 1 else MIDDLING
-    finished = drive(job, SimulatedWorld(job.n, curves, seed=3, noise=noise), log)
+    delivery = drive(job, SimulatedWorld(job.n, curves, seed=3, noise=noise), log)
     log.close()
-    return log.path, finished
+    return log.path, delivery
 
 
 PLANNING = {name for name, kind in KINDS.items() if kind.get("algorithm", "mcal") in PLANNED}
@@ -54,8 +55,8 @@ def test_a_log_tells_what_the_live_run_ended_with(made):
     run = RecordedRun(path)
     assert run.is_finished
     assert same(run.outcome, live.outcome)
-    assert same(tuple(run.finished)[1:], tuple(live)[1:])
-    assert summary(run.finished, run.job.config) == summary(live, run.job.config)
+    assert same(tuple(run.delivery)[1:], tuple(live)[1:])
+    assert summary(run.delivery, run.job.config) == summary(live, run.job.config)
     assert check_line(path)[1]
 
 
@@ -69,14 +70,14 @@ def test_the_record_stands_when_the_rules_have_changed(made, monkeypatch):
     """Rules that decide something else everywhere: the log is still read, reported and drawn, as it was decided."""
     path, live = made
     recorded_plans = [line["plan"] for line in map(json.loads, path.read_text().splitlines()) if "plan" in line]
-    monkeypatch.setattr(runlog, "RULES", 99)
+    monkeypatch.setattr(driver, "RULES", 99)
     monkeypatch.setattr(planner, "next_delta", lambda progress, B_opt, cost, stable, config: 1)
     monkeypatch.setattr(planner, "is_stable", lambda value, previous, points, config: False)
     run = RecordedRun(path)
     assert run.end == end_json(live)
     assert all(np.array_equal(run.sets[name], getattr(live.outcome, name)) for name in "TBSRV")
-    assert np.array_equal(run.finished.labels, live.labels)
-    assert summary(run.finished, run.job.config) == summary(live, run.job.config)
+    assert np.array_equal(run.delivery.labels, live.labels)
+    assert summary(run.delivery, run.job.config) == summary(live, run.job.config)
     assert [plan.delta for plan in run.outcome.plans] == [plan.delta for plan in live.outcome.plans]
     assert [plan.stable for plan in run.plans] == [plan.stable for plan in live.outcome.plans]
     assert "finished" in plan_report(run)
@@ -130,7 +131,7 @@ def test_an_outcome_that_does_not_fit_its_log_is_refused(tmp_path, figure):
 
     rewrite(log.path, -1, change)
     with pytest.raises(McalError, match=str(log.path)) as caught:
-        _ = RecordedRun(log.path).finished
+        _ = RecordedRun(log.path).delivery
     assert "\n" not in str(caught.value)
 
 

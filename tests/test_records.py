@@ -18,7 +18,8 @@ from mcal_jax.algorithm.protocol import MEASURES
 from mcal_jax.errors import McalError
 from mcal_jax.paper import records
 from mcal_jax.runs import execution, settings, sweeps
-from mcal_jax.runs.runlog import RunLog, drive
+from mcal_jax.runs.driver import drive
+from mcal_jax.runs.runlog import RunLog
 from mcal_jax.runs.settings import Run, describe
 from mcal_jax.runs.sweeps import Planned
 from mcal_jax.worlds.simulated import SimulatedWorld
@@ -228,8 +229,8 @@ READ = """
 import json, sys
 sys.modules["jax"] = None  # importing it now fails
 from mcal_jax.paper import records
-from mcal_jax.runs import runlog
-runlog.replay = runlog.drive = None
+from mcal_jax.runs import driver
+driver.replay = driver.drive = None
 from mcal_jax.runs.sweeps import sweeps
 for profile in ("laptop", "paper"):
     for sweep in sweeps():

@@ -12,8 +12,9 @@ from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError
+from mcal_jax.runs.driver import drive
 from mcal_jax.runs.recorded import RecordedRun
-from mcal_jax.runs.runlog import RunLog, drive
+from mcal_jax.runs.runlog import RunLog
 from mcal_jax.worlds.simulated import SimulatedWorld
 
 N = 3000

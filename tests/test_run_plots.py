@@ -22,7 +22,7 @@ from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError
-from mcal_jax.runs.runlog import Delivery, drive
+from mcal_jax.runs.driver import Delivery, drive
 from mcal_jax.worlds.simulated import Analytic, SimulatedWorld
 
 N = 3000

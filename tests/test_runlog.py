@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from mcal_jax.algorithm import stopping
 from mcal_jax.algorithm.config import Config, PerHour, PerImageEpoch
-from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.job import Job, algorithm
 from mcal_jax.algorithm.protocol import Label, Labels, MachineLabel, Train, TrainResult
 from mcal_jax.errors import McalError
 from mcal_jax.runs import codec, runlog
-from mcal_jax.runs.runlog import RunLog, check_answer, drive, end_json, replay
+from mcal_jax.runs.driver import check_answer, drive, end_json, replay
+from mcal_jax.runs.runlog import RunLog
 from mcal_jax.worlds.simulated import SimulatedWorld
 
 QUICK = Config(theta_step=0.5, growth=3.0)
@@ -30,16 +31,16 @@ RACE = Job(n=400, architectures=("good", "bad"), config=QUICK)
 def live(path, job=JOB, run=None):
     """An uninterrupted run with a log at ``path`` -> Delivery."""
     log = RunLog.create(path, job, run or {"seed": 0})
-    finished = drive(job, SimulatedWorld(job.n, curves(job)), log)
+    delivery = drive(job, SimulatedWorld(job.n, curves(job)), log)
     log.close()
-    return finished
+    return delivery
 
 
 def go_on(path, job=JOB):
     log = RunLog.resume(path)
-    finished = drive(job, SimulatedWorld(job.n, curves(job)), log)
+    delivery = drive(job, SimulatedWorld(job.n, curves(job)), log)
     log.close()
-    return finished
+    return delivery
 
 
 def curves(job):
@@ -146,7 +147,7 @@ def test_replay_equals_the_live_run(tmp_path, job, price):
     job = job.model_copy(update={"config": job.config.model_copy(update={"training_price": price})})
     whole = live(tmp_path / "run.jsonl", job)
     replayed = replay(tmp_path / "run.jsonl")
-    assert same_run(replayed.finished, whole)
+    assert same_run(replayed.delivery, whole)
     assert replayed.log.job == job
     assert replayed.pending is None
     if job is not RACE:
@@ -168,7 +169,7 @@ def test_replay_of_an_unfinished_run_stops_at_the_request_that_comes_next(log):
         path.write_bytes(b"".join(lines[:kept]))
         half = replay(path)
         assert len(half.steps) == kept - 1
-        assert half.finished is None
+        assert half.delivery is None
         assert codec.request_json(half.pending) == json.loads(lines[kept])["request"]
         with pytest.raises(McalError, match="not finished"):
             _ = half.outcome
@@ -203,12 +204,12 @@ def test_what_the_log_says_was_bought_stands_where_todays_rules_would_buy_anothe
             return super().answer(request, number)
 
     resumed = RunLog.resume(path)
-    finished = drive(JOB, Watched(400, curves(JOB)), resumed)
+    delivery = drive(JOB, Watched(400, curves(JOB)), resumed)
     resumed.close()
     assert isinstance(asked[0], Train)
     assert len(asked[0].train) == len(whole.outcome.B) - 1
-    assert finished.outcome.ledger.train <= whole.outcome.ledger.train
-    assert set(label.indices) <= set(finished.outcome.B)
+    assert delivery.outcome.ledger.train <= whole.outcome.ledger.train
+    assert set(label.indices) <= set(delivery.outcome.B)
 
 
 def test_training_goes_on_and_ends_where_the_log_shows_that_it_did(log, monkeypatch):
@@ -219,16 +220,16 @@ def test_training_goes_on_and_ends_where_the_log_shows_that_it_did(log, monkeypa
     monkeypatch.setattr(stopping, "stop_with", lambda: lambda n, plans, config: "early" if len(plans) > 1 else None)
     path.write_bytes(b"".join(lines[:-2]))  # today's rules would have stopped earlier
     error_of(replay, path)
-    finished = go_on(path)
-    assert len(finished.outcome.history) == trainings
-    assert same(finished.outcome.B, whole.outcome.B)
-    assert np.array_equal(finished.labels, whole.labels)
+    delivery = go_on(path)
+    assert len(delivery.outcome.history) == trainings
+    assert same(delivery.outcome.B, whole.outcome.B)
+    assert np.array_equal(delivery.labels, whole.labels)
 
     monkeypatch.setattr(stopping, "stop_with", lambda: lambda n, plans, config: None)
     path.write_bytes(b"".join(lines[:-2]))  # today's rules would train on
-    finished = go_on(path)
-    assert finished.outcome.stop == "as_recorded"
-    assert same(finished.outcome.B, whole.outcome.B)
+    delivery = go_on(path)
+    assert delivery.outcome.stop == "as_recorded"
+    assert same(delivery.outcome.B, whole.outcome.B)
 
 
 def test_an_outcome_is_compared_to_the_cent(log):
@@ -355,8 +356,8 @@ def test_a_damaged_middle_line_is_refused(log, damage):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda answer: answer["labels"].update(zlib="BBBB"),
-        lambda answer: answer["labels"].update(zlib="no packed array"),
+        lambda answer: answer["labels"].update(base64="BBBB"),
+        lambda answer: answer["labels"].update(base64="no packed array"),
         lambda answer: answer["labels"].update(n=1),
         lambda answer: answer.pop("labels"),
         lambda answer: answer.update(codec.answer_json(Labels(np.arange(3), np.zeros(3, np.int32)))),
@@ -452,13 +453,31 @@ def test_only_one_process_at_a_time_writes_a_log(tmp_path):
     log = RunLog.create(path, JOB, {})
     assert "by another process" in error_of(RunLog.resume, path)
     log.close()
-    hold = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print(1, flush=True); input()"
+    hold = (
+        "import sys; from mcal_jax.runs.runlog import RunLog; log = RunLog.resume(sys.argv[1]); print(1, flush=True)\n"
+        "input()"
+    )
+    (tmp_path / "link.jsonl").symlink_to("run.jsonl")
     command = [sys.executable, "-c", hold, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         other.stdout.readline()
-        assert "is being written by another process" in error_of(RunLog.resume, path)
-        other.communicate(b"\n")
+        for way in (path, tmp_path / "link.jsonl"):
+            assert "is being written by another process" in error_of(RunLog.resume, way)
+        other.kill()
     RunLog.resume(path).close()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link.jsonl", "run.jsonl"]
+
+
+def test_a_log_whose_folder_takes_no_lock_is_one_line_and_is_still_read(log, monkeypatch):
+    """As on a read-only disk; root may write anywhere else."""
+    path, whole = log
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert "Read-only file system" in error_of(RunLog.resume, path)
+    assert same_run(replay(path).delivery, whole)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -510,6 +529,11 @@ def test_packed_arrays_come_back_as_they_were(indices, labels):
         assert same(codec.unpack(packed, array.dtype), array)
 
 
+def test_arrays_of_early_logs_are_read_in_their_own_alphabet():
+    early = {"n": 5, "differences": True, "type": "i1", "zlib": "bFphSlKgSd40024030=="}
+    assert codec.unpack(early, np.int64).tolist() == [2, 3, 5, 7, 11]
+
+
 @given(
     st.integers(0, 10**6),
     st.sets(st.integers(0, 9999)),
@@ -530,15 +554,15 @@ def test_answers_come_back_from_json_as_they_were(size, wrong, seconds, images):
 
 
 def test_an_unknown_algorithm_and_a_missing_delta_are_told():
-    assert "'magic'; known: mcal, naive_al" in error_of(runlog.algorithm, Job(n=100, algorithm="magic"))
-    assert "delta" in error_of(runlog.algorithm, Job(n=100, algorithm="naive_al"))
+    assert "'magic'; known: mcal, naive_al" in error_of(algorithm, Job(n=100, algorithm="magic"))
+    assert "delta" in error_of(algorithm, Job(n=100, algorithm="naive_al"))
 
 
 def test_the_finished_run_knows_which_labels_the_machine_gave(log):
-    _, finished = log
-    outcome = finished.outcome
+    _, delivery = log
+    outcome = delivery.outcome
     assert len(outcome.S) > 50
-    assert np.array_equal(np.flatnonzero(finished.by_machine), outcome.S)
-    assert finished.true_error == np.mean(finished.labels != 0)
-    assert (finished.labels[~finished.by_machine] == 0).all()
-    assert (finished.labels >= 0).all()
+    assert np.array_equal(np.flatnonzero(delivery.by_machine), outcome.S)
+    assert delivery.true_error == np.mean(delivery.labels != 0)
+    assert (delivery.labels[~delivery.by_machine] == 0).all()
+    assert (delivery.labels >= 0).all()

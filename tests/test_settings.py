@@ -3,9 +3,10 @@
 import pytest
 import yaml
 
-from mcal_jax.algorithm.config import PerImageEpoch
+from mcal_jax.algorithm.config import OLD_NAMES, Config, PerImageEpoch
+from mcal_jax.algorithm.job import Job
 from mcal_jax.errors import McalError
-from mcal_jax.runs import settings
+from mcal_jax.runs import execution, settings
 from mcal_jax.runs.settings import Run, describe, from_file, load_settings
 
 
@@ -35,7 +36,7 @@ def written(tmp_path, content):
         ({"architectures": ["resnet19"]}, "unknown architecture 'resnet19': did you mean 'resnet18'"),
         ({"seed": -1}, "seed"),
         ("a: [", "is not YAML"),
-        ("- 1", "expected keys and values, found list"),
+        ("- 1", "expected keys and values, got list"),
     ],
 )
 def test_a_mistake_in_yaml_names_file_and_culprit_in_one_line(tmp_path, content, culprit):
@@ -113,3 +114,64 @@ def test_what_a_run_and_its_config_both_have_is_the_runs():
     run = describe("cifar10", training_price=price, epsilon=0.2)
     assert run.resolve(channels=3).training_price == PerImageEpoch(dollars=0.5)
     assert run.id != describe("cifar10", epsilon=0.2).id
+
+
+OLD_VALUES = {"far": 0.4, "fine_theta": False, "pooled": False, "reach": 5.0, "safety": 0.5}
+
+
+def test_every_old_name_is_tried():
+    assert OLD_VALUES.keys() == OLD_NAMES.keys()
+
+
+@pytest.mark.parametrize("old", OLD_NAMES)
+def test_settings_are_read_by_their_old_names_too_and_the_new_one_is_told(tmp_path, old):
+    new, value = OLD_NAMES[old], OLD_VALUES[old]
+    inside = new in Config.model_fields
+    now = written(tmp_path, {"config": {new: value}} if inside else {new: value})
+    today, lines = from_file(now, emit=None), []
+    then = written(tmp_path, {"config": {old: value}} if inside else {old: value})
+    read = from_file(then, emit=lines.append)
+    assert (read.id, read.resolve(1)) == (today.id, today.resolve(1))
+    assert getattr(read.resolve(1) if inside else read, new) == value
+    assert lines == [f"{then}: {old} is called {new} now"]
+    assert describe("cifar10", **{old: value}).id == describe("cifar10", **{new: value}).id
+
+
+@pytest.mark.parametrize("old", OLD_NAMES)
+def test_the_head_of_an_early_log_has_old_names(old):
+    value, new = OLD_VALUES[old], OLD_NAMES[old]
+    inside = new in Config.model_fields
+    job = Job.model_validate({"n": 100, "config": {old: value}} if inside else {"n": 100, old: value})
+    assert getattr(job.config if inside else job, new) == value
+
+
+@pytest.mark.parametrize("old", OLD_NAMES)
+def test_both_names_at_once_are_refused(tmp_path, old):
+    both = {old: OLD_VALUES[old], OLD_NAMES[old]: OLD_VALUES[old]}
+    path = written(tmp_path, {"config": both} if OLD_NAMES[old] in Config.model_fields else both)
+    with pytest.raises(McalError, match=f"{old} is the old name of {OLD_NAMES[old]}: give one of them") as raised:
+        from_file(path)
+    assert "\n" not in str(raised.value)
+
+
+def test_ids_are_made_of_the_first_names():
+    canonical = describe("cifar10", max_train_fraction=0.3, safety_z=0.5).canonical()
+    assert canonical["far"] == 0.3
+    assert canonical["config"]["safety"] == 0.5
+
+
+def test_the_old_name_of_a_sweep_tells_the_new_one():
+    with pytest.raises(McalError, match="unknown sweep 'dear_training'; it is called expensive_training now"):
+        settings.named("runs", "dear_training")
+
+
+def test_a_strategy_in_a_file_is_known_by_the_name_of_its_file_and_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = Run(stop_rules=("rules/mine.py:patient", "cost_rose"), objective="goals.py:fair")
+    portable = execution._portable(run)
+    assert portable.stop_rules == (f"{tmp_path}/rules/mine.py:patient", "cost_rose")
+    assert portable.objective == f"{tmp_path}/goals.py:fair"
+    assert portable.id == run.id
+    assert run.canonical()["stop_rules"] == ["mine.py:patient", "cost_rose"]
+    assert run.id != Run(stop_rules=("rules/mine.py:hasty", "cost_rose"), objective="goals.py:fair").id
+    assert Run().id != run.id

@@ -96,7 +96,7 @@ def test_runs_are_made_once_and_a_failing_one_does_not_stop_the_others(project):
     assert [p.done for p in told] == [1, 2, 3, 4, 5]
     (failed,) = [p for p in told if p.error]
     assert "absent.npz" in failed.error
-    assert all(sweeps.finished(run, "smoke") for run in planned[:4])
+    assert all(sweeps.is_finished(run, "smoke") for run in planned[:4])
     before = {log: log.stat().st_mtime_ns for log in (project / "results").rglob("*.jsonl")}
     assert len(before) == 4
     assert len(list(sweeps.make(planned[:4], "smoke"))) == 0
@@ -112,13 +112,13 @@ def test_what_a_rerun_replaces_is_kept_and_stays_until_the_new_log_is_whole(proj
     assert [p.error for p in sweeps.make([run], "smoke", jobs=1)] == [""]
     first = path.read_bytes()
     new.write_bytes(first[: len(first) // 2])  # of a rerun that was interrupted
-    assert sweeps.finished(run, "smoke")
+    assert sweeps.is_finished(run, "smoke")
     for kept in ("old", "old1"):
         before = path.read_bytes()
         assert [p.error for p in sweeps.make([run], "smoke", jobs=1, again=True)] == [""]
         assert path.with_suffix(f".jsonl.{kept}").read_bytes() == before
         assert not new.exists()
-        assert sweeps.finished(run, "smoke")
+        assert sweeps.is_finished(run, "smoke")
     assert path.with_suffix(".jsonl.old").read_bytes() == first
 
 

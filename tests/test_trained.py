@@ -11,7 +11,7 @@ from mcal_jax.algorithm.protocol import Label, MachineLabel, Train
 from mcal_jax.annotators.ground_truth import GroundTruth
 from mcal_jax.data import from_arrays
 from mcal_jax.errors import McalError
-from mcal_jax.runs.runlog import drive
+from mcal_jax.runs.driver import drive
 from mcal_jax.training.programs import compilations
 from mcal_jax.worlds.trained import TrainedWorld
 

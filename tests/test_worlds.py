@@ -27,8 +27,9 @@ from mcal_jax.annotators.ground_truth import GroundTruth
 from mcal_jax.annotators.noisy import Noisy, uniform
 from mcal_jax.data import from_arrays
 from mcal_jax.errors import McalError
-from mcal_jax.runs import runlog
-from mcal_jax.runs.runlog import RunLog, drive
+from mcal_jax.runs import driver
+from mcal_jax.runs.driver import drive
+from mcal_jax.runs.runlog import RunLog
 from mcal_jax.testing import WORLD_CHECKS, WorldRun, check_world
 from mcal_jax.testing.worlds import check_repeatable, check_resumable
 from mcal_jax.worlds.simulated import THETA_GRID, Analytic, Recorded, SimulatedWorld, chance, clairvoyant
@@ -116,7 +117,7 @@ def replay(folder: Path) -> Setting:
         drive(JOB, SimulatedWorld(600, MIDDLING, seed=3), log)
         log.close()
     log = RunLog.read(path)
-    return Setting(JOB, runlog._Past(), log)
+    return Setting(JOB, driver.RecordedWorld(), log)
 
 
 def trained(folder: Path) -> Setting:

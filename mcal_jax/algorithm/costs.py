@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import nnls
 
 from mcal_jax.algorithm.config import CHEAPEST, DEAREST, Config, PerHour, PerImageEpoch
 from mcal_jax.algorithm.outcome import Ledger
@@ -108,6 +107,8 @@ def learned_rate(history: Sequence[TrainResult], architecture: str, config: Conf
         isinstance(config.training_price, PerImageEpoch) and config.training_price.epochs != "recipe"
     ):
         return 0.0, float((size @ cost) / (size @ size))
+    from scipy.optimize import nnls  # takes half a second to import, and few prices need it
+
     scale = size.max()
     (c0, c1), _ = nnls(np.stack([np.ones_like(size), size / scale], axis=1), cost)
     return float(c0), float(c1 / scale)

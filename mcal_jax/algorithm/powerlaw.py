@@ -13,7 +13,6 @@ at all are data and not minus infinity; weak priors keep few points from decidin
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import lmfit
 import numpy as np
 from scipy.special import xlogy
 
@@ -141,6 +140,8 @@ def _squares(residuals, parameters: dict[str, float]) -> float:
 
 def _least(residuals, start: dict[str, float], varying: list[str]) -> dict[str, float]:
     """The parameters within BOUNDS of the least sum of squares that a search from ``start`` finds."""
+    import lmfit  # takes a second to import, and much that reads this module fits nothing
+
     parameters = lmfit.Parameters()
     for name, (low, high) in BOUNDS.items():
         value = float(np.clip(start[name], low, high))

@@ -1,8 +1,4 @@
-"""Who labels: an annotator is asked for the labels of some images and answers with them, integers, same length.
-
-``again``: for a second opinion, independent of the first. An annotator that does not answer in time raises
-TimeoutError; ``ask`` turns that, and any answer that does not fit, into one line.
-"""
+"""Annotators, which label images on request, and the check of their answers."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -14,19 +10,29 @@ from mcal_jax.errors import McalError
 
 
 class Annotator(Protocol):
-    def label(self, indices: Indices, again: bool = False) -> np.ndarray: ...
+    """Whatever labels images: a human behind a form, a simulated one, the labels of a data set."""
+
+    def label(self, indices: Indices, again: bool = False) -> np.ndarray:
+        """The class numbers of ``indices`` [n], integers [n]; ``again``: a second opinion, independent of the first.
+
+        Raises TimeoutError if there is no answer in time.
+        """
+        ...
 
 
 def ask(annotator: Annotator, indices: Indices, classes: Sequence[str], again: bool = False) -> np.ndarray:
-    """The labels of ``indices``, int32. Raises McalError if there is no answer, not one for each image, or one that is
-    no class; what was answered before is in the run log, and the run goes on from there."""
+    """The class numbers of ``indices`` [n], int32 [n].
+
+    Raises McalError if there is no answer, not one for each image, or one that is no class. Earlier answers are in the
+    run log, and the run goes on from there.
+    """
     n = len(indices)
     try:
-        answered = annotator.label(indices, again)
+        labels = annotator.label(indices, again)
     except TimeoutError as error:
         raise McalError(f"the annotator did not label {n} images in time: {str(error) or 'no answer'}") from None
     try:
-        answer = np.asarray(answered)
+        answer = np.asarray(labels)
     except ValueError as error:
         raise McalError(f"the annotator's answer for {n} images is no array of labels: {error}") from error
     if answer.shape != indices.shape:

@@ -1,4 +1,4 @@
-"""The data set's own labels, in the place of a human's."""
+"""The labels of a data set in the place of a human's: for experiments."""
 
 import numpy as np
 
@@ -16,4 +16,5 @@ class GroundTruth:
         self.labels = dataset.labels
 
     def label(self, indices: Indices, again: bool = False) -> np.ndarray:
+        """The true class numbers, int32 [n]."""
         return self.labels[indices]

@@ -1,4 +1,4 @@
-"""Images: data sets by name, arrays of one's own, and the set that ships with the package."""
+"""Images: data sets of TFDS by name, arrays of your own, and the set that ships with the package."""
 
 from mcal_jax.data.sources import SHIPPED, Available, Dataset, available, fingerprint, from_arrays, load, prepare
 

@@ -1,4 +1,4 @@
-"""A pool X as arrays: checked once, and told from other pools by digests of its content."""
+"""A pool X as arrays, checked once, and the digests by which it is recognised."""
 
 import contextlib
 import hashlib
@@ -14,7 +14,7 @@ import numpy as np
 
 from mcal_jax.errors import McalError
 
-_MANY = 20  # classes: up to here a gap in the labels costs little, and they may well be digits or the like
+_MANY = 20  # classes: with fewer, numbers that do not occur are taken for classes without images
 _HASHED = 2**24  # bytes hashed at a time
 
 
@@ -31,7 +31,7 @@ class Dataset(NamedTuple):
 
 
 def fingerprint(dataset: Dataset) -> dict[str, Any]:
-    """What the pool is, whatever its name: ``shape``, and digests of ``images``, ``labels`` and ``classes``.
+    """The content of a pool, whatever its name: ``shape``, and digests of ``images``, ``labels`` and ``classes``.
 
     Plain values for JSON, equal exactly where the content is equal, on every machine (of pictures stored as JPEG the
     content is the pixels as they were decoded); ``labels`` is None where there are none.
@@ -78,7 +78,7 @@ def from_arrays(
 
 
 def first_of(name: str, n: int, first: int | None) -> int:
-    """How many of ``n`` images to take. Raises McalError where ``first`` is more."""
+    """The number of images to take of ``n``. Raises McalError where ``first`` is more."""
     if first is not None and first > n:
         raise McalError(f"the first {first} images of '{name}' were asked for, and it has {n}")
     return n if first is None else first
@@ -181,14 +181,14 @@ def _class_names(values: Any, name: str) -> list[str]:
 
 
 def _labels_of_another_shape(shape: tuple[int, ...], n: int, name: str) -> str:
-    told = f"labels of '{name}' have shape {shape}, not ({n},)"
+    message = f"labels of '{name}' have shape {shape}, not ({n},)"
     if len(shape) == 1:
-        return f"{told}: one label for each image"
+        return f"{message}: one label for each image"
     if shape == (n, 1):
-        return f"{told}: labels = labels[:, 0]"
+        return f"{message}: labels = labels[:, 0]"
     if len(shape) == 2 and shape[0] == n:
-        return f"{told}; if they are one-hot: labels = labels.argmax(1)"
-    return told
+        return f"{message}; if they are one-hot: labels = labels.argmax(1)"
+    return message
 
 
 def _from_names(labels: np.ndarray, names: list[str] | None, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -250,6 +250,6 @@ def _numbered_classes(labels: np.ndarray, name: str) -> tuple[list[str], tuple[s
 
 
 def _some(numbers: list[int]) -> str:
-    """The numbers in words, the first few of many."""
-    shown = numbers if len(numbers) <= 5 else [*numbers[:3], "...", numbers[-1]]
-    return ", ".join(map(str, shown))
+    """The numbers as text, the first few of many."""
+    few = numbers if len(numbers) <= 5 else [*numbers[:3], "...", numbers[-1]]
+    return ", ".join(map(str, few))

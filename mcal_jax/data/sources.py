@@ -64,20 +64,24 @@ def load(
     if first is not None and per_class is not None:
         raise McalError("give first or per_class, not both")
 
-    if _path(name).name.lower().endswith(".npz"):
-        dataset = _load_npz(name)
-        dataset = _take(dataset, slice(first_of(name, len(dataset.images), first)))
-    else:
-        try:
-            dataset = load_tfds(name, data_dir, first)
-        except UnknownDataset as error:
-            with one_line_errors(f"'{name}' cannot be read"):
-                raise McalError(_not_npz(name) if name and _path(name).exists() else str(error)) from None
+    dataset = _load_first(name, data_dir, first)
     if per_class is not None:
         dataset = _take(dataset, _first_of_each_class(dataset, per_class))
     if downsample is not None:
         dataset = dataset._replace(images=_downsample(name, dataset.images, downsample))
     return dataset
+
+
+def _load_first(name: str, data_dir: str | os.PathLike | None, first: int | None) -> Dataset:
+    """The first images of a file or of a set of TFDS; None: all."""
+    if _path(name).name.lower().endswith(".npz"):
+        dataset = _load_npz(name)
+        return _take(dataset, slice(first_of(name, len(dataset.images), first)))
+    try:
+        return load_tfds(name, data_dir, first)
+    except UnknownDataset as error:
+        with one_line_errors(f"'{name}' cannot be read"):
+            raise McalError(_not_npz(name) if name and _path(name).exists() else str(error)) from None
 
 
 def _positive(option: str, value: int | None) -> int | None:

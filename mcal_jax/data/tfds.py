@@ -1,7 +1,6 @@
 """Image-classification sets of TFDS, read without TensorFlow."""
 
 import contextlib
-import difflib
 import os
 import re
 import shlex
@@ -14,12 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mcal_jax.data.dataset import Dataset, first_of, from_arrays, one_line_errors
-from mcal_jax.errors import McalError
+from mcal_jax.errors import McalError, nearest
 
 SHIPPED = "fashion_mnist_10k"
 _SHIPPED_FOLDER = Path(__file__).parent / "shipped" / SHIPPED / "1.0.0"
 _NAME = re.compile(r"(\w+(?:/[\w.+-]+)?(?::[\d.*]+)?)((?:#\w+)*)")  # set/configuration:version#feature
-_CHUNK = 1000  # images decoded at a time
+_CHUNK = 1000  # images, decoded at a time
 
 
 class Available(NamedTuple):
@@ -75,7 +74,7 @@ def load_tfds(name: str, data_dir: str | os.PathLike | None, first: int | None) 
 
 
 def prepare(name: str, data_dir: str | os.PathLike | None = None) -> Path:
-    """Download a data set with TFDS and write it in the form that ``load`` reads; returns its folder.
+    """The folder of a data set that is downloaded with TFDS and written in the form that ``load`` reads.
 
     Needs TensorFlow (``pip install 'mcal-jax[prepare]'``) and the internet, but neither where the set is
     there already. TFDS writes to a folder named ``incomplete.*`` that it renames at the end, so what stops
@@ -105,12 +104,15 @@ def prepare(name: str, data_dir: str | os.PathLike | None = None) -> Path:
 
 
 def available(data_dir: str | os.PathLike | None = None) -> list[Available]:
-    """The set that ships with mcal_jax, then those prepared in ``data_dir``, also where ``load`` cannot read them."""
+    """The set that ships with mcal_jax, then those prepared in ``data_dir``, also where ``load`` cannot read them.
+
+    Raises McalError if ``data_dir`` is given and is no folder.
+    """
     root = _expand(data_dir) or Path(_default_data_dir())
     if not root.is_dir() and data_dir is not None:
         raise McalError(f"no folder '{os.fspath(data_dir)}'")
     folders = _prepared(root)
-    found = []
+    data_sets = []
     for name in [SHIPPED, *sorted(folders.keys() - {SHIPPED})]:
         try:
             with one_line_errors(f"data set '{name}' cannot be read"):
@@ -119,10 +121,10 @@ def available(data_dir: str | os.PathLike | None = None) -> list[Available]:
                 splits, _ = _splits(builder, name)
                 features, where = builder.info.features, Path(builder.data_path)
                 shape, classes = features[image].shape, features[label].num_classes
-                found.append(Available(name, _size(builder, splits), shape, classes or 0, where))
+                data_sets.append(Available(name, _size(builder, splits), shape, classes or 0, where))
         except McalError as error:
-            found.append(Available(name, 0, (), 0, folders[name], str(error)))
-    return found
+            data_sets.append(Available(name, 0, (), 0, folders[name], str(error)))
+    return data_sets
 
 
 def _prepared(root: Path) -> dict[str, Path]:
@@ -178,10 +180,11 @@ def _not_found(name: str, data_dir: str | os.PathLike | None) -> McalError:
     if plain and base in known:
         command = _prepare_command(name, data_dir)
         return NotPrepared(f"data set '{name}' is not prepared in {where}; prepare it with: {command}")
-    nearest = [other for other in sorted(prepared) if other.startswith(f"{base}/")]
-    nearest = nearest or difflib.get_close_matches(name.lower(), [*prepared, *known], n=1)
-    nearest = nearest or difflib.get_close_matches(base.lower(), known, n=1)
-    hints = [f"did you mean '{nearest[0]}'?"] if nearest else []
+    configurations = [other for other in sorted(prepared) if other.startswith(f"{base}/")]
+    near = (
+        next(iter(configurations), None) or nearest(name.lower(), [*prepared, *known]) or nearest(base.lower(), known)
+    )
+    hints = [f"did you mean '{near}'?"] if near else []
     if not root.is_dir() and data_dir is not None:
         hints.append(f"there is no folder '{os.fspath(data_dir)}'")
     hint = " and ".join(hints) or f"not in {where}, no set of TFDS, no path of a .npz file"
@@ -204,17 +207,17 @@ def _features(builder: Any, name: str) -> tuple[str, str]:
     features, supervised = builder.info.features, set(builder.info.supervised_keys or ())
     keys, known = [], set()
     for kind, what in ((tfds.features.Image, "image"), (tfds.features.ClassLabel, "class label")):
-        found = sorted(key for key, feature in features.items() if isinstance(feature, kind))
-        if not found:
+        candidates = sorted(key for key, feature in features.items() if isinstance(feature, kind))
+        if not candidates:
             raise McalError(f"data set '{name}' has no {what}, only the features {', '.join(sorted(features))}")
-        known |= set(found)
+        known |= set(candidates)
         for preferred in (chosen, supervised):
-            if len(found) > 1:
-                found = [key for key in found if key in preferred] or found
-        if len(found) > 1:
-            choices = " or ".join(f"'{plain}#{key}'" for key in found)
-            raise McalError(f"data set '{name}' has {len(found)} {what}s; choose one by its name: {choices}")
-        keys += found
+            if len(candidates) > 1:
+                candidates = [key for key in candidates if key in preferred] or candidates
+        if len(candidates) > 1:
+            choices = " or ".join(f"'{plain}#{key}'" for key in candidates)
+            raise McalError(f"data set '{name}' has {len(candidates)} {what}s; choose one by its name: {choices}")
+        keys += candidates
     if unknown := sorted(chosen - known):
         raise McalError(
             f"data set '{name}' has no image or class label '{unknown[0]}', only {', '.join(sorted(known))}"

@@ -36,7 +36,7 @@ def gather(profile: str) -> tuple[Evidence, Records[Any]]:
     Raises NoRuns where no run is there.
     """
     curves = records.trajectories(profile, optional=True)
-    sweeps = ("mcal", "acquisition", "subsets", "dear_training")
+    sweeps = ("mcal", "acquisition", "subsets", "expensive_training")
     runs = [records.labellings(profile, sweep, optional=True) for sweep in sweeps]
     every = records.together(curves, *runs)
     return Evidence(curves, *runs), Records([*curves, *runs[0]] or every, every.wanted)

@@ -139,7 +139,7 @@ def _make(experiment: Experiment, folder: Path, given: dict[str, Any], again: bo
     if not again and _up_to_date(folder, state):
         return "up to date", 0.0, ""
     needed = _runs(experiment, given["profile"])
-    drawn = [one.run.id for one in needed if sweeps.finished(one.run, given["profile"])]
+    drawn = [one.run.id for one in needed if sweeps.is_finished(one.run, given["profile"])]
     if needed and not drawn:
         command = f"mcal reproduce {folder.name} --profile {given['profile']}"
         return "no runs", 0.0, f"none of the {len(needed)} runs is finished; {command} makes them"

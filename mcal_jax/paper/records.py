@@ -18,14 +18,15 @@ from mcal_jax.algorithm.outcome import Ledger
 from mcal_jax.algorithm.protocol import Measurement, TrainResult
 from mcal_jax.errors import McalError, NoRuns
 from mcal_jax.paper.published import DATA_SETS
+from mcal_jax.runs.codec import answer_from_json
 from mcal_jax.runs.execution import log_path
-from mcal_jax.runs.runlog import RunLog, answer_from_json
+from mcal_jax.runs.runlog import RunLog
 from mcal_jax.runs.settings import Run, check
 from mcal_jax.runs.sweeps import Planned, planned
 
 R = TypeVar("R")
 SWEEPS = {
-    "mcal": "MCAL", "trajectories": "active learning", "dear_training": "dear training",
+    "mcal": "MCAL", "trajectories": "active learning", "expensive_training": "expensive training",
 }  # fmt: skip
 """Sweeps under the name by which a reader knows them."""
 

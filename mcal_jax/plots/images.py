@@ -10,7 +10,7 @@ from mcal_jax.algorithm.protocol import Answer, Indices, Label, Labels, Request
 from mcal_jax.data import Dataset
 from mcal_jax.plots.style import COLOURS, grid, use_style
 from mcal_jax.plots.text import literal
-from mcal_jax.runs.runlog import Delivery
+from mcal_jax.runs.driver import Delivery
 
 
 @use_style()

@@ -75,7 +75,7 @@ class ResultPlots:
         outcome = self._outcome
         if len(dataset.images) != outcome.n:
             raise McalError(f"{dataset.name}: {len(dataset.images):,} images, but the run labelled {outcome.n:,}")
-        return images.gallery(dataset, self._record.finished, self._record.steps, columns, seed)
+        return images.gallery(dataset, self._record.delivery, self._record.steps, columns, seed)
 
     @property
     def _outcome(self) -> Outcome:

@@ -34,9 +34,9 @@ from mcal_jax.errors import McalError
 N = TypeVar("N", bound=tuple)
 
 _STANDARD = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_VOWELLESS = b"0123456789BCDFGHJKLMNPQRSTVWXZbcdfghjklmnpqrstvwxz-_,;:!#$%&()*+"  # can't spell words by chance
-_ENCODE = bytes.maketrans(_STANDARD, _VOWELLESS)
-_DECODE = bytes.maketrans(_VOWELLESS, _STANDARD)
+_FIRST = b"0123456789BCDFGHJKLMNPQRSTVWXZbcdfghjklmnpqrstvwxz-_,;:!#$%&()*+"
+_FROM_FIRST = bytes.maketrans(_FIRST, _STANDARD)
+"""Logs begun before version 0.2 have an alphabet of their own, under the key "zlib" where later ones have "base64"."""
 
 
 MARGINS = np.float32(10_000)
@@ -44,17 +44,18 @@ MARGINS = np.float32(10_000)
 
 
 def pack(array: np.ndarray, differences: bool = False) -> dict[str, Any]:
-    """A one-dimensional array of integers as JSON; ``differences`` suits sorted ones."""
+    """A one-dimensional array of integers as JSON, compressed by zlib; ``differences`` suits sorted ones."""
     values = np.diff(array, prepend=0) if differences else array
     lowest, highest = (int(values.min()), int(values.max())) if len(values) else (0, 0)
     kind = next(k for k in ("i1", "i2", "i4", "i8") if np.iinfo(k).min <= lowest and highest <= np.iinfo(k).max)
-    packed = base64.b64encode(zlib.compress(values.astype(f"<{kind}").tobytes(), 9)).translate(_ENCODE)
-    return {"n": len(array), "differences": differences, "type": kind, "zlib": packed.decode()}
+    packed = base64.b64encode(zlib.compress(values.astype(f"<{kind}").tobytes(), 9))
+    return {"n": len(array), "differences": differences, "type": kind, "base64": packed.decode()}
 
 
 def unpack(packed: dict[str, Any], dtype: type) -> np.ndarray:
     """The array that ``pack`` was given. Raises ValueError, KeyError, TypeError or zlib.error for anything else."""
-    compressed = base64.b64decode(packed["zlib"].encode().translate(_DECODE), validate=True)
+    text = packed["base64"].encode() if "base64" in packed else packed["zlib"].encode().translate(_FROM_FIRST)
+    compressed = base64.b64decode(text, validate=True)
     if packed["type"] not in ("i1", "i2", "i4", "i8"):
         raise ValueError(f"array of type {packed['type']!r}")
     values = np.frombuffer(zlib.decompress(compressed), f"<{packed['type']}").astype(np.int64)
@@ -78,6 +79,7 @@ def known(kind: type[N], data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def request_json(request: Request) -> dict[str, Any]:
+    """A request as JSON: sizes and names, and digests of the sets that it is about."""
     match request:
         case Label(pool, n, by, purpose, model):
             of = {"of": len(pool), "pool": digest(pool)}
@@ -98,6 +100,7 @@ def request_json(request: Request) -> dict[str, Any]:
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:
+    """An answer as JSON, whole."""
     if isinstance(answer, Labels):
         margins = {"margins": pack(np.round(answer.margins * MARGINS).astype(int))} if len(answer.margins) else {}
         return {"indices": pack(answer.indices, differences=True), "labels": pack(answer.labels), **margins}
@@ -133,6 +136,7 @@ def answer_from_json(data: dict[str, Any]) -> Answer:
 
 
 def first_line(error: Exception) -> str:
+    """The first line of an error's text, or its type where it has none."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
@@ -148,7 +152,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
 
 
 def outcome_json(outcome: Outcome, labels: np.ndarray, true_error: float | None) -> dict[str, Any]:
-    """The outcome in figures: sizes, dollars by part, and a digest of the ``labels`` delivered."""
+    """The outcome in figures: sizes, US dollars by part, and a digest of the ``labels`` delivered."""
     bill = outcome.ledger
     dollars = {**bill._asdict(), "total": bill.total}
     certificate = outcome.certificate
@@ -208,7 +212,7 @@ def outcome_from_json(
             if end.get(name, 0) != len(sets[name]):
                 raise ValueError(f"{name} has {len(sets[name])} images, not {end.get(name, 0)}")
         race = tuple(Contestant(**known(Contestant, one)) for one in end["race"])
-        people = AnnotatorError(**known(AnnotatorError, end["people"])) if "people" in end else None
+        annotators = AnnotatorError(**known(AnnotatorError, end["people"])) if "people" in end else None
         return Outcome(
             n=end["X"],
             **sets,
@@ -218,7 +222,7 @@ def outcome_from_json(
             ledger=ledger_from_json(end),
             race=race,
             certificate=certificate_from_json(end),
-            annotator_error=people,
+            annotator_error=annotators,
             plans=plans,
             history=history,
         )

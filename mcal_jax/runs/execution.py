@@ -1,12 +1,7 @@
-"""One run: found by what it is about, resumed from its log, or made; never made twice.
+"""One run: looked up by its settings and its images, resumed from its log, or executed; never executed twice."""
 
-What a run is about are its settings and the content of its images. A named data set stands for its content; a file of
-one's own is known by the digests of what it holds, never by its path.
-"""
-
-import os
 import sys
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +13,42 @@ from mcal_jax.algorithm.outcome import Outcome
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError
 from mcal_jax.files import absolute, check_distinct, check_writable
+from mcal_jax.runs.driver import Delivery, drive
+from mcal_jax.runs.images import check_content, content, is_file, load_data
+from mcal_jax.runs.labels import LABELS_BEGAN, LABELS_BEGIN, write_labels
+from mcal_jax.runs.progress import Reporter
 from mcal_jax.runs.provenance import device, provenance
 from mcal_jax.runs.recorded import RecordedRun
-from mcal_jax.runs.report import LABELS_BEGIN, Emit, Reporter, summary, write_labels
-from mcal_jax.runs.runlog import LOG_BEGINS, Delivery, RunLog, drive, flat
-from mcal_jax.runs.settings import DataSettings, Run, check, digest, results
+from mcal_jax.runs.report import summary
+from mcal_jax.runs.runlog import LOG_BEGINS, RunLog, flat
+from mcal_jax.runs.settings import Emit, Run, check, digest, map_file_strategies, results
 
 
-class Result:
-    """A run and its log. ``finished`` and ``outcome`` raise McalError while the run is not finished."""
+class LoggedRun:
+    """A run and its log. ``delivery`` and ``outcome`` raise McalError while the run is not finished."""
 
     def __init__(self, run: Run, record: RecordedRun, data_dir: str | Path | None = None):
         self.run, self.record, self.data_dir = run, record, data_dir
 
     @property
     def path(self) -> Path:
+        """The log."""
         return self.record.path
 
     @property
     def job(self) -> Job:
+        """What the algorithm was asked to do."""
         return self.record.job
 
     @property
     def outcome(self) -> Outcome:
+        """Sets, bill and certificate."""
         return self.record.outcome
 
     @property
-    def finished(self) -> Delivery:
-        return self.record.finished
+    def delivery(self) -> Delivery:
+        """The outcome and the label of every image."""
+        return self.record.delivery
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -62,70 +65,17 @@ class Result:
 
     def summary(self) -> str:
         """The end of the run as a table; it needs the log alone."""
-        return summary(self.finished, self.job.config, self.record.log.content.get("class_names", ()))
+        return summary(
+            self.record.delivery_without_plans, self.job.config, self.record.log.content.get("class_names", ())
+        )
 
     def write_labels(self, path: Path) -> None:
         """The labels delivered, as CSV. Raises McalError."""
-        write_labels(self.finished, self.classes, path)
+        write_labels(self.record.delivery_without_plans, self.classes, path)
 
 
 # ---------------------------------------------------------------------------------------------------------
-# What a run is about
-
-
-def is_file(name: str) -> bool:
-    """Whether a data set is a file of one's own."""
-    return name.lower().endswith(".npz")
-
-
-def load_data(run: Run, data_dir: str | Path | None = None) -> Dataset:
-    """The images of a run, kept in memory while their file stays as it is."""
-    stamp = None
-    if is_file(run.data.name):
-        try:
-            found = os.stat(absolute(run.data.name))
-            stamp = found.st_ino, found.st_size, found.st_mtime_ns
-        except (OSError, ValueError):
-            pass  # load says what is wrong
-    return _load(run.data, data_dir, stamp)
-
-
-@lru_cache(2)  # a sweep asks for the same images again and again, and decoding them takes seconds
-def _load(d: DataSettings, data_dir: str | Path | None, stamp: Any) -> Dataset:
-    return data.load(d.name, data_dir=data_dir, first=d.first, per_class=d.per_class, downsample=d.downsample)
-
-
-def content(dataset: Dataset) -> dict[str, Any]:
-    """What a log says of the images it is about."""
-    named = {"version": dataset.version} if dataset.version else {}
-    return {**data.fingerprint(dataset), **named, "class_names": list(dataset.classes)}
-
-
-WHAT = {"shape": "shapes", "images": "pixels", "labels": "labels", "version": "version"}
-
-
-def check_content(log: RunLog, dataset: Dataset, tell: Emit = print) -> None:
-    """Raises McalError if a log is about other images, labels or classes than those of ``dataset``, as far as it says.
-
-    Early logs say only how many images they are about. Name and version of a TFDS set stand for its pixels, which
-    another decoder may read otherwise: that is only told.
-    """
-    if log.job.n != len(dataset.images):
-        raise McalError(
-            f"{log.path} is the log of other images: {log.job.n:,} of them, and {dataset.name} holds "
-            f"{len(dataset.images):,}; give another log"
-        )
-    here = content(dataset)
-    changed = [key for key, there in log.content.items() if key in here and here[key] != there]
-    if changed == ["images"] and "version" in here:
-        tell(f"{dataset.name}: the pixels are not quite those that {log.path} began with: another decoder?")
-    elif changed:
-        key = changed[0]
-        values = f" ({log.content[key]}, here {here[key]})" if key in ("shape", "version") else ""
-        raise McalError(
-            f"{log.path} is the log of other images: the {WHAT.get(key, 'classes')} of {dataset.name} are not those it "
-            f"is about{values}; give another log"
-        )
+# Which log belongs to a run
 
 
 def identity(run: Run) -> dict[str, Any]:
@@ -141,7 +91,7 @@ def log_path(run: Run, profile: str) -> Path:
     return results() / "runs" / profile / f"{Path(run.data.name).stem}-{digest(identity(run))[:12]}.jsonl"
 
 
-def _described(log: RunLog) -> Run:
+def run_of(log: RunLog) -> Run:
     """The run that a log says it is of. Raises McalError."""
     try:
         return check(Run, log.run)
@@ -151,7 +101,7 @@ def _described(log: RunLog) -> Run:
 
 def _check_settings(run: Run, log: RunLog) -> None:
     """Raises McalError if the log is of other settings; the path of a file of one's own is none."""
-    recorded = _described(log)
+    recorded = run_of(log)
     there, here = flat(recorded.canonical()), flat(run.canonical())
     both_files = is_file(run.data.name) and is_file(recorded.data.name)
     for key in {**here, **there}:
@@ -162,43 +112,7 @@ def _check_settings(run: Run, log: RunLog) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------
-# A scale for a file of one's own
-
-WIDTHS = (8, 16, 32, 64)
-PATIENCE = 0.25
-"""Seconds of training on a fifth of the images that a CPU may take, by a rough estimate, before nets get narrower."""
-
-
-def suited(run: Run, given: dict[str, Any], tell: Emit) -> Run:
-    """``run`` on a file with the recipe ``fast`` and a width that suits the images and this machine, unless ``given``:
-    the full width on an accelerator, and on a CPU the widest net that trains within ``PATIENCE``."""
-    chosen: dict[str, Any] = {}
-    if given.get("recipe") is None:
-        chosen["recipe"] = "fast"
-    if given.get("width") is None:
-        chosen["width"] = suitable_width(load_data(run))
-    if chosen:
-        run = run.model_copy(update=chosen)
-        tell(f"nets of width {run.width}, trained by recipe {run.recipe}; --width and --recipe choose others")
-    return run
-
-
-def suitable_width(dataset: Dataset) -> int:
-    """Filters of the first stage that suit the images and this machine, see ``suited``."""
-    from mcal_jax.training import devices
-    from mcal_jax.training.recipes import RECIPES
-
-    if devices.default().layout == "NHWC":
-        return WIDTHS[-1]
-    n, height, columns, _ = dataset.images.shape
-    processed = RECIPES["fast"].steps(max(n // 5, 1)) * RECIPES["fast"].batch
-    # ResNet18 of width 8 trains on about 3,700 images of 28x28 pixels a second on two cores.
-    seconds = [processed * height * columns / 3e6 * (width / WIDTHS[0]) ** 1.8 for width in WIDTHS]
-    return max((w for w, s in zip(WIDTHS, seconds, strict=True) if s <= PATIENCE), default=WIDTHS[0])
-
-
-# ---------------------------------------------------------------------------------------------------------
-# Making it
+# Execution
 
 
 def execute(
@@ -210,9 +124,9 @@ def execute(
     labels: str | Path | None = None,
     inputs: dict[str, str | Path] | None = None,
     deterministic: bool = False,
-    tell: Emit = print,
-) -> Result:
-    """The finished run: found, resumed, or made, with one line told for each decision.
+    emit: Emit = print,
+) -> LoggedRun:
+    """The finished run: looked up, resumed, or executed, with one line to ``emit`` for each decision.
 
     ``path``: its log, by default ``log_path``. ``labels``: where the labels will go, by default beside the log; only
     looked at, as are ``inputs``, files by what they are for: none of them may be another one. ``data_dir`` (TFDS's
@@ -229,9 +143,9 @@ def execute(
         _check_settings(run, log)
         if log.end is not None:
             if is_file(run.data.name):
-                check_content(log, load_data(run, data_dir), tell)
-            return Result(run, RecordedRun(path), data_dir or log.made.get("data_dir"))
-    return _make(run, path, log, data_dir, deterministic, tell)
+                check_content(log, load_data(run, data_dir), emit)
+            return LoggedRun(run, RecordedRun(path), data_dir or log.made.get("data_dir"))
+    return _execute(run, path, log, data_dir, deterministic, emit)
 
 
 def resume(
@@ -239,19 +153,19 @@ def resume(
     *,
     data_dir: str | Path | None = None,
     labels: str | Path | None = None,
-    tell: Emit = print,
-) -> Result:
-    """Go on with the run of a log, to its end. Raises McalError if the log does not say which run it is.
+    emit: Emit = print,
+) -> LoggedRun:
+    """The run of a log, after it went on to its end. Raises McalError if the log does not say which run it is.
 
     A finished run is shown from its log alone.
     """
     log = RunLog.read(path)
-    run = _described(log)
+    run = run_of(log)
     data_dir = absolute(data_dir) if data_dir is not None else log.made.get("data_dir")
     check_outputs(run, log.path, labels)
     if log.end is not None:
-        return Result(run, RecordedRun(path), data_dir)
-    return _make(run, log.path, log, data_dir, bool(log.made.get("deterministic")), tell)
+        return LoggedRun(run, RecordedRun(path), data_dir)
+    return _execute(run, log.path, log, data_dir, bool(log.made.get("deterministic")), emit)
 
 
 def check_outputs(run: Run, path: Path, labels: str | Path | None, inputs: dict[str, str | Path] | None = None) -> None:
@@ -261,25 +175,26 @@ def check_outputs(run: Run, path: Path, labels: str | Path | None, inputs: dict[
     labels = labels or path.with_suffix(".csv")
     data_file = run.data.name if is_file(run.data.name) else None
     check_distinct({**(inputs or {}), "--data": data_file, "--log": path, "--labels": labels})
-    check_writable(labels, "--labels", LABELS_BEGIN)
+    check_writable(labels, "--labels", LABELS_BEGIN, LABELS_BEGAN)
 
 
-def _make(
-    run: Run, path: Path, log: RunLog | None, data_dir: str | Path | None, deterministic: bool, tell: Emit
-) -> Result:
-    """Make a run, or go on with what its ``log`` holds."""
+def _execute(
+    run: Run, path: Path, log: RunLog | None, data_dir: str | Path | None, deterministic: bool, emit: Emit
+) -> LoggedRun:
+    """Execute a run, or go on with what its ``log`` holds."""
     if deterministic:
         from mcal_jax.training import devices
 
         devices.deterministic()
     dataset = load_data(run, data_dir)
     if log:
-        check_content(log, dataset, tell)
+        check_content(log, dataset, emit)
     for note in dataset.notes:
-        tell(f"{dataset.name}: {note}")
+        emit(f"{dataset.name}: {note}")
+    run = _portable(run)
     job = log.job if log else _job(run, dataset)
     algorithm(job).send(None)  # complains of an impossible job before anything is written
-    world = _world(run, job, dataset)
+    world = world_of(run, job, dataset)
     if log:
         log = RunLog.resume(path)
     else:
@@ -289,15 +204,16 @@ def _make(
             "deterministic": deterministic,
         }
         made = {**provenance(), **{key: value for key, value in where.items() if value}}
-        log = RunLog.create(path, job, _portable(run).model_dump(mode="json"), made, content(dataset))
+        log = RunLog.create(path, job, run.model_dump(mode="json"), made, content(dataset))
     try:
-        drive(job, world, log, Reporter(tell, job))
+        drive(job, world, log, Reporter(emit, job))
     finally:
         log.close()
-    return Result(run, RecordedRun(path), data_dir)
+    return LoggedRun(run, RecordedRun(path), data_dir)
 
 
 def _job(run: Run, dataset: Dataset) -> Job:
+    own = {key: getattr(run, key) for key in ("stop_rules", "objective") if key in Job.model_fields}
     return Job(
         algorithm=run.algorithm,
         n=len(dataset.images),
@@ -306,18 +222,21 @@ def _job(run: Run, dataset: Dataset) -> Job:
         delta=run.delta,
         max_train_fraction=run.max_train_fraction,
         compare=run.compare,
+        **own,
     )
 
 
 def _portable(run: Run) -> Run:
-    """The run as its log describes it: a file by its path from the root, so that it resumes from any folder."""
-    if not is_file(run.data.name):
-        return run
-    here = run.data.model_copy(update={"name": str(absolute(run.data.name))})
-    return run.model_copy(update={"data": here})
+    """The run as its log describes it: its images and strategies in files by their paths from the root, so that it
+    resumes from any folder."""
+    plain = map_file_strategies(run.model_dump(mode="json", exclude={"data"}, exclude_unset=True), absolute)
+    here = {"name": str(absolute(run.data.name))} if is_file(run.data.name) else {}
+    return check(Run, {**plain, "data": run.data.model_copy(update=here)})
 
 
-def _world(run: Run, job: Job, dataset: Dataset):
+def world_of(run: Run, job: Job, dataset: Dataset):
+    """The world in which a run happens: classifiers trained here, labels of ``dataset`` with the run's noise. Raises
+    McalError if ``dataset`` has no labels."""
     from mcal_jax.annotators import Annotator
     from mcal_jax.annotators.ground_truth import GroundTruth
     from mcal_jax.annotators.noisy import Noisy, uniform

@@ -1,4 +1,4 @@
-"""Where and with which versions something was made."""
+"""The commit, the versions and the machine that a result comes from."""
 
 import os
 import platform
@@ -30,9 +30,10 @@ def device() -> str:
 
 
 def version(package: str) -> str:
+    """The installed version of a package, "unknown" for a copy on PYTHONPATH."""
     try:
         return metadata.version(package)
-    except metadata.PackageNotFoundError:  # a copy on PYTHONPATH
+    except metadata.PackageNotFoundError:
         return "unknown"
 
 

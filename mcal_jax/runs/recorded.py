@@ -1,4 +1,4 @@
-"""A run as its log tells it: what was asked, answered, decided and paid, at its word, whatever today's rules are.
+"""A run as its log states it: requests, answers, decisions and bill, whatever today's rules would decide.
 
 Nothing is decided again. The images that each request was about follow from the answers before it, and their digests
 are compared with the recorded ones. A log keeps the decisions of a plan in figures; its laws and its cost surface are
@@ -41,11 +41,12 @@ from mcal_jax.runs.codec import (
     plan_json,
     request_json,
 )
-from mcal_jax.runs.runlog import Delivery, Entry, RunLog, check_answer
+from mcal_jax.runs.driver import Delivery, check_answer
+from mcal_jax.runs.runlog import Entry, RunLog
 
 
 class RecordedRun:
-    """A run log, read. Raises McalError if the log is damaged; ``outcome`` and ``finished`` do so too while the run is
+    """A run log, read. Raises McalError if the log is damaged; ``outcome`` and ``delivery`` do so too while the run is
     not finished."""
 
     def __init__(self, path: str | Path):
@@ -68,14 +69,17 @@ class RecordedRun:
 
     @property
     def path(self) -> Path:
+        """The log."""
         return self.log.path
 
     @property
     def job(self) -> Job:
+        """What the algorithm was asked to do."""
         return self.log.job
 
     @property
     def is_finished(self) -> bool:
+        """Whether the log has its last line, the outcome."""
         return self.log.end is not None
 
     @property
@@ -88,11 +92,11 @@ class RecordedRun:
     @property
     def fits(self) -> dict[str, list[TrainResult]]:
         """The trainings of each architecture, in order."""
-        found: dict[str, list[TrainResult]] = {name: [] for name in self.job.architectures}
+        fits: dict[str, list[TrainResult]] = {name: [] for name in self.job.architectures}
         for request, answer in self.steps:
             if isinstance(request, Train) and isinstance(answer, TrainResult):
-                found.setdefault(request.architecture, []).append(answer)
-        return found
+                fits.setdefault(request.architecture, []).append(answer)
+        return fits
 
     @property
     def leader(self) -> str:
@@ -104,19 +108,37 @@ class RecordedRun:
     @cached_property
     def plans(self) -> list[Plan]:
         """Every plan made for the architecture that leads, in order; none by an algorithm that makes none."""
-        return self._plans_of(self.log.end["architecture"] if self.log.end else self.leader)
+        return self._plans_of(self._winner)
+
+    @cached_property
+    def last_plan(self) -> Plan | None:
+        """The last of ``plans``, None where there is none. If the log has its figures, no other laws are fitted."""
+        history, figures = self.fits.get(self._winner, []), self._figures(self._winner)
+        if self.job.algorithm not in PLANNED or not history:
+            return None
+        if history[-1].model not in figures:
+            return self.plans[-1]
+        # What depends on the plan before it, whether it is stable and the next batch, is among the figures.
+        plan = planner.search(self.job.n, history, self._winner, None, self._planning_config())
+        return as_recorded(plan, figures[history[-1].model])
+
+    @property
+    def _winner(self) -> str:
+        return self.log.end["architecture"] if self.log.end else self.leader
 
     @cached_property
     def outcome(self) -> Outcome:
-        architecture = self.end.get("architecture", "")
-        history = tuple(self.fits.get(architecture, ()))
-        try:
-            return outcome_from_json(self.end, self.sets, tuple(self.plans), history)
-        except McalError as error:
-            raise McalError(f"{self.path}: {error}") from None
+        """How the run ended."""
+        return self._outcome(tuple(self.plans))
 
     @cached_property
-    def finished(self) -> Delivery:
+    def delivery(self) -> Delivery:
+        """What the run delivers. Raises McalError if the labels in the log are not those that its end states."""
+        return self.delivery_without_plans._replace(outcome=self.outcome)
+
+    @cached_property
+    def delivery_without_plans(self) -> Delivery:
+        """``delivery``, but without the plans of its outcome: no laws are fitted, which would take seconds."""
         labels, by_machine = np.full(self.job.n, -1, np.int32), np.zeros(self.job.n, bool)
         for request, answer in self.steps:
             if isinstance(answer, Labels):
@@ -124,7 +146,14 @@ class RecordedRun:
                 by_machine[answer.indices] = isinstance(request, MachineLabel)
         if digest(labels) != self.end.get("labels"):
             raise McalError(f"{self.path}: the labels in the log are not those that its last line states")
-        return Delivery(self.outcome, labels, by_machine, self.end.get("true_error"))
+        return Delivery(self._outcome(()), labels, by_machine, self.end.get("true_error"))
+
+    def _outcome(self, plans: tuple[Plan, ...]) -> Outcome:
+        history = tuple(self.fits.get(self.end.get("architecture", ""), ()))
+        try:
+            return outcome_from_json(self.end, self.sets, plans, history)
+        except McalError as error:
+            raise McalError(f"{self.path}: {error}") from None
 
     def _plans_of(self, architecture: str) -> list[Plan]:
         if self.job.algorithm not in PLANNED:
@@ -148,15 +177,15 @@ class RecordedRun:
 
     def _figures(self, architecture: str) -> dict[int, dict[str, Any]]:
         """The recorded figures of the plans made after each training of an architecture, by its model."""
-        found: dict[int, dict[str, Any]] = {}
+        figures: dict[int, dict[str, Any]] = {}
         model = None
         for (request, answer), entry in zip(self.steps, self.log.entries, strict=True):
             own = isinstance(request, Train) and request.architecture == architecture
             if entry.plan and model is not None and (own or getattr(request, "model", None) == model):
-                found.setdefault(model, entry.plan)
+                figures.setdefault(model, entry.plan)
             if own and isinstance(answer, TrainResult):
                 model = answer.model
-        return found
+        return figures
 
 
 def as_recorded(plan: Plan, figures: dict[str, Any] | None) -> Plan:

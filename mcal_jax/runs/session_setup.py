@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError
-from mcal_jax.runs.execution import suitable_width
+from mcal_jax.runs.images import suitable_width
 from mcal_jax.runs.runlog import RunLog
 from mcal_jax.training.architectures import ARCHITECTURES
 

@@ -1,8 +1,9 @@
-"""What users write: runs, profiles and experiments in YAML, checked before anything is done."""
+"""The settings that users write in YAML: runs, profiles and experiments, validated before anything is executed."""
 
 import hashlib
 import json
-from difflib import get_close_matches
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -10,8 +11,8 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from mcal_jax.algorithm import costs
-from mcal_jax.algorithm.config import Config, Fraction, PerHour, PerImageEpoch, Settings, with_old_names
-from mcal_jax.errors import McalError
+from mcal_jax.algorithm.config import OLD_NAMES, Config, Fraction, PerHour, PerImageEpoch, Settings, with_old_names
+from mcal_jax.errors import McalError, suggestion
 from mcal_jax.files import absolute, read_bytes
 from mcal_jax.training.architectures import ARCHITECTURES
 from mcal_jax.training.recipes import RECIPES
@@ -19,13 +20,19 @@ from mcal_jax.training.recipes import RECIPES
 PACKAGE = Path(__file__).parent.parent
 S = TypeVar("S", bound=Settings)
 Architecture = Annotated[str, AfterValidator(ARCHITECTURES.check)]
+Emit = Callable[[str], None]
+"""Takes a line of text for the user."""
+OLD_SWEEPS = {"dear_training": "expensive_training"}
+"""Sweeps by the names they had before version 0.2."""
+FILE_STRATEGY = re.compile(r"(.+\.py):(\w+)")
+"""The name of a strategy in a file of the user's own, such as ``my_rules.py:patient``."""
 
 
 def clone() -> Path | None:
     """The clone that the package is part of, None for an installed package.
 
-    A wheel carries experiments/ and notebooks/ inside the package, a clone never does. What lies beside the package
-    tells nothing: in site-packages that is other people's.
+    A wheel carries experiments/ and notebooks/ inside the package, a clone never does. What lies beside an installed
+    package, in site-packages, belongs to other packages.
     """
     return None if (PACKAGE / "_clone").is_dir() else PACKAGE.parent
 
@@ -62,18 +69,22 @@ class Run(Settings):
     architectures: Annotated[tuple[Architecture, ...], Field(min_length=1)] = ("resnet18",)
     width: Annotated[int, Field(ge=1)] = Field(64, description="filters of the first stage; 64 is standard")
     recipe: Annotated[str, AfterValidator(RECIPES.check)] = "fast"
-    service: str | float = Field("amazon", description="amazon, satyam, or dollars a label")
+    service: str | float = Field("amazon", description="amazon, satyam, or US dollars per label")
     training_price: Literal["paper"] | Annotated[PerImageEpoch | PerHour, Field(discriminator="kind")] = "paper"
     preset: Literal["recommended", "certified", "paper", "authors_code"] = "recommended"
     config: dict[str, Any] = Field({}, description="what differs from the preset: the fields of Config")
     delta: Fraction | None = Field(None, description="naive_al, trajectory: the batch, a fraction of |X|")
     max_train_fraction: Fraction | None = Field(None, description="trajectory: |B| at which it ends, a fraction of |X|")
     compare: tuple[str, ...] = Field((), description="trajectory: M(.) by which its last classifier ranks U")
+    stop_rules: tuple[str, ...] = Field((), description="names of stop rules besides those of MCAL")
+    objective: str | None = Field(
+        None, description="name of what plans minimise; none: the cost, or with a budget the error"
+    )
     noise: Annotated[float, Field(ge=0, lt=1)] | tuple[tuple[float, ...], ...] | None = Field(
-        None, description="simulated people: the chance that a label is wrong, or a confusion matrix by true class"
+        None, description="simulated humans: the chance that a label is wrong, or a confusion matrix by true class"
     )
     votes: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="simulated people asked for each label, all paid; the most votes count"
+        None, description="simulated humans asked for each label, all paid; the most votes count"
     )
     seed: Annotated[int, Field(ge=0)] = 0
 
@@ -104,12 +115,14 @@ class Run(Settings):
         """Plain values that are equal for equal runs, whether a default was written out or not.
 
         What is not given is left out and renamed settings stand under their first names, so that a run keeps its id
-        when a later version has more settings, or better names.
+        when a later version has more settings, or better names. Of a strategy in a file, the folder does not count.
         """
         config = self.resolve(channels=1).model_dump(mode="json", exclude={"label_price", "training_price"})
         service = costs.label_price(self.service)
         plain = {**self.model_dump(mode="json", exclude={"preset"}), "service": service, "config": config}
-        return with_old_names(_given(plain))
+        del plain["data"]
+        plain = map_file_strategies(plain, lambda file: file.name)
+        return with_old_names(_given({"data": self.data.model_dump(mode="json"), **plain}))
 
     @property
     def id(self) -> str:
@@ -158,15 +171,25 @@ def _given(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def _changed(given: dict[str, Any], data_set: str | None, **changes: Any) -> dict[str, Any]:
-    told = {k: v for k, v in changes.items() if v is not None}
-    inner = {k: v for k, v in told.items() if k in Config.model_fields and k not in Run.model_fields}
-    top = {k: v for k, v in told.items() if k not in inner}
+    """``given`` with fields of Run and of Config on top, under their names of today or before."""
+    present = {k: v for k, v in changes.items() if v is not None}
+    inner = {
+        k: v
+        for k, v in present.items()
+        if (name := OLD_NAMES.get(k, k)) in Config.model_fields and name not in Run.model_fields
+    }
+    top = {k: v for k, v in present.items() if k not in inner}
     named_data = {"data": {"name": data_set}} if data_set else {}
     return merge(merge(given, named_data), {**top, **({"config": inner} if inner else {})})
 
 
 def load_settings(path: Path, kind: type[S]) -> S:
     """A YAML file as settings. Raises McalError naming the file and the key."""
+    return _checked(kind, read_yaml(path), path)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file. Raises McalError naming the file."""
     try:
         content = yaml.safe_load(read_bytes(absolute(path)).decode("utf-8-sig"))
     except UnicodeDecodeError:
@@ -175,7 +198,28 @@ def load_settings(path: Path, kind: type[S]) -> S:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise McalError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise McalError(f"{path}: expected keys and values, found {type(content).__name__}")
+        raise McalError(f"{path}: expected keys and values, got {type(content).__name__}")
+    return content
+
+
+def old_names(content: dict[str, Any]) -> Iterator[str]:
+    """The settings of a run, or of its config, that stand under their old names."""
+    for kind, keys in ((Run, content), (Config, content.get("config"))):
+        yield from (key for key in keys or () if OLD_NAMES.get(key) in kind.model_fields)
+
+
+def map_file_strategies(plain: Any, change: Callable[[Path], Any]) -> Any:
+    """Plain values in which ``change`` is applied to the file of every strategy that stands in a file."""
+    if isinstance(plain, dict):
+        return {key: map_file_strategies(value, change) for key, value in plain.items()}
+    if isinstance(plain, list | tuple):
+        return [map_file_strategies(value, change) for value in plain]
+    if isinstance(plain, str) and (match := FILE_STRATEGY.fullmatch(plain)):
+        return f"{change(Path(match[1]))}:{match[2]}"
+    return plain
+
+
+def _checked(kind: type[S], content: dict[str, Any], path: Path) -> S:
     try:
         return check(kind, content)
     except McalError as error:
@@ -201,19 +245,20 @@ def explain(error: ValidationError, kind: type[Settings]) -> str:
             known = (
                 getattr(known.model_fields.get(part), "annotation", None) if hasattr(known, "model_fields") else None
             )
-        near = get_close_matches(str(first["loc"][-1]), getattr(known, "model_fields", ()), 1)
-        return f"{where}: unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
+        fields = getattr(known, "model_fields", ())
+        return f"{where}: unknown key" + (f"; {suggestion(str(first['loc'][-1]), fields)}" if fields else "")
     return f"{where}: {first['msg'].removeprefix('Value error, ')}, got {first['input']!r}".removeprefix(": ")
 
 
 def named(folder: str, name: str) -> Path:
+    """The YAML file of a profile, a sweep or (``folder`` ".") an experiment. Raises McalError for an unknown name."""
     path = home() / "experiments" / folder / f"{name}.yaml"
     if not path.is_file():
-        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
-        near = get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
         what = {"profiles": "profile", "runs": "sweep"}.get(folder, "experiment")
-        raise McalError(f"unknown {what} {name!r}; {hint}")
+        if folder == "runs" and name in OLD_SWEEPS:
+            raise McalError(f"unknown sweep {name!r}; it is called {OLD_SWEEPS[name]} now")
+        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
+        raise McalError(f"unknown {what} {name!r}; {suggestion(name, known)}")
     return path
 
 
@@ -226,9 +271,16 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def from_file(path: Path, data_set: str | None = None, **changes: Any) -> Run:
-    """A run described in YAML, with changes on top. Raises McalError naming the file and the key."""
-    given = load_settings(path, Run).model_dump(mode="json", exclude_unset=True)
+def from_file(path: Path, data_set: str | None = None, emit: Emit | None = None, **changes: Any) -> Run:
+    """A run described in YAML, with changes on top. ``emit`` gets a line for each setting that has another name now.
+
+    Raises McalError naming the file and the key.
+    """
+    content = read_yaml(path)
+    given = _checked(Run, content, path).model_dump(mode="json", exclude_unset=True)
+    if emit:
+        for old in old_names(content):
+            emit(f"{path}: {old} is called {OLD_NAMES[old]} now")
     try:
         return check(Run, _changed(given, data_set, **changes))
     except McalError as error:

@@ -1,7 +1,7 @@
-"""The expensive runs: every combination of a sweep's settings, several at once, each made once and for all.
+"""Sweeps: runs for every combination of settings, executed several at once, each only once.
 
-A sweep is a YAML file in experiments/runs/. Its runs are found by the hash of their description, resumed from
-their logs, or made; what is finished costs nothing to ask for again.
+A sweep is a YAML file in experiments/runs/. Each of its runs is looked up by the hash of its settings, resumed from
+its log, or executed; what is finished costs nothing to ask for again.
 """
 
 import itertools
@@ -58,7 +58,7 @@ def planned(name: str, profile: str, **wanted: Any) -> list[Planned]:
     sweep = load_settings(path, Sweep)
     if profile not in sweep.grids:
         raise McalError(f"sweep {name} has no runs for profile {profile}, only for {', '.join(sweep.grids)}")
-    found: dict[str, Planned] = {}
+    runs: dict[str, Planned] = {}
     for grid in sweep.grids[profile]:
         settings = {**sweep.run, **grid}
         if "data_set" not in settings:
@@ -73,8 +73,8 @@ def planned(name: str, profile: str, **wanted: Any) -> list[Planned]:
                 run = describe(data_set, profile=profile, stand_in=True, **given)
             except McalError as error:
                 raise McalError(f"{path}: {error}") from None
-            found.setdefault(run.id, Planned(data_set, run))
-    return [one for one in found.values() if one.matches(**wanted)]
+            runs.setdefault(run.id, Planned(data_set, run))
+    return [one for one in runs.values() if one.matches(**wanted)]
 
 
 class Progress(NamedTuple):
@@ -96,13 +96,13 @@ def state(run: Run, profile: str) -> Literal["to make", "begun", "there"]:
     return "begun" if RunLog.read(path).end is None else "there"
 
 
-def finished(run: Run, profile: str) -> bool:
+def is_finished(run: Run, profile: str) -> bool:
     """Whether the log of a run is there, whole. Raises McalError for a damaged one."""
     return state(run, profile) == "there"
 
 
-def described(run: Run) -> str:
-    """A run in a few words."""
+def description(run: Run) -> str:
+    """The settings of a run in a few words."""
     words = [run.data.name, *(f"{k} {v}" for k, v in run.data.model_dump(exclude_none=True, exclude={"name"}).items())]
     words += [run.algorithm, "+".join(run.architectures), str(run.service) if run.algorithm == "mcal" else ""]
     words += [run.preset if run.preset != "recommended" else "", f"delta {run.delta:.3g}" if run.delta else ""]
@@ -118,11 +118,12 @@ def make(
     data_dir: Path | None = None,
     again: bool = False,
 ) -> Iterator[Progress]:
-    """Make the runs that are not there yet, ``jobs`` at once (default: one a core, one on an accelerator).
+    """Execute the runs that are not there yet, ``jobs`` at once (default: one a core, one on an accelerator).
 
-    A run that fails is told in its ``error`` and the others go on; Ctrl-C or a kill loses at most the training in
-    progress. ``again``: make those too that are there. A log stays in its place until the new one is whole, and is
-    then kept beside it under another name: it may have taken hours of a machine that is not here.
+    Yields the progress after each run. A run that fails has its ``error``, and the others go on; Ctrl-C or a kill
+    loses at most the training in progress. ``again``: execute those too that are there. A log stays in its place until
+    the new one is whole, and is then kept beside it under another name: it may have taken hours of a machine that is
+    not here.
     """
     todo, impossible = _unfinished(runs, profile, again)
     weights = {run.id: work(run) for run, _ in todo}
@@ -151,7 +152,7 @@ def _unfinished(runs: Iterable[Run], profile: str, again: bool) -> tuple[list[tu
     todo, impossible = [], []
     for run in runs:
         try:
-            if again or not finished(run, profile):
+            if again or not is_finished(run, profile):
                 todo.append((run, log_path(run, profile)))
         except McalError as error:
             impossible.append((run, str(error)))
@@ -173,10 +174,10 @@ def _default_jobs() -> int:
 
 
 def _work(given: dict[str, Any], path: Path, data_dir: Path | None, again: bool) -> float:
-    """Make one run in a worker, with its log at ``path``: seconds. Raises McalError."""
+    """The seconds that one run takes in a worker, with its log at ``path``. Raises McalError."""
     began = time.perf_counter()
     log = path.with_name(f"{path.name}.new") if again else path
-    execute(Run.model_validate(given), log, data_dir=data_dir, tell=lambda line: None)
+    execute(Run.model_validate(given), log, data_dir=data_dir, emit=lambda line: None)
     if again:
         _supersede(path, log)
     return time.perf_counter() - began

@@ -94,7 +94,7 @@ class _Worker:
 
 
 def _serve(pipe: Any, core: int | None) -> None:
-    """The life of a worker."""
+    """Execute tasks from the pipe, one after the other, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent says what to do
     threading.Thread(target=_watch_parent, daemon=True).start()
     for stream in (sys.stdout, sys.stderr):

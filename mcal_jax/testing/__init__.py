@@ -18,7 +18,7 @@ from mcal_jax.algorithm.acquisition import ACQUISITIONS, Acquisition, PoolView, 
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.stopping import STOP_RULES, StopPredicate
-from mcal_jax.runs.runlog import drive
+from mcal_jax.runs.driver import drive
 from mcal_jax.testing.worlds import WORLD_CHECKS, WorldRun, check_world, require, run_world
 from mcal_jax.worlds.simulated import Analytic, SimulatedWorld
 

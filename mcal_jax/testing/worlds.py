@@ -20,7 +20,7 @@ from mcal_jax.algorithm.protocol import (
     Verify,
     World,
 )
-from mcal_jax.runs.runlog import Delivery, check_answer, drive
+from mcal_jax.runs.driver import Delivery, check_answer, drive
 
 
 def require(condition: Any, text: str) -> None:

@@ -1,0 +1,41 @@
+"""What the commands share: the application, options that several of them have, and how lines are printed."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from mcal_jax import __version__
+from mcal_jax.errors import McalError
+
+app = App(
+    name="mcal",
+    version=__version__,
+    help_format="plaintext",  # markdown takes 0.1 seconds to load
+    suppress_keyboard_interrupt=False,  # main() says what to do next
+    help="""Label a whole data set at the least total cost, part by humans and part by a
+classifier.
+
+Start with: mcal run
+
+It labels the 10,000 Fashion-MNIST images that come with the package, with
+their true labels in the place of humans at $0.04 each, and says what it
+decides and why.""",
+)
+data_app = App(name="data", help="The data sets on this machine.")
+app.command(data_app)
+
+DataDir = Annotated[Path | None, Parameter(help="TFDS's folder")]
+LabelsFile = Annotated[Path | None, Parameter(help="where the labels go; default: the log's name, .csv")]
+Profile = Annotated[str, Parameter(help="smoke, laptop or paper")]
+
+
+def emit(text: str) -> None:
+    """Print a line at once, also where the output is a file or a pipe."""
+    print(text, flush=True)
+
+
+def at_least_one(name: str, value: int | None) -> None:
+    """Raises McalError if a number is given that is not at least 1."""
+    if value is not None and value < 1:
+        raise McalError(f"{name}: at least 1, got {value}")

@@ -1,0 +1,69 @@
+"""The options of ``mcal run`` that describe a run: fields of ``Run`` and of ``Config``."""
+
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RunOptions:
+    """What is None stays as the profile or the file of the run has it."""
+
+    data: Annotated[
+        str | None,
+        Parameter(
+            help="a TFDS name (name#feature picks one of several class labels), a .npz file, or fashion_mnist_10k"
+        ),
+    ] = None
+    algorithm: Annotated[
+        str | None, Parameter(help="mcal, naive_al (needs --delta), without_active_learning or humans_only")
+    ] = None
+    architectures: Annotated[str | None, Parameter(help="cnn18,resnet18,resnet50: several race")] = None
+    width: Annotated[int | None, Parameter(help="filters of the first stage; 64 is the paper's")] = None
+    recipe: Annotated[str | None, Parameter(help="of training: paper (200 epochs), fast, short or brief")] = None
+    service: Annotated[
+        str | None, Parameter(help="amazon ($0.04), satyam ($0.003), or a price in US dollars per label")
+    ] = None
+    epsilon: Annotated[float | None, Parameter(help="bound on the error of the labels delivered")] = None
+    budget: Annotated[float | None, Parameter(help="US dollars: seek the least error within it instead")] = None
+    certify: Annotated[float | None, Parameter(help="confidence level of the bound, such as 0.95")] = None
+    class_epsilon: Annotated[
+        float | None,
+        Parameter(
+            help="with --certify: bound on the wrong labels among what the classifier calls each class; a class that "
+            "it never predicts is not protected, see the summary"
+        ),
+    ] = None
+    repeat: Annotated[float | None, Parameter(help="with --certify: share of T that humans label twice")] = None
+    noise: Annotated[float | None, Parameter(help="simulated humans: chance that a label is wrong")] = None
+    votes: Annotated[int | None, Parameter(help="simulated humans asked for each label, all paid")] = None
+    acquisition: Annotated[str | None, Parameter(help="margin, entropy, least_confidence, kcenter or random")] = None
+    stop_rules: Annotated[
+        str | None, Parameter(help="stop rules besides those of MCAL, such as my_rules.py:patient")
+    ] = None
+    objective: Annotated[str | None, Parameter(help="what plans minimise; default: the cost")] = None
+    preset: Annotated[str | None, Parameter(help="recommended, certified, paper (Algorithm 1) or authors_code")] = None
+    delta: Annotated[float | None, Parameter(help="naive_al: its batch, a fraction of |X|")] = None
+    seed: Annotated[int | None, Parameter(help="of all that is random")] = None
+
+    def changes(self) -> dict[str, Any]:
+        """The fields of Run and of Config that are given, without ``data``."""
+        given = {name: value for name, value in asdict(self).items() if value is not None and name != "data"}
+        for name in ("architectures", "stop_rules"):
+            if name in given:
+                given[name] = given[name].split(",")
+        if "service" in given:
+            given["service"] = _price(given["service"])
+        return given
+
+
+NOTHING_GIVEN = RunOptions()
+
+
+def _price(service: str) -> str | float:
+    try:
+        return float(service)
+    except ValueError:
+        return service

@@ -1,0 +1,118 @@
+"""The commands that reproduce the paper: sweep, reproduce and report."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from mcal_jax.cli.app import DataDir, Profile, app, at_least_one, emit
+from mcal_jax.errors import McalError
+from mcal_jax.files import check_writable
+
+
+@app.command
+def sweep(
+    *names: str,
+    profile: Profile = "smoke",
+    jobs: Annotated[int | None, Parameter(help="runs at once; default: one a core, one on an accelerator")] = None,
+    dry: Annotated[bool, Parameter(help="only say which runs are there and which are not")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Execute the runs of experiments/runs/*.yaml, of all sweeps or of those named, several at once.
+
+    Each is looked up by its settings, resumed or begun, so the command can be
+    stopped and given again. The first seed of everything comes first.
+
+    For example: mcal sweep trajectories --profile laptop
+    """
+    from mcal_jax.runs import sweeps
+
+    at_least_one("jobs", jobs)
+    chosen = names or sweeps.sweeps()
+    planned = {one.run.id: one for name in chosen for one in sweeps.planned(name, profile)}
+    if dry:
+        for one in planned.values():
+            emit(f"{sweeps.state(one.run, profile):8} {sweeps.description(one.run)}")
+    elif failed := _make(sorted(planned.values(), key=lambda one: one.run.seed), profile, jobs, data_dir):
+        raise SystemExit(f"mcal: {failed} runs failed")
+
+
+@app.command
+def reproduce(
+    *names: str,
+    profile: Profile = "smoke",
+    jobs: Annotated[int | None, Parameter(help="notebooks, and runs, at once; default: by the cores")] = None,
+    again: Annotated[bool, Parameter(help="make also what is up to date")] = False,
+    recorded: Annotated[bool, Parameter(help="train nothing: only what recorded runs show")] = False,
+    rerun: Annotated[bool, Parameter(help="forget the recorded runs that are needed, and train them again")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Redraw figures and tables: execute the notebooks with the parameters of experiments/*.yaml, all or some.
+
+    Runs that they need and that are not recorded are trained first. What is up to
+    date is left alone: results name the code, notebook, parameters, profile and
+    runs that they came from.
+
+    For example: mcal reproduce fig08 tab01 --profile laptop
+    """
+    from mcal_jax.paper import experiments
+
+    at_least_one("jobs", jobs)
+    if recorded and rerun:
+        raise McalError("recorded and rerun: one trains nothing, the other trains all again; choose")
+    chosen = names or experiments.experiments(profile, recorded=recorded)
+    needed = experiments.needed(chosen, profile)
+    emit(f"{len(chosen)} experiments at profile {profile}: {', '.join(chosen)}")
+    failed_runs = 0 if recorded else _make(needed, profile, jobs, data_dir, again=rerun)
+    results: list[experiments.ExperimentResult] = []
+    for result in experiments.reproduce(chosen, profile, again=again or rerun, jobs=jobs, data_dir=data_dir):
+        emit(f"{result.name:24} {result.state:10} {result.seconds:6.0f} s  {result.message or result.folder}")
+        results.append(result)
+    for result in sorted(results):
+        summary = result.folder / "summary.txt"
+        if result.state in ("made", "up to date") and summary.exists() and (names or summary.stat().st_size < 1000):
+            emit(f"\n{result.name}, pictures in {result.folder}:\n\n{summary.read_text(encoding='utf-8')}")
+    failed = [one.name for one in results if one.state == "failed" or (names and one.state == "no runs")]
+    failed = [f"{failed_runs} runs", *failed] if failed_runs else failed
+    if failed:
+        print(f"mcal: failed: {', '.join(failed)}", file=sys.stderr)
+        raise SystemExit(1)
+
+
+def _make(needed, profile: str, jobs: int | None, data_dir: Path | None, again: bool = False) -> int:
+    """How many runs failed of those that were not there and were executed now; each is a line."""
+    from mcal_jax.runs import sweeps
+
+    failed = 0
+    for p in sweeps.make([one.run for one in needed], profile, jobs=jobs, data_dir=data_dir, again=again):
+        failed += bool(p.error)
+        rest = f"about {p.left / 60:.0f} min left" if p.done < p.of else "the last one"
+        state = f"failed: {p.error}" if p.error else f"{p.seconds:.0f} s, {rest}"
+        emit(f"run {p.done}/{p.of}  {sweeps.description(p.run)}  {state}")
+    return failed
+
+
+@app.command
+def report(
+    *,
+    profile: Profile = "laptop",
+    out: Annotated[Path | None, Parameter(help="the page; default: results/PROFILE/report.html")] = None,
+) -> None:
+    """Gather the results of a profile in one HTML page that needs no network: pictures, tables, captions, origins.
+
+    It shows what mcal reproduce made, with what the paper printed beside what we
+    measured, and which figures and tables of the paper are missing. Nothing is run
+    or trained for it.
+
+    For example: mcal report --profile laptop --out report.html
+    """
+    from mcal_jax.paper import collection, html_report
+
+    if out is not None:
+        check_writable(out, "--out", html_report.BEGINS)
+    exhibits = collection.gather(profile)
+    path = html_report.write(exhibits, out)
+    emit(f"{path}: {len(exhibits.exhibits)} exhibits shown, {len(exhibits.missing)} missing")
+    if exhibits.damaged:
+        raise SystemExit(f"mcal: damaged: {', '.join(exhibits.damaged)}; the page says how")
