@@ -43,7 +43,7 @@ def test_a_confusion_matrix_is_followed_row_by_row():
     assert shares == pytest.approx(matrix[2], abs=0.03)
 
 
-def test_three_people_outvote_one_who_errs():
+def test_three_humans_outvote_one_who_errs():
     """Two or three of three wrong, never alike with many classes: 3 r^2 (1 - r) + r^3 at the very most."""
     rate = 0.1
     three = Noisy(TRUTH, 5, uniform(rate, 5), votes=3).label(ALL)
@@ -72,7 +72,7 @@ def test_a_matrix_that_makes_no_sense_is_refused(matrix, said):
         Noisy(TRUTH, 5, matrix)
 
 
-def test_the_bound_covers_what_people_get_wrong():
+def test_the_bound_covers_what_humans_get_wrong():
     """The worst case that is allowed for: two who err always say the same."""
     rng, n, sample, rate = np.random.default_rng(0), 5000, 400, 0.02
     failures = 0
@@ -84,7 +84,7 @@ def test_the_bound_covers_what_people_get_wrong():
     assert failures <= binom.isf(0.001, 400, 0.05)
 
 
-def test_what_people_take_is_missing_for_the_machine():
+def test_what_humans_take_is_missing_for_the_machine():
     config = Config(certify=0.95, epsilon=0.05)
     humans = certificate.bound_annotator_error(10_000, again(500, 3), config)
     left = certificate.with_annotator_error(config, humans)
@@ -94,7 +94,7 @@ def test_what_people_take_is_missing_for_the_machine():
     assert left.certify == pytest.approx(0.975)
 
 
-def test_where_people_err_too_often_the_promise_is_relative_to_them():
+def test_where_humans_err_too_often_the_promise_is_relative_to_them():
     config = Config(certify=0.95, epsilon=0.05)
     humans = certificate.bound_annotator_error(10_000, again(500, 40), config)
     assert not humans.counted
@@ -112,17 +112,17 @@ def test_more_disagreement_never_means_a_smaller_bound(sample, share, confidence
     assert bounds[0] <= bounds[1] <= 1
 
 
-def test_a_run_with_people_who_err_keeps_epsilon_against_the_truth():
+def test_a_run_with_humans_who_err_keeps_epsilon_against_the_truth():
     broke = 0
     for seed in range(20):
         world = SimulatedWorld(5000, EASY, seed=seed, noise=0.01)
         config = Config(certify=0.9, epsilon=0.08, repeat=0.999, test_fraction=0.1)
         done = drive(Job(n=5000, config=config), world)
         assert_partition(done.outcome)
-        people, bill = done.outcome.annotator_error, done.outcome.ledger
-        assert people.counted
+        humans, bill = done.outcome.annotator_error, done.outcome.ledger
+        assert humans.counted
         assert bill.repeat == pytest.approx(config.label_price * planner.n_repeat(5000, config))
-        assert done.outcome.certificate.bound + people.bound <= 0.08 + 1e-9
+        assert done.outcome.certificate.bound + humans.bound <= 0.08 + 1e-9
         broke += done.true_error > 0.08
     assert broke <= binom.isf(0.001, 20, 0.1)
 

@@ -82,7 +82,7 @@ def test_naive_active_learning_has_no_budget_mode_and_needs_a_delta():
         next(naive_al(400, Config(budget=50.0), "resnet18", 0.1))
 
 
-def test_without_active_learning_people_get_random_images_only():
+def test_without_active_learning_humans_get_random_images_only():
     requests, outcome = tell(without_active_learning(2000, Config(), "resnet18"))
     labels = [r for r in requests if isinstance(r, Label) and r.purpose != "residual"]
     assert len(labels) > 3
@@ -92,14 +92,14 @@ def test_without_active_learning_people_get_random_images_only():
     assert [r.n for r in plain if not isinstance(r, Train)] == [r.n for r in requests if not isinstance(r, Train)]
 
 
-def test_on_easy_images_planning_and_naive_learning_both_beat_people():
+def test_on_easy_images_planning_and_naive_learning_both_beat_humans():
     naive = simulate(Config(), EASY, algorithm="naive_al", delta=0.05).outcome
     planned = simulate(Config(), EASY).outcome
     assert naive.ledger.savings > 0.7
     assert planned.ledger.savings > 0.7
 
 
-def test_where_training_is_dear_planning_costs_less_than_small_steps():
+def test_where_training_is_expensive_planning_costs_less_than_small_steps():
     config = Config(training_price=PerImageEpoch(dollars=3e-5))
     naive = simulate(config, MIDDLING, algorithm="naive_al", delta=0.02).outcome
     assert simulate(config, MIDDLING).outcome.ledger.total < naive.ledger.total

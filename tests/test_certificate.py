@@ -78,10 +78,10 @@ def test_the_promise_is_kept_as_often_as_it_says(shape):
     broke = over = 0
     for _ in range(draws):
         seen, rest = draw(rng, wrong, sample)
-        sure = certificate.certificate(n, len(rest), 0, seen, CONFIG)
-        mistakes = rest[: sure.machine].sum()
+        certified = certificate.certificate(n, len(rest), 0, seen, CONFIG)
+        mistakes = rest[: certified.machine].sum()
         broke += mistakes >= CONFIG.epsilon * n
-        over += mistakes > round(sure.bound * n)
+        over += mistakes > round(certified.bound * n)
     assert broke / draws <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / draws)
     assert over / draws <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / draws)
     if shape == "at the limit":  # and the risk is used, not wasted
@@ -89,40 +89,40 @@ def test_the_promise_is_kept_as_often_as_it_says(shape):
 
 
 def test_a_classifier_without_mistakes_labels_everything():
-    sure = certificate.certificate(1000, 800, 0, verified(np.arange(100) * 8, np.zeros(100)), CONFIG)
-    assert (sure.machine, sure.mistakes, sure.trials, sure.sample) == (800, 0, 100, 100)
-    assert sure.bound < 0.05
+    certified = certificate.certificate(1000, 800, 0, verified(np.arange(100) * 8, np.zeros(100)), CONFIG)
+    assert (certified.machine, certified.mistakes, certified.trials, certified.sample) == (800, 0, 100, 100)
+    assert certified.bound < 0.05
 
 
 def test_a_classifier_that_is_always_wrong_labels_only_what_may_all_be_wrong():
-    sure = certificate.certificate(1000, 800, 0, verified(np.arange(100) * 8, np.ones(100)), CONFIG)
-    assert sure.machine == 49
-    assert sure.bound < 0.05
+    certified = certificate.certificate(1000, 800, 0, verified(np.arange(100) * 8, np.ones(100)), CONFIG)
+    assert certified.machine == 49
+    assert certified.bound < 0.05
 
 
 def test_S_ends_before_the_first_mistake_that_is_too_many():
     ahead = np.arange(400) * 10
     wrong = ahead >= 2000
     k = certificate.acceptance_number(4400, 400, 0.05 * 5000, 0.05)
-    sure = certificate.certificate(5000, 4000, 0, verified(ahead, wrong), CONFIG)
-    assert sure.machine == 2000 + 10 * k
-    assert (sure.mistakes, sure.trials) == (k, 200 + k)
+    certified = certificate.certificate(5000, 4000, 0, verified(ahead, wrong), CONFIG)
+    assert certified.machine == 2000 + 10 * k
+    assert (certified.mistakes, certified.trials) == (k, 200 + k)
 
 
 def test_mistakes_side_by_side_at_the_end_of_S_count_in_its_bound():
     k = certificate.acceptance_number(4400, 400, 0.05 * 5000, 0.05)
     ahead = np.concatenate([np.arange(399 - k) * 5, np.full(k + 1, 3000)])
-    sure = certificate.certificate(5000, 4000, 0, verified(ahead, ahead == 3000), CONFIG)
-    assert (sure.machine, sure.mistakes) == (3000, 0)
-    assert sure.bound == certificate.upper_bound_on_mistakes(4400, 400, k, 0.05) / 5000
+    certified = certificate.certificate(5000, 4000, 0, verified(ahead, ahead == 3000), CONFIG)
+    assert (certified.machine, certified.mistakes) == (3000, 0)
+    assert certified.bound == certificate.upper_bound_on_mistakes(4400, 400, k, 0.05) / 5000
 
 
 def test_a_budget_fixes_S_and_the_certificate_tells_its_bound():
     seen = verified(np.arange(400) * 10, np.arange(400) >= 300)
-    sure = certificate.certificate(5000, 4000, 3500, seen, Config(certify=0.9, budget=100))
-    assert sure.machine == 3500
-    assert sure.mistakes == 50
-    assert sure.bound == certificate.upper_bound_on_mistakes(4400, 400, 50, 0.1) / 5000
+    certified = certificate.certificate(5000, 4000, 3500, seen, Config(certify=0.9, budget=100))
+    assert certified.machine == 3500
+    assert certified.mistakes == 50
+    assert certified.bound == certificate.upper_bound_on_mistakes(4400, 400, 50, 0.1) / 5000
 
 
 def test_limits_by_class_are_clopper_and_pearsons():
@@ -153,10 +153,10 @@ def draw_of_classes(rng, label, wrong, sample):
     return seen, label[~chosen], wrong[~chosen]
 
 
-def delivered(sure, label):
+def delivered(certified, label):
     """Which of the rest, the most confident first, the machine labels."""
     machine = np.zeros(len(label), bool)
-    machine[apply_class_limits(sure.limits, np.arange(sure.machine), label)] = True
+    machine[apply_class_limits(certified.limits, np.arange(certified.machine), label)] = True
     return machine
 
 
@@ -180,50 +180,50 @@ def test_every_class_and_all_labels_keep_their_promise_together(shape):
     shares = []
     for _ in range(draws):
         seen, rest, mistaken = draw_of_classes(rng, label, wrong, sample)
-        sure = certificate.certificate(n, len(rest), 0, seen, BY_CLASS)
-        machine = delivered(sure, rest)
+        certified = certificate.certificate(n, len(rest), 0, seen, BY_CLASS)
+        machine = delivered(certified, rest)
         total = np.bincount(label, minlength=len(odds))
         mistakes = np.bincount(rest[machine & mistaken], minlength=len(odds))
         broke += bool((mistakes >= 0.1 * total).any() or mistakes.sum() >= BY_CLASS.epsilon * n)
-        bounds = np.array([one.bound for one in sure.by_class])
-        over += bool((mistakes > np.round(bounds * total)).any() or mistakes.sum() > round(sure.bound * n))
+        bounds = np.array([one.bound for one in certified.by_class])
+        over += bool((mistakes > np.round(bounds * total)).any() or mistakes.sum() > round(certified.bound * n))
         assert (bounds < 0.1 + 1e-12).all()
         shares.append([np.mean(machine[rest == c]) for c in range(len(odds))])
     allowed = 0.1 + 3 * np.sqrt(0.1 * 0.9 / draws)
     assert broke / draws <= allowed
     assert over / draws <= allowed
-    if shape == "one bad class":  # it alone is left to people in part
+    if shape == "one bad class":  # it alone is left to humans in part
         bad, good, other = np.mean(shares, axis=0)
         assert bad < 0.8 < 0.99 < min(good, other)
     if shape == "at the limit":  # and the risk is used, not wasted
         assert broke / draws > 0.01
 
 
-def test_a_class_without_a_sample_is_left_to_people_but_for_what_may_all_be_wrong():
+def test_a_class_without_a_sample_is_left_to_humans_but_for_what_may_all_be_wrong():
     """No image of V is called 1, so nothing vouches for it."""
     label = np.zeros(200, np.int32)
     seen = Verification(np.arange(200) * 5, np.zeros(200, bool), label, np.arange(200) * 4, np.array([800, 200]))
-    sure = certificate.certificate(1200, 1000, 0, seen, BY_CLASS)
-    assert sure.limits == (800, 19)
-    assert (sure.trials, sure.mistakes) == (200, 0)
-    assert [one.label for one in sure.by_class] == [0, 1]
-    assert sure.by_class[1].bound == 19 / 200
+    certified = certificate.certificate(1200, 1000, 0, seen, BY_CLASS)
+    assert certified.limits == (800, 19)
+    assert (certified.trials, certified.mistakes) == (200, 0)
+    assert [one.label for one in certified.by_class] == [0, 1]
+    assert certified.by_class[1].bound == 19 / 200
 
 
 def test_the_bound_on_all_gets_half_of_the_risk_where_classes_are_bounded():
     seen = Verification(
         np.arange(400) * 10, np.zeros(400, bool), np.zeros(400, np.int32), np.arange(400) * 10, np.array([4000])
     )
-    sure = certificate.certificate(5000, 4000, 0, seen, BY_CLASS)
-    assert sure.bound == certificate.upper_bound_on_mistakes(4400, 400, 0, 0.05) / 5000
-    assert sure.confidence == pytest.approx(0.9)
-    assert sure.by_class[0].bound == certificate.upper_bound_on_mistakes(4400, 400, 0, 0.05) / 4400
+    certified = certificate.certificate(5000, 4000, 0, seen, BY_CLASS)
+    assert certified.bound == certificate.upper_bound_on_mistakes(4400, 400, 0, 0.05) / 5000
+    assert certified.confidence == pytest.approx(0.9)
+    assert certified.by_class[0].bound == certificate.upper_bound_on_mistakes(4400, 400, 0, 0.05) / 4400
 
 
-def test_a_run_with_a_bound_for_every_class_bills_what_it_leaves_to_people():
+def test_a_run_with_a_bound_for_every_class_bills_what_it_leaves_to_humans():
     done = simulate(Config(certify=0.9, class_epsilon=0.05, epsilon=0.1), MIDDLING, 4000).outcome
     assert_partition(done)
-    # A simulated classifier's label 1 is always wrong, so most of its class is left to people.
+    # A simulated classifier's label 1 is always wrong, so most of its class is left to humans.
     assert len(done.S) < done.certificate.machine
     assert done.ledger.residual == pytest.approx(0.04 * len(done.R))
     assert done.theta == pytest.approx(len(done.S) / (len(done.S) + len(done.R)))
@@ -259,7 +259,7 @@ def test_clopper_and_pearsons_limit_is_safe_for_a_sample_of_few_images_too(risk)
 
 
 def draw_of_truth(rng, human, label, sample):
-    """V out of a pool that people would label ``human`` and the classifier ``label``, the most confident first ->
+    """V out of a pool that humans would label ``human`` and the classifier ``label``, the most confident first ->
     (Verification, which of the pool V holds)."""
     chosen = np.zeros(len(human), bool)
     chosen[rng.choice(len(human), sample, replace=False)] = True
@@ -278,7 +278,7 @@ def cached(monkeypatch):
 
 
 def three_classes(shape):
-    """-> (labels by people, labels by the classifier) of a pool, the most confident first."""
+    """-> (labels by humans, labels by the classifier) of a pool, the most confident first."""
     rng, pool = np.random.default_rng(3), 2000
     human = rng.choice(3, pool, p=[0.67, 0.03, 0.3]).astype(np.int32)
     at = np.arange(pool) / pool
@@ -309,11 +309,11 @@ def test_what_is_lost_of_every_class_is_within_its_limit_as_often_as_promised(sh
     rng, broke, lost = np.random.default_rng(11), 0, []
     for _ in range(draws):
         seen, chosen = draw_of_truth(rng, human, label, 300)
-        sure = certificate.certificate(n, int((~chosen).sum()), 0, seen, config)
+        certified = certificate.certificate(n, int((~chosen).sum()), 0, seen, config)
         rest, called = human[~chosen], label[~chosen]
-        machine = delivered(sure, called)
+        machine = delivered(certified, called)
         shares = np.bincount(rest[machine & (rest != called)], minlength=3) / total
-        broke += bool((shares > np.array([one.bound for one in sure.by_true_class]) + 1e-12).any())
+        broke += bool((shares > np.array([one.bound for one in certified.by_true_class]) + 1e-12).any())
         lost.append(shares[1])
     assert broke <= binom.isf(0.001, draws, 0.1)
     assert np.mean(lost) > (0.4 if shape == "a rare class is never predicted" else 0.01)  # there is something to bound
@@ -357,7 +357,7 @@ def test_what_is_lost_of_a_class_by_hand():
     assert 0 < zero.bound < 0.1 < 7 / 20 < one.bound < 1
 
 
-def test_of_a_class_that_V_does_not_show_only_what_people_labelled_elsewhere_is_known():
+def test_of_a_class_that_V_does_not_show_only_what_humans_labelled_elsewhere_is_known():
     human, never = np.zeros(100, np.int32), np.array([900, 0, 0])
     seen = Verification(np.arange(100) * 9, np.zeros(100, bool), human, np.arange(100) * 9, never, human, ELSEWHERE)
     _, one, two = certificate.recall_bounds(900, 900, seen, 0.1)
@@ -382,11 +382,11 @@ def test_the_size_of_V_is_weighed_against_S():
     for n in (10_000, 100_000):
         pool = int(0.9 * n)
         chosen = sample_size.best_sample_size(n, pool, THETAS, share, 0.05, 0.05)
-        people = pool * (1 - chosen.theta)
-        for sample in (chosen.sample // 4, 4 * chosen.sample):  # neither fewer nor more leave people less to do
+        humans = pool * (1 - chosen.theta)
+        for sample in (chosen.sample // 4, 4 * chosen.sample):  # neither fewer nor more leave humans less to do
             reach = sample_size.expected_mistake_share(pool, np.array([sample]), 0.05 * n, 0.05)
             theta = np.interp(reach[0], share, THETAS)
-            assert people < pool - (pool - sample) * theta
+            assert humans < pool - (pool - sample) * theta
     small, large = (sample_size.best_sample_size(n, int(0.9 * n), THETAS, share, 0.05, 0.05) for n in (10_000, 100_000))
     assert large.sample > small.sample
     assert large.sample / 100_000 < small.sample / 10_000
@@ -397,9 +397,9 @@ def test_doubt_buys_a_larger_V_where_S_can_gain_no_more():
     """If all of U is nearly sure to be allowed, luck can only cost; where S ends early, it evens out."""
     pool, n = 18_000, 20_000
     nearly = 0.6 * 0.05 * n / pool * THETAS
-    sure, unsure = (sample_size.best_sample_size(n, pool, THETAS, nearly, 0.05, 0.05, sd) for sd in (0.0, 0.3))
-    assert unsure.sample > 1.2 * sure.sample
-    assert unsure.theta < sure.theta
+    certain, uncertain = (sample_size.best_sample_size(n, pool, THETAS, nearly, 0.05, 0.05, sd) for sd in (0.0, 0.3))
+    assert uncertain.sample > 1.2 * certain.sample
+    assert uncertain.theta < certain.theta
     short = 0.4 * THETAS**2
     calm, shaken = (sample_size.best_sample_size(n, pool, THETAS, short, 0.05, 0.05, sd) for sd in (0.0, 0.3))
     assert shaken.theta == pytest.approx(calm.theta, rel=0.05)
@@ -433,10 +433,10 @@ def test_any_V_fits_its_pool(pool, epsilon, level, theta):
 @pytest.mark.parametrize("curve", [EASY, MIDDLING, HOPELESS])
 def test_a_certified_run_partitions_X_and_bills_V(curve):
     done = simulate(Config(certify=0.95), curve, 4000).outcome
-    sure = done.certificate
+    certified = done.certificate
     assert_partition(done)
-    assert len(done.V) == sure.sample > 0
-    assert len(done.S) == sure.machine
+    assert len(done.V) == certified.sample > 0
+    assert len(done.S) == certified.machine
     assert done.ledger.certificate == pytest.approx(0.04 * len(done.V))
     parts = sum(0.04 * len(images) for images in (done.T, done.B, done.R, done.V))
     assert done.ledger.total == pytest.approx(parts + done.ledger.training)
@@ -445,10 +445,10 @@ def test_a_certified_run_partitions_X_and_bills_V(curve):
 def test_certified_runs_break_the_bound_less_often_and_cost_more():
     seeds = range(12)
     plain = [simulate(Config(), MIDDLING, 4000, seed) for seed in seeds]
-    sure = [simulate(Config(certify=0.95), MIDDLING, 4000, seed) for seed in seeds]
-    assert sum(one.true_error >= 0.05 for one in sure) <= 3  # of 12 at 5 %: more has a chance of 0.2 %
-    assert all(one.outcome.certificate.bound < 0.05 for one in sure)
-    cost = [np.mean([one.outcome.ledger.total for one in runs]) for runs in (plain, sure)]
+    certified = [simulate(Config(certify=0.95), MIDDLING, 4000, seed) for seed in seeds]
+    assert sum(one.true_error >= 0.05 for one in certified) <= 3  # of 12 at 5 %: more has a chance of 0.2 %
+    assert all(one.outcome.certificate.bound < 0.05 for one in certified)
+    cost = [np.mean([one.outcome.ledger.total for one in runs]) for runs in (plain, certified)]
     assert cost[0] < cost[1] < 1.3 * cost[0]
 
 

@@ -88,7 +88,7 @@ def test_an_easy_world_is_labelled_by_the_machine():
         *itertools.product([Config, Config.paper, Config.authors_code], [1e-4], [0.003]),
     ],
 )
-def test_a_hopeless_world_is_labelled_by_people_at_little_more_than_their_price(reading, price, label):
+def test_a_hopeless_world_is_labelled_by_humans_at_little_more_than_their_price(reading, price, label):
     config = reading(training_price=PerImageEpoch(dollars=price), label_price=label)
     finished = simulate(config, HOPELESS, 2000)
     outcome, bill = finished.outcome, finished.outcome.ledger
@@ -102,7 +102,7 @@ def test_a_hopeless_world_is_labelled_by_people_at_little_more_than_their_price(
 
 
 @pytest.mark.parametrize("reading", [Config, Config.paper])
-def test_a_hopeless_world_under_the_bound_on_S_ends_with_people_labelling_all(reading):
+def test_a_hopeless_world_under_the_bound_on_S_ends_with_humans_labelling_all(reading):
     price = PerImageEpoch(dollars=2e-5)
     finished = simulate(reading(constraint="on_S", training_price=price), HOPELESS, 2000)
     assert len(finished.outcome.S) == 0
@@ -122,12 +122,12 @@ def test_three_budgets_are_kept_and_buy_ever_fewer_mistakes():
 
 
 @pytest.mark.parametrize("theta_of", ["remaining", "all"])
-def test_a_budget_that_does_not_pay_people_for_all_is_used_up(theta_of):
+def test_a_budget_that_does_not_pay_humans_for_all_is_used_up(theta_of):
     outcome = simulate(Config(budget=80.0, theta_of=theta_of), MIDDLING, 4000).outcome
     assert 80 - 0.05 < outcome.ledger.total <= 80
 
 
-def test_a_budget_that_pays_people_for_everything_is_not_gambled_with():
+def test_a_budget_that_pays_humans_for_everything_is_not_gambled_with():
     n, config = 2000, Config(training_price=PerImageEpoch(dollars=5e-5))
     first = costs.expected_training_cost(planner.n_seed(n, config), "resnet18", config)
     finished = simulate(config.model_copy(update={"budget": 0.04 * n + first}), MIDDLING, n)

@@ -25,7 +25,7 @@ def search(config, curve=MIDDLING, sizes=SIZES, n=N, tests=TESTS, previous=None)
 
 
 def plan(**changes):
-    """A plan to try one predicate on: 100 labels bought, B_opt ahead, cheaper than people."""
+    """A plan to try one predicate on: 100 labels bought, B_opt ahead, cheaper than humans."""
     none = np.arange(0)
     base = Plan(
         size=100, spent=1.0, rate=(0.0, 0.001), laws=(), surface=Surface(*[none] * 6), B_opt=400, theta=0.6,
@@ -144,13 +144,13 @@ def test_the_error_on_T_is_the_count_among_the_top_theta():
 
 
 @given(st.integers(1, 10**6), st.floats(0, 50000))
-def test_the_theta_of_a_budget_leaves_people_just_what_it_pays_for(rest, left):
+def test_the_theta_of_a_budget_leaves_humans_just_what_it_pays_for(rest, left):
     theta = objectives.theta_for_budget(rest, rest, left, Config())
-    people = rest - int(planner.machine_images(10**6, rest, np.array(theta), Config()))
-    assert people == min(math.floor(left / 0.04 + 1e-9), rest)
+    humans = rest - int(planner.machine_images(10**6, rest, np.array(theta), Config()))
+    assert humans == min(math.floor(left / 0.04 + 1e-9), rest)
 
 
-def test_a_budget_that_is_spent_leaves_people_nothing():
+def test_a_budget_that_is_spent_leaves_humans_nothing():
     assert objectives.theta_for_budget(100, 100, -3.0, Config()) == 1.0
     assert objectives.theta_for_budget(100, 0, 10.0, Config()) == 0.0
 
@@ -226,7 +226,7 @@ sorted_sizes = st.lists(st.integers(10, 1500), min_size=1, max_size=6, unique=Tr
 
 @given(configs(), curves, sorted_sizes)
 @settings(max_examples=30)
-def test_any_plan_keeps_its_constraint_and_costs_no_more_than_people_from_now_on(config, curve, sizes):
+def test_any_plan_keeps_its_constraint_and_costs_no_more_than_humans_from_now_on(config, curve, sizes):
     found = search(config, curve, sizes)
     by_hand = costs.labelling_cost(TESTS, sizes[-1], config) + config.label_price * (N - TESTS - sizes[-1])
     assert found.cost <= (by_hand + found.spent) * (1 + 1e-12)
@@ -259,13 +259,13 @@ def test_a_looser_bound_never_costs_more_and_a_safer_one_never_less(config, curv
 
 @given(configs(), curves, sorted_sizes, st.floats(1, 3))
 @settings(max_examples=20)
-def test_dearer_labels_never_make_the_whole_job_cheaper(config, curve, sizes, factor):
-    dearer = config.model_copy(update={"label_price": config.label_price * factor})
-    before, after = search(config, curve, sizes), search(dearer, curve, sizes)
+def test_more_expensive_labels_never_make_the_whole_job_cheaper(config, curve, sizes, factor):
+    expensive = config.model_copy(update={"label_price": config.label_price * factor})
+    before, after = search(config, curve, sizes), search(expensive, curve, sizes)
     assert after.cost >= before.cost * (1 - 1e-12)
     # Revealed preference: where labels cost more, the plan buys no more of them.
-    people = [(p.cost - p.spent - _training(p)) / c.label_price for p, c in ((before, config), (after, dearer))]
-    assert people[1] <= people[0] + 1e-6 * N
+    humans = [(p.cost - p.spent - _training(p)) / c.label_price for p, c in ((before, config), (after, expensive))]
+    assert humans[1] <= humans[0] + 1e-6 * N
 
 
 def _training(found):
@@ -300,7 +300,7 @@ def test_a_budget_is_used_up_where_that_lowers_the_error(theta_of):
     assert 100 - 0.04 <= found.cost <= 100
 
 
-def test_a_budget_that_pays_people_for_everything_has_no_error():
+def test_a_budget_that_pays_humans_for_everything_has_no_error():
     found = search(Config(budget=500.0))
     assert (found.theta, found.error, found.B_opt) == (0.0, 0.0, SIZES[-1])
 
@@ -389,7 +389,7 @@ def test_the_optimum_is_reached_when_a_stable_plan_or_two_running_buy_no_more():
     assert not stopping.reached_optimum(4000, [here, ahead, unstable], config)
 
 
-def test_a_plan_that_leaves_all_to_people_waits_for_the_exploration_tax():
+def test_a_plan_that_leaves_all_to_humans_waits_for_the_exploration_tax():
     # The tax is 10 % of 4,000 labels at $0.04: $16; the next training costs $0.2.
     by_hand = plan(B_opt=100, theta=0.0, cost=161.0, spent=15.7)
     assert not stopping.reached_optimum(4000, [by_hand], Config())
@@ -399,7 +399,7 @@ def test_a_plan_that_leaves_all_to_people_waits_for_the_exploration_tax():
     assert stopping.reached_optimum(4000, [spent], Config())
 
 
-def test_the_exploration_tax_does_not_end_a_plan_that_beats_people():
+def test_the_exploration_tax_does_not_end_a_plan_that_beats_humans():
     promising = plan(theta=0.6, cost=100.0, spent=30.0)
     assert not stopping.exploration_tax(4000, [promising], Config())
 
@@ -415,13 +415,13 @@ def test_a_budget_has_no_exploration_tax():
 
 
 def test_a_cost_that_rose_stops_stable_plans_if_so_configured():
-    cheap, dear, before = plan(cost=20.0), plan(cost=20.1), plan(cost=25.0)
+    cheap, expensive, before = plan(cost=20.0), plan(cost=20.1), plan(cost=25.0)
     config = Config(stop_on_rise=True)
-    assert stopping.cost_rose(4000, [before, cheap, dear], config)
-    assert not stopping.cost_rose(4000, [before, dear, cheap], config)
-    assert not stopping.cost_rose(4000, [cheap, dear], config)
-    assert not stopping.cost_rose(4000, [before, cheap._replace(stable=False), dear], config)
-    assert not stopping.cost_rose(4000, [before, cheap, dear], Config(stop_on_rise=False))
+    assert stopping.cost_rose(4000, [before, cheap, expensive], config)
+    assert not stopping.cost_rose(4000, [before, expensive, cheap], config)
+    assert not stopping.cost_rose(4000, [cheap, expensive], config)
+    assert not stopping.cost_rose(4000, [before, cheap._replace(stable=False), expensive], config)
+    assert not stopping.cost_rose(4000, [before, cheap, expensive], Config(stop_on_rise=False))
 
 
 def test_a_budget_is_spent_when_it_affords_no_step():
@@ -430,7 +430,7 @@ def test_a_budget_is_spent_when_it_affords_no_step():
     assert not stopping.budget_spent(4000, [plan(delta=0)], Config())
 
 
-def test_the_pool_is_exhausted_when_people_have_labelled_all():
+def test_the_pool_is_exhausted_when_humans_have_labelled_all():
     assert stopping.pool_exhausted(4000, [plan(size=3800)], Config())
     assert not stopping.pool_exhausted(4000, [plan(size=3799)], Config())
 

@@ -1,4 +1,4 @@
-"""Choosing the architecture: one set of labels, one winner, and a tax that is told."""
+"""Choosing the architecture: one set of labels, one winner, and a tax that is stated."""
 
 import numpy as np
 import pytest
@@ -88,7 +88,7 @@ def test_the_tax_of_the_race_is_what_the_losers_training_cost():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_better_of_two_equally_dear_nets_wins(seed):
+def test_the_better_of_two_equally_expensive_nets_wins(seed):
     assert raced(Config(), {"cnn18": MIDDLING, "resnet18": EASY}, seed=seed)[0].architecture == "resnet18"
     assert raced(Config(), {"cnn18": EASY, "resnet18": MIDDLING}, seed=seed)[0].architecture == "cnn18"
 
@@ -130,9 +130,9 @@ def test_a_race_of_one_is_plain_mcal():
     assert outcome.race == ()
 
 
-@pytest.mark.parametrize(("names", "told"), [((), "none"), (("cnn18", "cnn18"), "cnn18, cnn18")])
-def test_no_or_repeated_architectures_are_refused(names, told):
-    with pytest.raises(McalError, match=f"architectures: a race needs different ones, got {told}"):
+@pytest.mark.parametrize(("names", "complaint"), [((), "none"), (("cnn18", "cnn18"), "cnn18, cnn18")])
+def test_no_or_repeated_architectures_are_refused(names, complaint):
+    with pytest.raises(McalError, match=f"architectures: a race needs different ones, got {complaint}"):
         next(race(1000, Config(), names))
 
 

@@ -53,16 +53,16 @@ def test_every_acquisition_function_runs_to_a_partition(images, by):
     assert done.true_error < 0.2
 
 
-def test_people_label_the_least_certain_and_the_machine_the_most_certain(images):
+def test_humans_label_the_least_certain_and_the_machine_the_most_certain(images):
     asked = world(images)
     test, train, pool = np.arange(50), np.arange(50, 150), np.arange(150, 500)
     for number, chosen in enumerate((test, train)):
         asked.answer(Label(chosen, len(chosen), "all", "train"), number)
     asked.answer(Train(train, test, "resnet18"), 2)
     margin = asked.trainers["resnet18"].score(asked.models[2], pool).margin
-    for_people = asked.answer(Label(pool, 40, "margin", "train", 2), 3).indices
+    for_humans = asked.answer(Label(pool, 40, "margin", "train", 2), 3).indices
     for_machine = asked.answer(MachineLabel(pool, 40, 2), 4).indices
-    assert margin[for_people - 150].max() <= np.sort(margin)[40]
+    assert margin[for_humans - 150].max() <= np.sort(margin)[40]
     assert margin[for_machine - 150].min() >= np.sort(margin)[-41]
 
 

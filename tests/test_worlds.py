@@ -80,9 +80,9 @@ def erring(folder: Path) -> Setting:
 
 def trained_erring(folder: Path) -> Setting:
     job, world, _ = trained_certified(folder)
-    people = Noisy(world.truth, 2, uniform(0.1, 2), votes=3, seed=3)
+    humans = Noisy(world.truth, 2, uniform(0.1, 2), votes=3, seed=3)
     config = job.config.model_copy(update={"repeat": 0.5})
-    return Setting(job.model_copy(update={"config": config}), TrainedWorld(world.dataset, people, width=2, seed=3))
+    return Setting(job.model_copy(update={"config": config}), TrainedWorld(world.dataset, humans, width=2, seed=3))
 
 
 def trained_certified(folder: Path) -> Setting:
@@ -142,8 +142,8 @@ LIVE = {
     "trained": trained,
     "trained, certified": trained_certified,
     "trained, certified by class": trained_by_class,
-    "simulated, people err": erring,
-    "trained, people err": trained_erring,
+    "simulated, humans err": erring,
+    "trained, humans err": trained_erring,
     "trained trajectory": trained_trajectory,
 }
 WORLDS = {**LIVE, "replay": replay}
@@ -368,7 +368,7 @@ def test_a_recorded_curve_is_linear_in_log_B_between_and_constant_outside():
 
 
 @given(curves, st.floats(0.01, 0.2), st.floats(0, 5e-5))
-def test_the_clairvoyant_keeps_the_bound_and_never_pays_more_than_people_cost(curve, epsilon, price):
+def test_the_clairvoyant_keeps_the_bound_and_never_pays_more_than_humans_cost(curve, epsilon, price):
     config = Config(epsilon=epsilon, training_price=PerImageEpoch(dollars=price))
     best = clairvoyant(3000, curve, config)
     assert best.cost <= 3000 * 0.04
