@@ -4,7 +4,7 @@ Every function takes plain objects of the package and returns the Figure; most d
 Fractions are shown in per cent, money in US dollars. ``n`` is |X|.
 """
 
-import csv
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,9 +27,11 @@ from mcal_jax.algorithm.plan import Plan
 from mcal_jax.algorithm.protocol import Answer, Label, Labels, Request, TrainResult, trials
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError
+from mcal_jax.plots.architectures import appearance
 from mcal_jax.runs.runlog import Delivery
 
 if TYPE_CHECKING:
+    import pandas as pd
     from IPython.display import Markdown
 
 # Okabe and Ito's colours: people are blue and green, the machine is orange, training is red.
@@ -37,7 +39,6 @@ COLOURS = {
     "T": "#56B4E9", "B": "#0072B2", "R": "#009E73", "S": "#E69F00", "training": "#D55E00", "race": "#CC79A7",
     "humans only": "#777777", "best": "#D55E00", "law": "#0072B2", "epsilon": "#000000", "stable": "#009E73",
 }  # fmt: skip
-ARCHITECTURES = {"cnn18": "#882255", "resnet18": "#332288", "resnet50": "#117733"}
 SETS = {"T": "T, people: test set", "B": "B, people: training set", "S": "S, machine", "R": "R, people: the rest"}
 PARTS = {
     "test": ("T", "labels of T"), "train": ("B", "labels of B"), "residual": ("R", "labels of R"),
@@ -106,32 +107,47 @@ def percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def table(columns: Mapping[str, Sequence[Any]]) -> str:
-    """Columns of equal length as a Markdown table, for ``markdown``."""
-    rows = [list(columns), ["---:"] * len(columns), *zip(*columns.values(), strict=True)]
-    cells = [[" ".join(str(cell).replace("|", "\\|").split("\n")) for cell in row] for row in rows]
+def table(data: "pd.DataFrame | Mapping[str, Sequence[Any]]") -> str:
+    """A frame, or columns of equal length, as a Markdown table, for ``markdown``: numbers to three digits, those from
+    1,000 on as whole ones."""
+    import pandas as pd
+
+    frame = pd.DataFrame(data)
+    rows = [list(frame), ["---:"] * frame.shape[1], *frame.itertuples(index=False)]
+    cells = [[" ".join(_cell(cell).replace("|", "\\|").split("\n")) for cell in row] for row in rows]
     return "\n".join("| " + " | ".join(row) + " |" for row in cells)
 
 
+def _cell(value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    if math.isnan(value):
+        return ""
+    return f"{value:,.0f}" if 1000 <= abs(value) < math.inf else f"{value:.3g}"
+
+
 def save(
-    figure: Figure, folder: str | Path, name: str, data: Mapping[str, Sequence[Any]], table: str | None = None
+    figure: Figure,
+    folder: str | Path,
+    name: str,
+    data: "pd.DataFrame | Mapping[str, Sequence[Any]]",
+    table: str | None = None,
 ) -> list[Path]:
-    """Write the figure as ``name``.svg and .png and the ``data`` behind it, columns of equal length, as .csv under
-    the same name or that of ``table``.
+    """Write the figure as ``name``.svg and .png and the ``data`` behind it, a frame or columns of equal length, as
+    .csv under the same name or that of ``table``, numbers to eight digits.
 
     All three appear under their names, or none does. Raises McalError where the folder can't be written.
     """
+    import pandas as pd
+
     folder = Path(folder)
     targets = {ending: folder / f"{name}.{ending}" for ending in ("svg", "png")}
     targets["csv"] = folder / f"{table or name}.csv"
     drafts = {ending: folder / f".{os.getpid()}.{name}.{ending}" for ending in targets}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with open(drafts["csv"], "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(data)
-            rows = zip(*data.values(), strict=True)
-            writer.writerows([format(v, ".8g") if isinstance(v, float) else v for v in row] for row in rows)
+        rounded = pd.DataFrame(data).astype(object).map(_rounded)
+        rounded.to_csv(drafts["csv"], index=False, encoding="utf-8", lineterminator="\n")
         with use_style():
             figure.savefig(drafts["svg"], metadata={"Date": None})
             figure.savefig(drafts["png"])
@@ -143,6 +159,10 @@ def save(
         for draft in filter(Path.exists, drafts.values()):
             draft.unlink()
     return list(targets.values())
+
+
+def _rounded(value: Any) -> Any:
+    return format(value, ".8g") if isinstance(value, float) and not math.isnan(value) else value
 
 
 def infeasible(plan: Plan, config: Config) -> np.ndarray:
@@ -281,7 +301,7 @@ def training_cost(
     size = np.array([fit.size for fit in history])
     dollars = np.array([costs.training_cost(fit, architecture, config) for fit in history])
     c0, c1 = plan.rate
-    colour = ARCHITECTURES.get(architecture, "black")
+    colour = appearance(architecture).colour
     x = np.array([0, size.max() * 1.08])
     ax.plot(x, c0 + c1 * x, color=colour, linewidth=1, linestyle="--",
             label=f"learned: {money(c0) + ' + ' if c0 else ''}{money(c1)} |B|")  # fmt: skip
