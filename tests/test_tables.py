@@ -247,11 +247,11 @@ def verdicts(evidence):
 
 
 def test_claims_are_judged_by_the_data(evidence):
-    found = verdicts(evidence)
-    assert found["looser_saves_more"] == "holds"
-    assert found["harder_saves_less"] == "holds"  # the easy curve is Fashion-MNIST's
-    assert found["resnet18_cheapest"] == "holds"
-    assert found["hopeless_stops"] == "not tested"
+    verdict = verdicts(evidence)
+    assert verdict["looser_saves_more"] == "holds"
+    assert verdict["harder_saves_less"] == "holds"  # the easy curve is Fashion-MNIST's
+    assert verdict["resnet18_cheapest"] == "holds"
+    assert verdict["hopeless_stops"] == "not tested"
     swapped = {"cnn18": "resnet18", "resnet18": "cnn18", "resnet50": "resnet50"}
     turned = evidence._replace(
         trajectories=evidence.trajectories.replace({"architecture": swapped}),

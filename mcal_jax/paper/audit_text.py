@@ -16,14 +16,14 @@ def read_table_1(rows: pd.DataFrame, epsilon: float = 0.05) -> str:
     impossible, still_impossible = names[~rows["possible"]], names[~rows["possible_billed"]]
     printed, on_S = np.sort(rows["printed_error"]), np.sort(rows["error_on_S"])
     text = (
-        f"Of {len(rows)} printed costs {rows['possible'].sum()} are possible by Eqn 1; {len(impossible)} are below the "
-        f"cost of the labels alone ({_list(impossible)}). With {percent(BILLED)} of X billed "
-        f"{rows['possible_billed'].sum()} are possible"
+        f"Eqn 1 allows {rows['possible'].sum()} of the {len(rows)} printed costs; {len(impossible)} are below the cost "
+        f"of the labels alone ({_list(impossible)}). With {percent(BILLED)} of X billed it allows "
+        f"{rows['possible_billed'].sum()}"
     )
     text += f", all but {_list(still_impossible)}. " if len(still_impossible) else ". "
     text += (
-        f"If a single training on B is paid too, at the price per image and epoch that Table 2 implies, "
-        f"{rows['possible_billed_trained'].sum()} are. The printed errors are {percent(printed[0])} to "
+        f"If a single training on B is paid too, at the price per image and epoch that Table 2 implies, it allows "
+        f"{rows['possible_billed_trained'].sum()}. The printed errors are {percent(printed[0])} to "
         f"{percent(printed[-1])}; divided by S/X they are {percent(on_S[0])} to {percent(on_S[-1])}"
     )
     if np.ptp(on_S) < np.ptp(printed):

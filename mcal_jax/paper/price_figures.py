@@ -61,9 +61,7 @@ def maps(
     bar.set_label("saved, share of\nthe cost of humans only")
     _legend_beside(axes[1, -1], "cheapest architecture", net_colours)
     _legend_beside(axes[2, -1], "cheapest δ", delta_colours)
-    handles, labels = axes[2, 0].get_legend_handles_labels()
-    handles, labels = [*handles, Patch(facecolor="0.85")], [*labels, "humans only are cheaper"]
-    figure.legend(handles, labels, loc="outside lower center", ncols=2 if len(grids) > 1 else 1)
+    _legend_below(figure, axes[2, 0], columns=2 if len(grids) > 1 else 1)
     for ax in axes[:, 0]:
         ax.set_ylabel("US dollars per label")
     for ax in axes[-1]:
@@ -91,6 +89,13 @@ def _marks(ax: Axes, y: np.ndarray, x: np.ndarray, paper_rate: float, today: Ban
 def _today(ax: Axes, today: Band) -> None:
     ax.axvspan(*today, facecolor="none", edgecolor="black", hatch="//", linewidth=0.4, alpha=0.45,
                label="training today, as assumed")  # fmt: skip
+
+
+def _legend_below(figure: Figure, ax: Axes, columns: int) -> None:
+    """A legend of the marks on ``ax``, and of the grey of humans only."""
+    handles, labels = ax.get_legend_handles_labels()
+    handles, labels = [*handles, Patch(facecolor="0.85")], [*labels, "humans only are cheaper"]
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
 def _is_finite(ratio: float) -> bool:

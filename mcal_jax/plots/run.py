@@ -146,7 +146,8 @@ def save(
     drafts = {ending: folder / f".{os.getpid()}.{name}.{ending}" for ending in targets}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        rounded = pd.DataFrame(data).astype(object).map(_rounded)
+        columns = pd.DataFrame(data).items()  # of objects, or whole numbers beside a missing one would become floats
+        rounded = pd.DataFrame({name: pd.Series(map(_rounded, column), dtype=object) for name, column in columns})
         rounded.to_csv(drafts["csv"], index=False, encoding="utf-8", lineterminator="\n")
         with use_style():
             figure.savefig(drafts["svg"], metadata={"Date": None})
