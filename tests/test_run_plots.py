@@ -207,6 +207,8 @@ def test_save_writes_the_picture_twice_and_its_numbers(usual, tmp_path):
     assert all(path.stat().st_size for path in paths)
     with open(tmp_path / "new" / "sets.csv", encoding="utf-8") as file:
         assert list(csv.reader(file)) == [["set", "share"], ["T", "0.05"], ["B", "0.33333333"]]
+    plots.save(figure, tmp_path / "mixed", "sets", {"seeds": [20, float("nan"), "1 of 3"], "runs": [1.0, None, 2]})
+    assert (tmp_path / "mixed" / "sets.csv").read_text() == "seeds,runs\n20,1\n,\n1 of 3,2\n"
     before = (tmp_path / "new" / "sets.svg").read_bytes()
     plots.save(figure, tmp_path / "new", "sets", {"set": []})
     assert (tmp_path / "new" / "sets.svg").read_bytes() == before, "the same figure, the same file"
