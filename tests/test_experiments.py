@@ -244,7 +244,7 @@ def test_a_kernel_that_dies_and_a_foreign_kernel_named_python3(project, monkeypa
     (project / "experiments/deadly.yaml").write_text("title: x\nnotebook: deadly\n")
     made = make("deadly", "good")
     assert made["good"].state == "made"
-    assert made["deadly"].message == "its kernel was ended; the system does so where memory runs out"
+    assert made["deadly"].message == "its kernel was ended, as the system does when memory runs out"
 
 
 def test_paths_may_hold_braces_and_the_kernel_works_in_the_present_folder(project, monkeypatch):
