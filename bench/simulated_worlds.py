@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy.special import logit
 
 from mcal_jax.algorithm.config import Config, PerImageEpoch
@@ -221,7 +222,9 @@ def main() -> None:
                 began = time.perf_counter()
                 one = partial(measure, family, reading, args.seed)
                 found = list(pool.map(one, range(args.worlds), chunksize=5))
-                line = reliability.summary(found)[0] | {"seconds": time.perf_counter() - began}
+                line = reliability.summary(pd.DataFrame(found)).to_dict("records")[0] | {
+                    "seconds": time.perf_counter() - began
+                }
                 if not runs:
                     print(" ".join(f"{name:>13}" for name in line))
                 runs += found

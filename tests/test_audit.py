@@ -1,19 +1,25 @@
 """The audit: the paper's numbers by hand, and on simulated worlds what each reading must and must not do."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import HOPELESS, curves, trajectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcal_jax.algorithm.protocol import MEASURES, Measurement
-from mcal_jax.paper import audit, published, tables
+from mcal_jax.paper import audit, audit_figure, audit_text, published, records, tables
 
 EPSILON = 0.05
 
 
 def by(rows, *keys):
-    return {tuple(row[key] for key in keys): row for row in rows}
+    return {tuple(row[key] for key in keys): row for row in rows.to_dict("records")}
+
+
+def rows_of(check, trajectories, *settings):
+    """The rows of a check of ``audit`` as dictionaries."""
+    return check(records.frame(trajectories), *settings).to_dict("records")
 
 
 def test_table_1_by_hand():
@@ -42,9 +48,9 @@ def test_with_less_billed_all_but_one_row_of_table_1_becomes_possible():
 
 def test_the_error_that_table_1_holds_is_that_of_S():
     rows = by(audit.table_1(), "data_set", "service")
-    amazon = [100 * rows[data_set, "amazon"]["error_on_S"] for data_set in published.SIZES]
+    amazon = [100 * rows[data_set, "amazon"]["error_on_S"] for data_set in published.IMAGES]
     assert amazon == pytest.approx([4.7, 3.7, 4.0], abs=0.05)
-    text = audit.read_table_1(audit.table_1())
+    text = audit_text.read_table_1(audit.table_1())
     assert "all but CIFAR-100 by Amazon" in text
     assert "it was S that was held" in text
 
@@ -66,12 +72,12 @@ def test_table_2_solved_by_hand():
 def test_table_2_solved_gives_back_what_is_printed():
     rows = audit.table_2()
     assert len(rows) == 7
-    for row in rows:
+    for row in rows.to_dict("records"):
         for service, price in (("amazon", 0.04), ("satyam", 0.003)):
             printed = published.TABLE_2[row["data_set"], service, row["architecture"]]
             assert row["labels"] * price + row["training"] == pytest.approx(printed.dollars)
         assert 0 < row["rate"] < row["rate_without_T"]
-    assert "For Fashion-MNIST it is the same number" in audit.read_table_2(audit.table_2())
+    assert "For Fashion-MNIST it is the same number for every architecture" in audit_text.read_table_2(audit.table_2())
 
 
 def test_the_largest_share_by_the_truth_by_hand():
@@ -109,7 +115,7 @@ def test_the_largest_share_is_the_edge_of_what_is_allowed():
 @settings(max_examples=15)
 def test_the_constraint_on_S_never_allows_more_than_that_on_X(curve, epsilon, seed):
     one = trajectory(curve, seed=seed, delta=0.2, n=1000)
-    rows = audit.constraints([one], epsilon)
+    rows = rows_of(audit.constraints, [one], epsilon)
     pairs = list(zip(rows[::2], rows[1::2], strict=True))
     assert len(pairs) == len(one.measured) >= 1
     for on_X, on_S in pairs:
@@ -123,7 +129,7 @@ def test_the_constraint_on_S_never_allows_more_than_that_on_X(curve, epsilon, se
 @settings(max_examples=15)
 def test_either_reading_promises_what_its_own_theta_allows(curve, epsilon, seed):
     one = trajectory(curve, seed=seed, delta=0.2, n=1000)
-    rows = audit.thetas_of([one], epsilon)
+    rows = rows_of(audit.thetas_of, [one], epsilon)
     assert len(rows) == 2 * len(one.measured) >= 2
     for of_X, of_U in zip(rows[::2], rows[1::2], strict=True):
         assert (of_X["theta_of"], of_U["theta_of"]) == ("all", "remaining")
@@ -136,9 +142,8 @@ def test_either_reading_promises_what_its_own_theta_allows(curve, epsilon, seed)
 def test_theta_of_X_promises_more_than_theta_of_U_and_than_there_is():
     # The margin is good, so that the error rises with theta; in the end U itself is smaller than what is promised.
     several = [trajectory(seed=seed, n=8000) for seed in range(4)]
-    means = by(
-        audit.averaged(audit.thetas_of(several, 0.08), ("theta_of", "B"), ("promised", "possible")), "theta_of", "B"
-    )
+    rows = audit.thetas_of(records.frame(several), 0.08)
+    means = by(audit.averaged(rows, ("theta_of", "B"), ("promised", "possible")), "theta_of", "B")
     assert len(means) == 10
     for B in {B for _, B in means}:
         of_X, of_U = means["all", B], means["remaining", B]
@@ -148,14 +153,14 @@ def test_theta_of_X_promises_more_than_theta_of_U_and_than_there_is():
 
 def test_theta_of_U_agrees_with_what_the_constraint_on_X_allows():
     one = trajectory()
-    allowed = [row["S"] for row in audit.constraints([one], EPSILON) if row["constraint"] == "on_X"]
-    promised = [row["promised"] for row in audit.thetas_of([one], EPSILON) if row["theta_of"] == "remaining"]
+    allowed = [row["S"] for row in rows_of(audit.constraints, [one], EPSILON) if row["constraint"] == "on_X"]
+    promised = [row["promised"] for row in rows_of(audit.thetas_of, [one], EPSILON) if row["theta_of"] == "remaining"]
     assert len(allowed) == 5
     assert allowed == pytest.approx(promised, abs=1 / one.n)
 
 
 def test_a_hopeless_classifier_is_promised_next_to_nothing():
-    rows = audit.thetas_of([trajectory(HOPELESS)], EPSILON)
+    rows = rows_of(audit.thetas_of, [trajectory(HOPELESS)], EPSILON)
     assert len(rows) == 10
     for row in rows:
         assert max(row["promised"], row["possible"]) < 0.1
@@ -163,37 +168,41 @@ def test_a_hopeless_classifier_is_promised_next_to_nothing():
 
 def test_where_T_is_like_U_the_estimate_is_unbiased():
     # In the simulated world nothing that is chosen for B makes U easier.
-    rows = [row for seed in range(8) for row in audit.estimates([trajectory(seed=seed, n=8000)])]
-    assert {row["theta"] for row in rows} == {0.25, 0.5, 0.75, 1.0}
+    rows = audit.estimates(records.frame([trajectory(seed=seed, n=8000) for seed in range(8)]))
+    assert set(rows["theta"]) == {0.25, 0.5, 0.75, 1.0}
     means = audit.averaged(rows, ("theta",), ("bias", "sampling"))
-    assert [row["seeds"] for row in means] == [8] * 4
-    for row in means:
-        assert abs(row["bias"]) < 1.2 * row["sampling"]
-    row = rows[0]
+    assert list(means["seeds"]) == [8] * 4
+    assert (means["bias"].abs() < 1.2 * means["sampling"]).all()
+    row = rows.iloc[0]
     assert row["bias"] == pytest.approx(100 * (row["eps_T"] - row["eps_U"]))
 
 
 def test_means_and_the_smallest_batches():
     rows = [{"data_set": "a", "delta": d, "seed": s, "x": d + s} for d in (0.2, 0.1) for s in (0, 1)]
     rows.append({"data_set": "b", "delta": 0.2, "seed": 0, "x": 7.0})
-    means = audit.averaged(rows, ("data_set", "delta"), ("x",))
+    means = audit.averaged(pd.DataFrame(rows), ("data_set", "delta"), ("x",)).to_dict("records")
     assert means[0] == {"data_set": "a", "delta": 0.2, "x": pytest.approx(0.7), "rows": 2, "seeds": 2}
-    assert [row["delta"] for row in audit.finest(rows)] == [0.1, 0.1, 0.2]
+    assert list(audit.finest(pd.DataFrame(rows))["delta"]) == [0.1, 0.1, 0.2]
 
 
 def test_the_picture_and_the_sentences_cover_every_data_set(tmp_path):
     several = [
         trajectory(seed=seed, delta=delta, data_set=data_set)
-        for data_set in published.SIZES for delta in (0.1, 0.2) for seed in (0, 1)
+        for data_set in published.IMAGES for delta in (0.1, 0.2) for seed in (0, 1)
     ]  # fmt: skip
-    rows = audit.constraints(several, EPSILON), audit.thetas_of(several, EPSILON), audit.estimates(several)
-    said = audit.read_constraints(rows[0], EPSILON), audit.read_thetas(rows[1], EPSILON), audit.read_estimates(rows[2])
-    for text in said:
+    runs = records.frame(several)
+    rows = audit.constraints(runs, EPSILON), audit.thetas_of(runs, EPSILON), audit.estimates(runs)
+    texts = (
+        audit_text.read_constraints(rows[0], EPSILON),
+        audit_text.read_thetas(rows[1], EPSILON),
+        audit_text.read_estimates(rows[2]),
+    )
+    for text in texts:
         assert all(name in text for name in published.DATA_SETS.values())
         assert "nan" not in text
-    figure = audit.picture(rows[1], rows[0], rows[2], EPSILON)
+    figure = audit_figure.picture(rows[1], rows[0], rows[2], EPSILON)
     assert len(figure.axes) == 9
-    every = [*audit.table_1(), *audit.table_2(), *rows[0], *rows[1], *rows[2]]
-    tables.publish(tmp_path, figure, every, "caption", *said)
-    assert {row["check"] for row in every} == {"eqn_1", "table_2", "constraint", "theta", "estimate"}
+    every = pd.concat([audit.table_1(), audit.table_2(), *rows], ignore_index=True)
+    tables.publish(tmp_path, figure, every, "caption", *texts)
+    assert set(every["check"]) == {"eqn_1", "table_2", "constraint", "theta", "estimate"}
     assert len((tmp_path / "data.csv").read_text().splitlines()) == len(every) + 1

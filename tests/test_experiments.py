@@ -1,4 +1,4 @@
-"""Experiments: parameters checked, failures told and contained, nothing made twice or half-made."""
+"""Experiments: parameters checked, failures reported and contained, nothing made twice or half-made."""
 
 import importlib.util
 import json
@@ -77,7 +77,7 @@ def test_results_are_made_once_and_again_only_when_something_changed(project):
     assert make("good")["good"].state == "made"
 
 
-def test_a_failing_notebook_is_told_in_a_line_and_the_others_are_made(project):
+def test_a_failing_notebook_is_reported_in_a_line_and_the_others_are_made(project):
     made = make("ill", "good")
     assert (made["ill"].state, made["good"].state) == ("failed", "made")
     assert made["ill"].message == "AssertionError: this text is bad"
@@ -165,8 +165,8 @@ def test_a_missing_run_fails_its_figures_in_a_line_and_no_others(tmp_path, monke
     with ThreadPoolExecutor(1) as executor:
         made = {one.name: one for one in experiments.reproduce(named, "paper", executor=executor)}
     assert (made["fig01"].state, made["fig08"].state) == ("made", "no runs")
-    told = "none of the 63 runs is finished; make them with: mcal sweep trajectories --profile paper"
-    assert made["fig08"].message == told
+    message = "none of the 63 runs is finished; make them with: mcal sweep trajectories --profile paper"
+    assert made["fig08"].message == message
 
 
 def test_a_failure_leaves_earlier_results_as_they_were(project):
@@ -186,7 +186,7 @@ def test_a_failure_leaves_earlier_results_as_they_were(project):
         ("title: x\nnotebook: small\nprofiles: [laptop]\n", "odd is for profile laptop, not smoke"),
     ],
 )
-def test_mistakes_in_an_experiment_are_told_before_anything_is_made(project, content, culprit):
+def test_mistakes_in_an_experiment_are_reported_before_anything_is_made(project, content, culprit):
     (project / "experiments/odd.yaml").write_text(content)
     with pytest.raises(McalError, match=culprit):
         make("odd")
@@ -226,9 +226,9 @@ def test_where_results_cannot_be_written_nothing_is_begun(with_runs):
 
 def test_a_worker_that_dies_fails_its_experiment_alone(project, monkeypatch):
     monkeypatch.setattr(experiments, "_make", died)
-    found = list(experiments.reproduce(["good", "ill"], "smoke", jobs=2))
-    assert sorted(made.name for made in found) == ["good", "ill"]
-    for made in found:
+    results = list(experiments.reproduce(["good", "ill"], "smoke", jobs=2))
+    assert sorted(made.name for made in results) == ["good", "ill"]
+    for made in results:
         assert made.state == "failed"
         assert made.message.startswith("its process was ended by signal SIGKILL")
 
@@ -245,7 +245,7 @@ def test_a_kernel_that_dies_and_a_foreign_kernel_named_python3(project, monkeypa
     (project / "experiments/deadly.yaml").write_text("title: x\nnotebook: deadly\n")
     made = make("deadly", "good")
     assert made["good"].state == "made"
-    assert made["deadly"].message == "its kernel was ended; the system does so where memory runs out"
+    assert made["deadly"].message == "its kernel was ended, as the system does when memory runs out"
 
 
 def test_paths_may_hold_braces_and_the_kernel_works_in_the_present_folder(project, monkeypatch):

@@ -14,9 +14,8 @@ from mcal_jax import plots
 from mcal_jax.algorithm.job import Job
 from mcal_jax.data import Dataset
 from mcal_jax.runs import execution, settings
-from mcal_jax.runs.driver import drive
 from mcal_jax.runs.recorded import RecordedRun
-from mcal_jax.runs.runlog import RunLog
+from mcal_jax.runs.runlog import RunLog, drive
 from mcal_jax.worlds.simulated import SimulatedWorld
 
 NOTEBOOKS = sorted((settings.home() / "notebooks").glob("*.ipynb"))
@@ -104,13 +103,13 @@ def test_no_markdown_cell_takes_money_for_mathematics(path):
         assert not [f for f in formulas if f != f.strip() or re.match(r"[\d.,]+ [a-z]", f)]
 
 
-def test_stray_dollars_differ_from_mathematics():
+def test_stray_dollars_are_distinguished_from_mathematics():
     assert stray_dollars(r"\$601 instead of \$2,000")
     assert stray_dollars("it cost $601")
     assert not stray_dollars("with $|B|$ = 5, <span>&#36;</span>601 ($\\varepsilon$ = 5 %)")
 
 
-def test_read_me_first_runs_and_tells_the_end(tmp_path):
+def test_read_me_first_runs_and_states_the_end(tmp_path):
     texts = execute("00_read_me_first", tmp_path, n=4e3, epsilon=0.08, seed="3")  # as papermill -p n 4e3 gives it
     assert any("<span>&#36;</span>" in text for text in texts)
     assert any("MCAL stopped after" in text and "reached_optimum" in text for text in texts)
@@ -118,7 +117,7 @@ def test_read_me_first_runs_and_tells_the_end(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["usual", "race", "budget", "hopeless"])
-def test_mcal_run_tells_every_kind_of_run(kind, tmp_path, monkeypatch):
+def test_mcal_run_describes_every_kind_of_run(kind, tmp_path, monkeypatch):
     """The notebook's cells, run here on a simulated run and blank images."""
     n = 3000
     parameters = {
@@ -133,7 +132,7 @@ def test_mcal_run_tells_every_kind_of_run(kind, tmp_path, monkeypatch):
         log = RunLog.create(tmp_path / "run.jsonl", job, run.model_dump(mode="json"))
         drive(job, SimulatedWorld(n, HOPELESS if kind == "hopeless" else MIDDLING), log)
         log.close()
-        result = execution.LoggedRun(run, RecordedRun(log.path))
+        result = execution.Result(run, RecordedRun(log.path))
         result.dataset = Dataset("blank", np.zeros((n, 4, 4, 1), np.uint8), np.zeros(n, np.int32), ("no", "yes"))
         return result
 
@@ -145,13 +144,13 @@ def test_mcal_run_tells_every_kind_of_run(kind, tmp_path, monkeypatch):
         if "parameters" in cell.metadata.get("tags", []):
             scope |= shown
     assert pictures(tmp_path) == PICTURES | {"error_by_rank", "training_cost", "gallery"}
-    expected = {
+    words = {
         "race": "lost the race",
         "budget": r"a budget of \$60",
         "hopeless": "No plan with a machine",
         "usual": "reached_optimum",
     }
-    assert expected[kind] in scope["verdict"]
+    assert words[kind] in scope["verdict"]
     assert not stray_dollars(plots.html(scope["verdict"]))
     assert not plt.get_fignums()
 

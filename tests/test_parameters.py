@@ -1,4 +1,4 @@
-"""Parameters of notebooks: as papermill's command line gives them, and as people write them."""
+"""Parameters of notebooks: as papermill's command line gives them, and as users write them."""
 
 from pathlib import Path
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mcal_jax.algorithm import costs
 from mcal_jax.algorithm.config import Config, PerImageEpoch
-from mcal_jax.paper import prices, records
+from mcal_jax.paper import bills, price_figures, prices, records
 from mcal_jax.runs.settings import Run
 
 NOTHING = prices.ResourceUse(
@@ -44,55 +44,55 @@ def several():
 @pytest.mark.parametrize("best_stop", [True, False])
 def test_the_grid_agrees_with_the_bill_of_a_single_trajectory(net, best_stop):
     one = of_net(net, delta=0.05)
-    need = prices.needs(one, best_stop=best_stop, epsilon=0.08)
-    grid = prices.dollars(need, LABELS, RATES)
+    use = prices.resource_use(one, best_stop=best_stop, epsilon=0.08)
+    grid = prices.cost(use, LABELS, RATES)
     assert grid.shape == (5, 6)
     for i, j in ((0, 0), (0, 5), (2, 3), (4, 0), (4, 5)):
-        price = prices.rates(one, RATES[j])
-        bill = records.priced(one, best_stop=best_stop, epsilon=0.08, label_price=LABELS[i], training_price=price)
-        assert grid[i, j] == pytest.approx(bill.dollars)
+        price = prices.training_price(one, RATES[j])
+        bill = bills.bill(one, best_stop=best_stop, epsilon=0.08, label_price=LABELS[i], training_price=price)
+        assert grid[i, j] == pytest.approx(bill.cost)
 
 
 def test_nets_cost_what_they_do_relative_to_each_other():
     assert prices.relative(of_net("resnet18")) == 1
     assert prices.relative(of_net("resnet50")) == pytest.approx(9.8 / 5.2)
     assert prices.relative(trajectory()) == 1  # one price for all nets
-    assert prices.paper_rate([of_net("cnn18")]) == 5.2e-6
+    assert prices.paper_rate(of_net("cnn18")) == 5.2e-6
 
 
 def test_a_retraining_is_billed_for_200_epochs():
     one = of_net("resnet18", delta=0.2)
-    need = prices.needs(one)
-    assert need.work == pytest.approx(200 * np.cumsum(one.sizes[: len(one.measured)]))
-    assert np.all(need.labels <= one.n)
+    use = prices.resource_use(one)
+    assert use.work == pytest.approx(200 * np.cumsum(one.sizes[: len(one.measured)]))
+    assert np.all(use.labels <= one.n)
 
 
 def test_the_best_is_the_least_over_nets_and_deltas_of_the_mean_over_seeds(several):
-    needs = [prices.needs(one) for one in several]
-    found = prices.best(needs, LABELS, RATES)
-    assert found.names == (("resnet18", 0.05), ("resnet18", 0.2), ("resnet50", 0.05), ("resnet50", 0.2))
-    assert found.seeds == (2, 2, 2, 2)
-    groups = records.grouped(several, "architecture", "delta")
+    uses = [prices.resource_use(one) for one in several]
+    grid = prices.cheapest(uses, LABELS, RATES)
+    assert grid.names == (("resnet18", 0.05), ("resnet18", 0.2), ("resnet50", 0.05), ("resnet50", 0.2))
+    assert grid.seeds == (2, 2, 2, 2)
+    groups = records.frame(several).groupby(["architecture", "delta"])["record"]
     for i, j in ((0, 5), (3, 1)):
-        means = {
-            name: np.mean([
-                records.priced(one, best_stop=True, label_price=LABELS[i], training_price=prices.rates(one, RATES[j]))
-                .savings
-                for one in group
-            ])
-            for name, group in groups.items()
-        }  # fmt: skip
-        assert found.savings[i, j] == pytest.approx(max(means.values()))
-        assert (found.architectures[i, j], found.deltas[i, j]) == max(means, key=means.get)
+        means = {}
+        for name, group in groups:
+            prices_there = [(LABELS[i], prices.training_price(one, RATES[j])) for one in group]
+            own = [
+                bills.bill(one, best_stop=True, label_price=label, training_price=training).savings
+                for one, (label, training) in zip(group, prices_there, strict=True)
+            ]
+            means[name] = np.mean(own)
+        assert grid.savings[i, j] == pytest.approx(max(means.values()))
+        assert (grid.architectures[i, j], grid.deltas[i, j]) == max(means, key=means.get)
 
 
 @given(st.floats(1e-4, 1), st.floats(1e-9, 1e-4), st.floats(1.01, 100))
 @settings(max_examples=30)
-def test_only_the_ratio_counts_and_dear_labels_or_cheap_training_never_favour_people(several, label, rate, more):
-    needs = [prices.needs(one) for one in several]
+def test_only_the_ratio_counts_and_expensive_labels_or_cheap_training_never_favour_humans(several, label, rate, more):
+    uses = [prices.resource_use(one) for one in several]
 
     def savings(label, rate):
-        return float(prices.best(needs, np.array(label), np.array(rate)).savings)
+        return float(prices.cheapest(uses, np.array(label), np.array(rate)).savings)
 
     assert savings(label * more, rate * more) == pytest.approx(savings(label, rate), abs=1e-9)
     assert savings(label * more, rate) >= savings(label, rate) - 1e-12
@@ -101,44 +101,44 @@ def test_only_the_ratio_counts_and_dear_labels_or_cheap_training_never_favour_pe
 
 def test_hindsight_never_costs_more_than_going_on(several):
     for one in several:
-        best, met = (prices.dollars(prices.needs(one, best_stop=b), LABELS, RATES) for b in (True, False))
+        best, met = (prices.cost(prices.resource_use(one, best_stop=b), LABELS, RATES) for b in (True, False))
         assert np.all(best <= met + 1e-12)
 
 
 def test_break_even_is_where_nothing_is_saved(several):
     for best_stop in (True, False):
-        needs = [prices.needs(one, best_stop=best_stop) for one in several]
-        ratio = prices.break_even(needs)
-        at = [float(prices.best(needs, np.array(0.04), np.array(0.04 * ratio * f)).savings) for f in (0.99, 1, 1.01)]
+        uses = [prices.resource_use(one, best_stop=best_stop) for one in several]
+        ratio = prices.break_even(uses)
+        at = [float(prices.cheapest(uses, np.array(0.04), np.array(0.04 * ratio * f)).savings) for f in (0.99, 1, 1.01)]
         assert at[0] > 0 > at[2]
         assert at[1] == pytest.approx(0, abs=1e-6)
 
 
 def test_break_even_of_a_single_stop_by_hand():
-    need = prices.ResourceUse(
+    use = prices.ResourceUse(
         "cifar10", "resnet18", 0.1, 0, 1000, np.array([400.0]), np.array([20_000.0]), np.array([0.0])
     )
     # 600 labels saved for 20,000 images times epochs.
-    assert prices.break_even([need]) == pytest.approx(600 / 20_000)
-    rows = prices.limits({"hindsight": {"cifar10": 0.03}}, {"cifar10": 6e-6}, (3e-9, 3e-8))
-    assert rows[0]["least_paper"] == pytest.approx(2e-4)
-    assert (rows[0]["least_today_cheap"], rows[0]["least_today_dear"]) == (pytest.approx(1e-7), pytest.approx(1e-6))
+    assert prices.break_even([use]) == pytest.approx(600 / 20_000)
+    row = prices.limits({"hindsight": {"cifar10": 0.03}}, {"cifar10": 6e-6}, (3e-9, 3e-8)).iloc[0]
+    assert row["least_paper"] == pytest.approx(2e-4)
+    assert (row["least_today_cheap"], row["least_today_expensive"]) == (pytest.approx(1e-7), pytest.approx(1e-6))
 
 
 def test_where_the_machine_may_label_nothing_it_never_pays():
     assert prices.break_even([NOTHING]) == 0
-    assert prices.limits({"met": {"a": 0.0}}, {"a": 1e-6}, (1e-9, 1e-8))[0]["least_paper"] == float("inf")
-    assert [row["architecture"] for row in prices.regimes([NOTHING])] == ["people only"]
+    assert prices.limits({"met": {"a": 0.0}}, {"a": 1e-6}, (1e-9, 1e-8))["least_paper"].tolist() == [float("inf")]
+    assert list(prices.regimes([NOTHING])["architecture"]) == ["humans only"]
 
 
-def test_regimes_follow_each_other_and_end_with_people(several):
-    needs = [prices.needs(one) for one in several]
-    rows = prices.regimes(needs)
+def test_regimes_follow_each_other_and_end_with_humans(several):
+    uses = [prices.resource_use(one) for one in several]
+    rows = prices.regimes(uses).to_dict("records")
     assert len(rows) > 2
     assert rows[0]["architecture"] == "resnet50"  # the better net, while training costs next to nothing
-    assert rows[-1]["architecture"] == "people only"
+    assert rows[-1]["architecture"] == "humans only"
     assert [row["to_ratio"] for row in rows[:-1]] == [row["from_ratio"] for row in rows[1:]]
-    assert rows[-1]["from_ratio"] == pytest.approx(prices.break_even(needs), rel=0.02)
+    assert rows[-1]["from_ratio"] == pytest.approx(prices.break_even(uses), rel=0.02)
 
 
 def test_the_present_price_by_hand():
@@ -148,32 +148,31 @@ def test_the_present_price_by_hand():
 
 
 def test_conclusions_in_rows_and_words(several):
-    needs = [prices.needs(one) for one in several]
-    rows = prices.conclusions(needs, costs.SERVICES, {"then": 5.2e-6, "now": 5e-8})
+    uses = [prices.resource_use(one) for one in several]
+    rows = prices.conclusions(uses, costs.SERVICES, {"then": 5.2e-6, "now": 5e-8})
     assert len(rows) == 4
-    for row in rows:
-        assert row["seeds"] == 2
-        assert 0 <= row["true_error"] < 0.2
+    assert set(rows["seeds"]) == {2}
+    assert rows["true_error"].between(0, 0.2, inclusive="left").all()
     text = prices.read_conclusions(rows, "then", "now")
     assert "CIFAR-10, labels by Amazon: " in text
     assert "labels by Satyam" in text
-    old, new = rows[0], rows[1]
+    old, new = rows.iloc[0], rows.iloc[1]
     assert (old["training"], new["training"]) == ("then", "now")
     assert new["savings"] >= old["savings"]
 
 
 def test_pictures_and_rows(several):
-    needs = [prices.needs(one) for one in several]
-    groups = {"cifar10": needs, "cifar100": [NOTHING]}
-    found = {name: prices.best(group, LABELS, RATES) for name, group in groups.items()}
+    uses = [prices.resource_use(one) for one in several]
+    groups = {"cifar10": uses, "cifar100": [NOTHING]}
+    grids = {name: prices.cheapest(group, LABELS, RATES) for name, group in groups.items()}
     ratios = {"hindsight": {name: prices.break_even(group) for name, group in groups.items()}}
     rates = dict.fromkeys(groups, 5.2e-6)
-    figure = prices.maps(found, LABELS, RATES, rates, (1e-8, 1e-7), ratios)
+    figure = price_figures.maps(grids, LABELS, RATES, rates, (1e-8, 1e-7), ratios)
     figure.canvas.draw()
     assert [ax.get_title("left") for ax in figure.axes[:2]] == ["CIFAR-10", "CIFAR-100"]
-    figure = prices.least_label_price(ratios, RATES, rates, (1e-8, 1e-7))
+    figure = price_figures.least_label_price(ratios, RATES, rates, (1e-8, 1e-7))
     figure.canvas.draw()
     assert "CIFAR-100: never pays" in [text.get_text() for text in figure.legends[0].texts]
-    rows = prices.table("cifar10", found["cifar10"], LABELS, RATES)
+    rows = prices.table("cifar10", grids["cifar10"], LABELS, RATES)
     assert len(rows) == LABELS.size * RATES.size
-    assert rows[1]["savings"] == pytest.approx(found["cifar10"].savings[0, 1])
+    assert rows["savings"].iloc[1] == pytest.approx(grids["cifar10"].savings[0, 1])

@@ -1,15 +1,16 @@
-"""Promised and delivered error: what is read from recorded runs in simulated worlds, and from real ones."""
+"""Bounds on the error and delivered errors: tables and sentences of simulated and of real runs."""
 
 import csv
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.outcome import Ledger
 from mcal_jax.errors import McalError
-from mcal_jax.paper import reliability
-from mcal_jax.paper.records import Labelling
+from mcal_jax.paper import reliability, reliability_figures
+from mcal_jax.paper.records import Labelling, frame
 from mcal_jax.runs import settings
 
 WORLDS = 40
@@ -43,7 +44,8 @@ def runs(tmp_path):
 
 
 def test_how_often_epsilon_breaks_is_counted_with_its_exact_interval(runs):
-    table = {row["reading"]: row for row in reliability.summary(runs)}
+    summary = reliability.summary(runs)
+    table = {row["reading"]: row for row in summary.to_dict("records")}
     assert table["certified"]["broke"] == pytest.approx(1 / 40)
     assert table["paper"]["broke"] == pytest.approx(10 / 40)
     # Clopper and Pearson for 10 of 40.
@@ -51,18 +53,19 @@ def test_how_often_epsilon_breaks_is_counted_with_its_exact_interval(runs):
     assert table["certified"]["median_ratio"] == pytest.approx(1.1)
     assert table["certified"]["bare_ratio"] == pytest.approx(2.2)
     assert table["certified"]["savings"] == pytest.approx(1 - 0.22)
-    told = reliability.read_summary(list(table.values()), 0.05)
-    assert "certified, 95 % 2.5 %" in told
-    assert "40 worlds of power laws" in told
-    assert "pow3" not in told
+    text = reliability.read_summary(summary, 0.05)
+    assert "certified, 95 % 2.5 %" in text
+    assert "40 worlds of power laws" in text
+    assert "pow3" not in text
 
 
 def test_sizes_of_x_and_of_t_are_compared_in_the_same_worlds(runs):
     sizes = reliability.by_size(runs, ["certified"], bins=4)
-    assert [row["worlds"] for row in sizes] == [10, 10, 10, 10]
-    assert all(row["median_ratio"] == pytest.approx(1.1) for row in sizes)
+    assert list(sizes["worlds"]) == [10, 10, 10, 10]
+    assert sizes["median_ratio"].to_numpy() == pytest.approx(1.1)
     tests = reliability.sizes_of_T(runs, bins=2)
-    assert [(row["T"], pytest.approx(row["times"])) for row in tests[:3]] == [(0.01, 1.0), (0.02, 1.25), (0.05, 2.0)]
+    assert list(tests["T"][:3]) == [0.01, 0.02, 0.05]
+    assert list(tests["times"][:3]) == pytest.approx([1.0, 1.25, 2.0])
     assert len(tests) == 6
 
 
@@ -85,31 +88,33 @@ def labelling(seed, certified, error, cost, bound=None):
 def test_real_runs_are_compared_with_and_without_a_certificate():
     runs = [labelling(seed, False, error, 40.0) for seed, error in enumerate((0.04, 0.06))]
     runs += [labelling(seed, True, error, 50.0, 0.049) for seed, error in enumerate((0.03, 0.04))]
-    plain, sure = reliability.real(runs)
-    assert (plain["broke"], sure["broke"], plain["bound"], sure["bound"]) == (1, 0, "", pytest.approx(0.049))
-    assert (plain["savings"], sure["savings"]) == pytest.approx((0.6, 0.5))
-    told = reliability.read_real([plain, sure])
-    assert "without a certificate 1 delivered more error than 5 %, with one 0" in told
-    assert "savings 60 % and 50 %" in told
+    rows = reliability.real(frame(runs))
+    assert list(rows["certified"]) == [False, True]
+    assert list(rows["broke"]) == [1, 0]
+    assert list(rows["bound"]) == pytest.approx([np.nan, 0.049], nan_ok=True)
+    assert list(rows["savings"]) == pytest.approx([0.6, 0.5])
+    text = reliability.read_real(rows)
+    assert "without a certificate 1 delivered more error than 5 %, with one 0" in text
+    assert "savings 60 % and 50 %" in text
 
 
 def test_redrawn_samples_are_summed_up(tmp_path):
     path = tmp_path / "redraw.csv"
     path.write_text("seed,draws,broke,commit\n0,1000,0.02,abc\n1,1000,0.05,abc\n")
-    runs = [{"certified": True, "seeds": 2}]
-    told = reliability.read_redrawn(reliability.load(path), runs)
-    assert reliability.read_redrawn(reliability.load(path), [*runs, {"certified": True, "seeds": 1}][1:]) == ""
-    assert "2 of these runs V was drawn 1,000 times more: 3.5 % of the draws broke ε, 2 % to 5 % by run" in told
+    redrawn, real = reliability.load(path), pd.DataFrame({"certified": [False, True, True], "seeds": [1, 2, "1 of 2"]})
+    text = reliability.read_redrawn(redrawn, real)
+    assert reliability.read_redrawn(redrawn, real.iloc[[0, 2]]) == ""
+    assert "2 of these runs V was drawn 1,000 times more: 3.5 % of the draws broke ε, 2 % to 5 % by run" in text
 
 
 def test_the_pictures_show_every_reading_size_and_law(runs):
-    figure = reliability.delivered(runs)
+    figure = reliability_figures.delivered(runs)
     legend = {text.get_text() for text in figure.axes[0].get_legend().get_texts()}
     assert legend == {reliability.READINGS[name][0] for name in ("certified", "paper")}
     (line,) = [line for line in figure.axes[0].lines if line.get_label() == reliability.READINGS["paper"][0]]
     assert np.interp(1, line.get_xdata(), line.get_ydata()) == pytest.approx(0.75, abs=0.03)
-    left, right = reliability.prices(reliability.by_size(runs, ["certified"]), reliability.sizes_of_T(runs)).axes
+    left, right = reliability_figures.costs(reliability.by_size(runs, ["certified"]), reliability.sizes_of_T(runs)).axes
     assert len(left.lines) == 2
     assert len(right.lines) == 3
-    (bars,) = reliability.regrets(reliability.summary(runs)).axes
+    (bars,) = reliability_figures.laws(reliability.summary(runs)).axes
     assert [round(bar.get_width(), 3) for bar in bars.patches] == [0.2, 0.3]

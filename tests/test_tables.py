@@ -1,10 +1,11 @@
-"""What figures and tables show: known values, ours beside the paper's, and that every exhibit is there."""
+"""What figures and tables show: known values, ours beside the paper's, and that every figure and table is there."""
 
 import csv
 import math
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import papermill
 import pytest
 from conftest import EASY, HOPELESS, MIDDLING, simulate, trajectory
@@ -12,22 +13,29 @@ from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.config import Config, PerHour
 from mcal_jax.errors import McalError
 from mcal_jax.paper import (
     audit,
+    bills,
     claims,
+    curve_figures,
+    curves,
     experiments,
     figures,
     prices,
     published,
     records,
     reliability,
+    scale,
+    schematic,
     tables,
 )
-from mcal_jax.paper.records import Labelling, Records, Wanted
+from mcal_jax.paper.evidence import Evidence
+from mcal_jax.paper.records import Labelling, frame
 from mcal_jax.runs import settings
 from mcal_jax.runs.settings import Experiment, Run, load_settings
+from mcal_jax.runs.sweeps import Planned
 
 NETS = {"cnn18": MIDDLING, "resnet18": EASY, "resnet50": EASY}
 
@@ -47,7 +55,7 @@ def labelling(data_set="cifar10", curve=MIDDLING, seed=0, n=3000, data=None, **c
 
 
 @pytest.fixture(scope="module")
-def curves():
+def trajectories():
     """Two seeds of two data sets, three nets and three batches."""
     return [
         trajectory(NETS[net], delta=delta, max_train_fraction=0.6, seed=seed, data_set=data_set, net=net)
@@ -86,7 +94,7 @@ def test_every_figure_and_table_has_its_experiment_notebook_parameters_and_runs(
             assert not data_set or {one.data_set for one in needed} == {data_set}, name
 
 
-def test_no_two_exhibits_are_the_same():
+def test_no_two_figures_or_tables_are_the_same():
     loaded = [
         load_settings(settings.home() / "experiments" / f"{name}.yaml", Experiment) for name in published.EXHIBITS
     ]
@@ -97,7 +105,7 @@ def test_no_two_exhibits_are_the_same():
 def test_the_papers_numbers_agree_with_each_other():
     for (data_set, service), row in published.TABLE_1.items():
         price = {"amazon": 0.04, "satyam": 0.003}[service]
-        assert row.humans == pytest.approx(published.SIZES[data_set] * price)
+        assert row.humans == pytest.approx(published.IMAGES[data_set] * price)
         assert row.savings == pytest.approx(1 - row.dollars / row.humans, abs=0.01)
     for (data_set, service, _), cell in published.TABLE_2.items():
         humans = published.TABLE_1[data_set, service].humans
@@ -105,58 +113,60 @@ def test_the_papers_numbers_agree_with_each_other():
         assert cell.savings == pytest.approx(1 - cell.dollars / humans, abs=0.06), cell
 
 
-def test_delta_rows_are_means_and_ranges_over_seeds(curves):
+def test_delta_rows_are_means_and_ranges_over_seeds(trajectories):
     (row,) = [
         r
-        for r in tables.delta_rows(curves, "amazon")
+        for r in tables.delta_rows(frame(trajectories), "amazon").to_dict("records")
         if (r["data_set"], r["architecture"], r["delta"]) == ("cifar10", "cnn18", 0.2)
     ]
-    own = [c for c in curves if (c.data_set, c.architecture, c.delta) == ("cifar10", "cnn18", 0.2)]
-    bills = [records.priced(one).dollars for one in own]
+    own = [c for c in trajectories if (c.data_set, c.architecture, c.delta) == ("cifar10", "cnn18", 0.2)]
+    costs = [bills.bill(one).cost for one in own]
     assert row["seeds"] == 2
-    assert (row["dollars_low"], row["dollars"], row["dollars_high"]) == (min(bills), np.mean(bills), max(bills))
+    assert (row["dollars_low"], row["dollars"], row["dollars_high"]) == (min(costs), np.mean(costs), max(costs))
     assert row["hindsight"] <= row["dollars"]
 
 
-def test_table_2_takes_the_cheapest_batch_of_each_seed_beside_the_papers(curves):
-    rows = tables.oracle_rows(curves, ["amazon", "satyam"])
+def test_table_2_takes_the_cheapest_batch_of_each_seed_beside_the_papers(trajectories):
+    rows = tables.oracle_rows(frame(trajectories), ["amazon", "satyam"])
     assert len(rows) == 2 * 2 * 3
-    row = next(r for r in rows if (r["data_set"], r["service"], r["architecture"]) == ("cifar10", "amazon", "resnet18"))
-    own = [c for c in curves if (c.data_set, c.architecture) == ("cifar10", "resnet18")]
-    by_seed = [min(records.priced(c).dollars for c in own if c.run.seed == s) for s in (0, 1)]
+    row = rows.set_index(["data_set", "service", "architecture"]).loc[("cifar10", "amazon", "resnet18")]
+    own = [c for c in trajectories if (c.data_set, c.architecture) == ("cifar10", "resnet18")]
+    by_seed = [min(bills.bill(c).cost for c in own if c.run.seed == s) for s in (0, 1)]
     assert row["ours_dollars"] == pytest.approx(np.mean(by_seed))
     assert row["paper_dollars"] == 891.06
     assert row["difference_dollars"] == pytest.approx(row["ours_dollars"] - 891.06)
 
 
 def test_tables_1_and_3_show_the_paper_where_it_prints_a_number(runs):
-    rows = {(r["data_set"], r["service"], r["epsilon"]): r for r in tables.mcal_rows(runs)}
+    rows = {(r["data_set"], r["service"], r["epsilon"]): r for r in tables.mcal_rows(frame(runs)).to_dict("records")}
     assert len(rows) == 8
     assert rows["cifar10", "satyam", 0.05]["paper_dollars"] == 63
     assert rows["cifar10", "amazon", 0.1]["paper_savings"] == 0.705
-    assert rows["cifar10", "amazon", 0.1]["paper_dollars"] == ""
-    assert rows["cifar10", "satyam", 0.1]["paper_savings"] == ""
+    assert (
+        rows["cifar10", "amazon", 0.1]["paper_dollars"] != rows["cifar10", "amazon", 0.1]["paper_dollars"]
+    )  # not a number
+    assert rows["cifar10", "satyam", 0.1]["paper_savings"] != rows["cifar10", "satyam", 0.1]["paper_savings"]
     own = [one for one in runs if (one.data_set, one.config.label_price, one.config.epsilon) == ("cifar10", 0.04, 0.05)]
     row = rows["cifar10", "amazon", 0.05]
     assert row["ours_B"] == pytest.approx(np.mean([one.B / one.n for one in own]))
     assert row["ours_broke_epsilon"] == sum(one.true_error > 0.05 for one in own)
 
 
-def test_figure_7_has_people_mcal_and_every_net(curves, runs):
+def test_figure_7_has_humans_mcal_and_every_architecture(trajectories, runs):
     amazon = [one for one in runs if (one.config.label_price, one.config.epsilon) == (0.04, 0.05)]
-    rows = tables.total_rows(curves, amazon, "amazon")
-    assert [row["by"] for row in rows[:5]] == [
-        "people only",
+    rows = tables.total_rows(frame(trajectories), frame(amazon), "amazon")
+    assert list(rows["by"][:5]) == [
+        "humans only",
         "MCAL",
         *(f"oracle AL, {n}" for n in ("CNN18", "ResNet18", "ResNet50")),
     ]
-    assert rows[0]["ours_dollars"] == 3000 * 0.04
-    assert rows[0]["paper_dollars"] == 2800
+    assert rows["ours_dollars"][0] == 3000 * 0.04
+    assert rows["paper_dollars"][0] == 2800
 
 
-def test_laws_are_scored_on_points_they_have_not_seen():
+def test_laws_are_scored_on_points_that_they_were_not_fitted_to():
     one = trajectory(MIDDLING, delta=0.05, max_train_fraction=0.6, n=20_000, config=Config(epsilon=1e-6))
-    rows = tables.law_rows(one, [1.0], [3, 7])
+    rows = curves.law_rows(one, [1.0], [3, 7]).to_dict("records")
     assert [(row["law"], row["points"], row["fitted_as"]) for row in rows] == [
         ("power", 3, "power"), ("truncated", 3, "power"), ("power", 7, "power"), ("truncated", 7, "truncated"),
     ]  # fmt: skip
@@ -169,45 +179,47 @@ def test_laws_are_scored_on_points_they_have_not_seen():
 def test_points_used_leave_some_to_predict():
     one = trajectory(delta=0.1, max_train_fraction=0.6)
     assert len(one.fits) == 6
-    assert tables.usable(one, [3, 5, 7, 9]) == [3, 5]
-    assert tables.usable(one, [9]) == [3]
+    assert curves.usable(one, [3, 5, 7, 9]) == [3, 5]
+    assert curves.usable(one, [9]) == [3]
     with pytest.raises(McalError, match="too few"):
-        tables.usable(one._replace(fits=one.fits[:2]), [2])
+        curves.usable(one._replace(fits=one.fits[:2]), [2])
 
 
 def test_the_same_size_is_reached_by_batches_that_divide_it():
     several = [trajectory(delta=delta, max_train_fraction=0.6) for delta in (0.1, 0.2, 0.3)]
-    rows = tables.same_size_rows(several, [0.5], 0.4)
-    assert [row["delta"] for row in rows] == [0.1, 0.2]
-    assert len({row["eps_left"] for row in rows}) == 1  # in a simulated world only |B| counts
+    rows = curves.same_size_rows(frame(several), [0.5], 0.4)
+    assert list(rows["delta"]) == [0.1, 0.2]
+    assert rows["eps_left"].nunique() == 1  # in a simulated world only |B| counts
     with pytest.raises(McalError, match="no trajectory has a classifier trained on 55"):
-        tables.same_size_rows(several, [0.5], 0.55)
+        curves.same_size_rows(frame(several), [0.5], 0.55)
 
 
 def test_rankings_know_what_the_classifier_knows_and_random_knows_nothing():
     one = trajectory(MIDDLING, n=20_000, delta=0.2, max_train_fraction=0.35, compare=("random",))
-    rows = tables.ranking_rows([one])
-    assert [row["acquisition"] for row in rows] == ["margin"] * 20 + ["random"] * 20
-    margin, chance = rows[:20], rows[20:]
-    assert margin[0]["accuracy"] > margin[-1]["accuracy"] + 0.1
-    assert np.ptp([row["accuracy"] for row in chance]) < 0.01
-    assert np.mean([r["accuracy"] for r in margin]) == pytest.approx(np.mean([r["accuracy"] for r in chance]), abs=0.01)
+    rows = curves.ranking_rows(frame([one]))
+    assert list(rows["acquisition"]) == ["margin"] * 20 + ["random"] * 20
+    margin, chance = rows["accuracy"][:20].to_numpy(), rows["accuracy"][20:].to_numpy()
+    assert margin[0] > margin[-1] + 0.1
+    assert np.ptp(chance) < 0.01
+    assert margin.mean() == pytest.approx(chance.mean(), abs=0.01)
 
 
 def test_gain_is_a_share_of_the_cost_of_random():
-    rows = [{"data_set": "a", "acquisition": by, "dollars": d} for by, d in (("margin", 80.0), ("random", 100.0))]
+    rows = pd.DataFrame({"data_set": "a", "acquisition": ["margin", "random"], "dollars": [80.0, 100.0]})
     assert tables.gain(rows, "a") == pytest.approx(0.2)
     assert tables.gain(rows[:1], "a") is None
     assert tables.gain(rows, "b") is None
 
 
-def test_bars_by_an_unknown_thing_are_refused():
+def test_bars_by_an_unknown_setting_are_refused():
     with pytest.raises(McalError, match="by: 'colour' is not acquisition or per_class"):
-        tables.bar_rows([], "colour")
+        tables.bar_rows(frame([]), "colour")
 
 
 def test_publish_writes_picture_data_and_caption(tmp_path):
-    figure = tables.publish(tmp_path / "x", figures.schematic(), [{"a": 1}, {"b": 2.5}], "caption", "", "a note")
+    figure = tables.publish(
+        tmp_path / "x", schematic.schematic(), pd.DataFrame([{"a": 1}, {"b": 2.5}]), "caption", "", "a note"
+    )
     assert {p.name for p in (tmp_path / "x").iterdir()} == {"figure.svg", "figure.png", "data.csv", "summary.txt"}
     assert (tmp_path / "x" / "data.csv").read_text() == "a,b\n1,\n,2.5\n"
     assert (tmp_path / "x" / "summary.txt").read_text() == "caption\n\na note\n"
@@ -220,35 +232,30 @@ def test_publish_writes_picture_data_and_caption(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def evidence(curves, runs):
+def evidence(trajectories, runs):
     acquisition = [
         labelling("cifar10", {"kcenter": MIDDLING}.get(by, EASY), seed, acquisition=by)
         for by in ("margin", "entropy", "least_confidence", "kcenter", "random")
         for seed in (0, 1)
     ]
     subsets = [labelling(n=size * 10, data={"per_class": size}) for size in (200, 800)]
-    return claims.Evidence(curves, runs, acquisition, subsets, [])
+    return Evidence(*map(frame, (trajectories, runs, acquisition, subsets, [])))
 
 
 def verdicts(evidence):
-    return {row["claim"]: row["ours_verdict"] for row in claims.judge(evidence)}
+    return claims.judge(evidence).set_index("claim")["ours_verdict"].to_dict()
 
 
 def test_claims_are_judged_by_the_data(evidence):
-    found = verdicts(evidence)
-    assert found["looser_saves_more"] == "holds"
-    assert found["harder_saves_less"] == "holds"  # the easy curve is Fashion-MNIST's
-    assert found["resnet18_cheapest"] == "holds"
-    assert found["hopeless_stops"] == "not tested"
+    verdict = verdicts(evidence)
+    assert verdict["looser_saves_more"] == "holds"
+    assert verdict["harder_saves_less"] == "holds"  # the easy curve is Fashion-MNIST's
+    assert verdict["resnet18_cheapest"] == "holds"
+    assert verdict["hopeless_stops"] == "not tested"
     swapped = {"cnn18": "resnet18", "resnet18": "cnn18", "resnet50": "resnet50"}
     turned = evidence._replace(
-        trajectories=[
-            one._replace(run=one.run.model_copy(update={"architectures": (swapped[one.architecture],)}))
-            for one in evidence.trajectories
-        ],
-        mcal=[
-            one._replace(data_set={"cifar10": "fashion_mnist"}.get(one.data_set, "cifar10")) for one in evidence.mcal
-        ],
+        trajectories=evidence.trajectories.replace({"architecture": swapped}),
+        mcal=evidence.mcal.replace({"data_set": {"cifar10": "fashion_mnist", "fashion_mnist": "cifar10"}}),
     )
     assert verdicts(turned)["harder_saves_less"] == "does not hold"
     assert verdicts(turned)["resnet18_cheapest"] == "does not hold"
@@ -256,24 +263,26 @@ def test_claims_are_judged_by_the_data(evidence):
 
 def test_a_hopeless_run_is_held_against_the_exploration_tax(evidence):
     lost = labelling("cifar100", HOPELESS, epsilon=0.001)
-    assert verdicts(evidence._replace(dear=[lost]))["hopeless_stops"] == "holds"
-    dear = lost._replace(ledger=lost.ledger._replace(training=0.2 * lost.ledger.humans_only))
-    assert verdicts(evidence._replace(dear=[lost, dear]))["hopeless_stops"] == "does not hold"
+    assert verdicts(evidence._replace(expensive=frame([lost])))["hopeless_stops"] == "holds"
+    expensive = lost._replace(ledger=lost.ledger._replace(training=0.2 * lost.ledger.humans_only))
+    assert verdicts(evidence._replace(expensive=frame([lost, expensive])))["hopeless_stops"] == "does not hold"
 
 
-def test_a_broken_bound_is_told(evidence):
-    broken = [one._replace(true_error=0.2) for one in evidence.mcal[:1]]
-    assert verdicts(evidence._replace(mcal=[*evidence.mcal, *broken]))["bound_is_kept"] == "does not hold"
+def test_a_broken_bound_is_reported(evidence):
+    broken = evidence.mcal[:1].assign(true_error=0.2)
+    both = pd.concat([evidence.mcal, broken], ignore_index=True)
+    assert verdicts(evidence._replace(mcal=both))["bound_is_kept"] == "does not hold"
 
 
 def test_without_runs_nothing_is_tested():
-    rows = claims.judge(claims.Evidence([], [], [], [], []))
-    assert {row["ours_verdict"] for row in rows} == {"not tested"}
+    rows = claims.judge(Evidence(*(frame([]) for _ in Evidence._fields)))
+    assert set(rows["ours_verdict"]) == {"not tested"}
 
 
 def test_a_reason_stands_beside_its_claim(evidence):
     rows = claims.judge(evidence, {"resnet18_cheapest": "because"})
-    assert [row["ours_why"] for row in rows if row["claim"] == "resnet18_cheapest"] == ["because"]
+    assert list(rows[rows["claim"] == "resnet18_cheapest"]["ours_why"]) == ["because"]
+    assert set(rows["ours_why"]) == {"", "because"}
 
 
 def test_every_reason_is_of_a_claim():
@@ -287,53 +296,51 @@ def test_every_reason_is_of_a_claim():
 # Incomplete sweeps
 
 
-def wanted(one, sweep, state="missing"):
-    return Wanted(sweep, "paper", one.data_set, one.run, state)
-
-
 def part(runs, sweep, there):
-    """Of some records those with a position in ``there``; all were wanted."""
-    states = ["finished" if i in there else "missing" for i in range(len(runs))]
-    found = [one for i, one in enumerate(runs) if i in there]
-    return Records(found, [wanted(one, sweep, state) for one, state in zip(runs, states, strict=True)])
+    """Of some records those with a position in ``there``, as a frame; all were planned."""
+    missing = [(Planned(one.data_set, one.run), "missing") for i, one in enumerate(runs) if i not in there]
+    return frame([one for i, one in enumerate(runs) if i in there], missing, sweep=sweep, profile="paper")
 
 
-def test_seeds_that_are_missing_are_told_in_the_row(curves, runs):
+def test_a_row_states_which_seeds_are_missing(trajectories, runs):
     some = part(runs, "mcal", {0, 1, 2})
-    rows = tables.mcal_rows(some)
-    told = {(r["data_set"], r["service"], r["epsilon"]): r["seeds"] for r in rows}
-    assert told == {("fashion_mnist", "amazon", 0.05): 2, ("fashion_mnist", "amazon", 0.1): "1 of 2"}
-    two_deltas = part(curves, "trajectories", {0, 1, 2})  # the first delta with both seeds, the second with one
-    assert [row["seeds"] for row in tables.delta_rows(two_deltas, "amazon")] == [2, "1 of 2"]
-    (row,) = tables.oracle_rows(two_deltas, ["amazon"])
+    seeds = tables.mcal_rows(some).set_index(["data_set", "service", "epsilon"])["seeds"]
+    assert seeds.to_dict() == {("fashion_mnist", "amazon", 0.05): 2, ("fashion_mnist", "amazon", 0.1): "1 of 2"}
+    two_deltas = part(trajectories, "trajectories", {0, 1, 2})  # the first delta with both seeds, the second with one
+    assert list(tables.delta_rows(two_deltas, "amazon")["seeds"]) == [2, "1 of 2"]
+    (row,) = tables.oracle_rows(two_deltas, ["amazon"]).to_dict("records")
     assert (row["seeds"], row["runs"]) == (2, "3 of 6 runs")
-    assert "runs" not in tables.oracle_rows(curves, ["amazon"])[0]
+    assert "runs" not in tables.oracle_rows(frame(trajectories), ["amazon"])
 
 
-def test_figure_7_says_which_bars_were_not_run(curves, runs):
+def test_figure_7_states_which_bars_were_not_run(trajectories, runs):
     amazon = [one for one in runs if (one.config.label_price, one.config.epsilon) == (0.04, 0.05)]
     labellings = part(amazon, "mcal", {0, 2, 3})
-    rows = tables.total_rows(part(curves, "trajectories", {}), labellings, "amazon")
-    assert [(row["data_set"], row["by"], row.get("seeds", "")) for row in rows[:5]] == [
-        ("fashion_mnist", "people only", ""), ("fashion_mnist", "MCAL", "1 of 2"),
-        *(("fashion_mnist", f"oracle AL, {net}", "0 of 2") for net in ("CNN18", "ResNet18", "ResNet50")),
+    rows = tables.total_rows(part(trajectories, "trajectories", {}), labellings, "amazon")
+    assert rows[["data_set", "by", "seeds"]][:5].to_numpy().tolist() == [
+        ["fashion_mnist", "humans only", ""], ["fashion_mnist", "MCAL", "1 of 2"],
+        *(["fashion_mnist", f"oracle AL, {net}", "0 of 2"] for net in ("CNN18", "ResNet18", "ResNet50")),
     ]  # fmt: skip
-    assert [row["by"] for row in rows if "ours_dollars" not in row] == [row["by"] for row in rows[2:5]] * 2
+    assert list(rows[rows["ours_dollars"].isna()]["by"]) == list(rows["by"][2:5]) * 2
     figure = figures.totals(rows, "t")
     assert [text.get_text() for text in figure.axes[0].texts] == [" not run: 0 of 2 seeds"] * 3
     figure.canvas.draw()
     bottom, top = figure.axes[0].get_ylim()
     assert all(min(bottom, top) < text.get_position()[1] < max(bottom, top) for text in figure.axes[0].texts)
-    curves_alone = tables.total_rows(curves, part(amazon, "mcal", {}), "amazon")
-    assert curves_alone[0]["ours_dollars"] == 3000 * 0.04 * 2000 / 3000  # these trajectories have 2,000 images
-    assert [row["by"] for row in curves_alone if row.get("seeds") == "0 of 2"] == ["MCAL", "MCAL"]
+    curves_alone = tables.total_rows(frame(trajectories), part(amazon, "mcal", {}), "amazon")
+    assert curves_alone["ours_dollars"][0] == 2000 * 0.04  # these trajectories have 2,000 images
+    assert list(curves_alone[curves_alone["seeds"] == "0 of 2"]["by"]) == ["MCAL", "MCAL"]
 
 
-def finite(rows):
-    """Every number of rows, of which none is made of nothing."""
-    numbers = [value for row in rows for value in row.values() if isinstance(value, float)]
-    assert not any(math.isnan(number) for number in numbers)
-    return numbers
+def finite(*tables):
+    """Whether there is any number in the tables; asserts that none of ours is missing where runs are finished."""
+    for table in tables:
+        ours = table[table["ours_dollars"].notna()] if "ours_dollars" in table else table
+        columns = [
+            name for name in ours.select_dtypes("number") if not name.startswith(("paper", "difference", "bound"))
+        ]
+        assert ours[columns].notna().all(axis=None)
+    return any(len(table) for table in tables)
 
 
 @given(st.sets(st.integers(0, 35)), st.sets(st.integers(0, 15)))
@@ -341,44 +348,40 @@ def finite(rows):
 @example({0}, set())
 @example(set(), {0})
 @hypothesis_settings(max_examples=12)
-def test_whatever_is_missing_rows_are_of_what_is_there(curves, runs, those_curves, those_runs):
-    some, own = part(curves, "trajectories", those_curves), part(runs, "mcal", those_runs)
-    rows = tables.delta_rows(some, "amazon")
-    rows += tables.oracle_rows(some, ["amazon", "satyam"])
-    rows += tables.mcal_rows(own)
-    rows += tables.bar_rows(own, "acquisition")
-    rows += tables.total_rows(some, own, "amazon")
-    rows += reliability.real(own)
-    rows += [*audit.constraints(some, 0.05), *audit.thetas_of(some, 0.05), *audit.estimates(some)]
-    assert bool(finite(rows)) == bool(some or own)
-    for group in records.grouped(some, "data_set").values():
-        needs = [prices.needs(one) for one in group]
-        found = prices.best(needs, np.array([0.003, 0.04]), np.array([1e-7, 5e-6]))
-        assert np.isfinite(found.savings).all()
-    judged = claims.judge(claims.Evidence(some, own, own, [], []))
-    told = {row["ours_verdict"] for row in judged}
-    assert told == {"not tested"} if not (some or own) else told
-    for row in judged:
-        assert "nan" not in row["ours_measured"]
-        assert (row["ours_verdict"] == "not tested") == (row["ours_measured"] == "no run tells")
-    if some or own:
-        assert records.coverage(records.together(some, own)) or len(some) + len(own) == 52
-        assert records.short_scale(records.together(some, own), "paper").count("\n") <= 1
+def test_whatever_is_missing_rows_are_of_what_is_there(trajectories, runs, those_curves, those_runs):
+    some, own = part(trajectories, "trajectories", those_curves), part(runs, "mcal", those_runs)
+    drawn = (
+        tables.delta_rows(some, "amazon"), tables.oracle_rows(some, ["amazon", "satyam"]), tables.mcal_rows(own),
+        tables.bar_rows(own, "acquisition"), tables.total_rows(some, own, "amazon"), reliability.real(own),
+        audit.constraints(some, 0.05), audit.thetas_of(some, 0.05), audit.estimates(some),
+    )  # fmt: skip
+    any_there = bool(those_curves or those_runs)
+    assert finite(*drawn) == any_there
+    for _, group in records.finished(some).groupby("data_set")["record"]:
+        grid = prices.cheapest(list(map(prices.resource_use, group)), np.array([0.003, 0.04]), np.array([1e-7, 5e-6]))
+        assert np.isfinite(grid.savings).all()
+    rows = claims.judge(Evidence(some, own, own, frame([]), frame([])))
+    if not any_there:
+        assert set(rows["ours_verdict"]) == {"not tested"}
+    assert not rows["ours_measured"].str.contains("nan").any()
+    assert ((rows["ours_verdict"] == "not tested") == (rows["ours_measured"] == "no finished runs")).all()
+    if any_there:
+        assert scale.coverage(records.together(some, own)) or len(those_curves) + len(those_runs) == 52
+        assert scale.short_scale(records.together(some, own), "paper").count("\n") <= 1
 
 
 def test_mean_costs_of_nothing_are_unknown(runs):
-    assert tables.mean_costs([]) == (None, None)
-    cost, training = tables.mean_costs(runs[:2])
+    assert tables.mean_costs(frame([])) == (None, None)
+    cost, training = tables.mean_costs(frame(runs[:2]))
     assert cost == pytest.approx((runs[0].ledger.total + runs[1].ledger.total) / 2)
     assert training == pytest.approx((runs[0].ledger.training + runs[1].ledger.training) / 2)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/reproduction.md"])
-def test_the_documentation_has_the_runs_at_the_papers_scale_as_in_table_1(page):
+def test_readme_has_the_runs_at_the_papers_scale_as_table_1_has_them():
     with (settings.home() / "results/paper/tab01/data.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6
-    text = (settings.home() / page).read_text(encoding="utf-8")
+    text = (settings.home() / "README.md").read_text(encoding="utf-8")
     for row in rows:
         ours, papers, error = (float(row[key]) for key in ("ours_savings", "paper_savings", "ours_error"))
         name = f"{published.DATA_SETS[row['data_set']]}, {published.SERVICES[row['service']]}"
@@ -386,29 +389,29 @@ def test_the_documentation_has_the_runs_at_the_papers_scale_as_in_table_1(page):
 
 
 # ---------------------------------------------------------------------------------------------------------
-# Charts: what is drawn is what was computed
+# Pictures: what is drawn is what was computed
 
 
-def test_the_best_batch_is_ringed(curves):
-    own = [c for c in curves if c.data_set == "cifar10"]
-    rows = tables.delta_rows(own, "amazon")
+def test_the_best_batch_size_is_ringed(trajectories):
+    own = [c for c in trajectories if c.data_set == "cifar10"]
+    rows = tables.delta_rows(frame(own), "amazon")
     figure = figures.delta_sweep(rows, "dollars", 120.0, 60.0, "title")
     rings = [line for line in figure.axes[0].lines if line.get_markersize() == 15]
     assert len(rings) == 3
     for net, ring in zip(sorted(NETS), rings, strict=True):
-        best = min((r for r in rows if r["architecture"] == net), key=lambda r: r["dollars"])
+        best = rows.loc[rows[rows["architecture"] == net]["dollars"].idxmin()]
         assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (best["delta"], best["dollars"])
 
 
-def test_all_charts_draw_and_leave_nothing_open(curves, runs, evidence):
+def test_all_pictures_draw_and_leave_nothing_open(trajectories, runs, evidence):
     drawn = [
-        figures.machine_share(tables.delta_rows(curves, "amazon"), "t"),
-        figures.totals(tables.total_rows(curves, runs[:2] + runs[8:10], "amazon"), "t"),
+        figures.machine_share(tables.delta_rows(frame(trajectories), "amazon"), "t"),
+        figures.totals(tables.total_rows(frame(trajectories), frame(runs[:2] + runs[8:10]), "amazon"), "t"),
         figures.bars(tables.bar_rows(evidence.subsets, "per_class"), ["a", "b"], "t"),
-        figures.compared(tables.mcal_rows(runs), "savings", [str(i) for i in range(8)], "t"),
-        figures.laws(curves[0], [0.5, 1.0], [3], ["power", "truncated"], "t"),
-        figures.laws(curves[0], [0.5], [2, 3], ["power", "truncated"], "t"),
-        figures.same_size(tables.same_size_rows(curves[:4], [0.5, 1.0], 0.2), "t"),
+        figures.compared(tables.mcal_rows(frame(runs)), "savings", [str(i) for i in range(8)], "t"),
+        curve_figures.laws(trajectories[0], [0.5, 1.0], [3], ["power", "truncated"], "t"),
+        curve_figures.laws(trajectories[0], [0.5], [2, 3], ["power", "truncated"], "t"),
+        curve_figures.same_size(curves.same_size_rows(frame(trajectories[:4]), [0.5, 1.0], 0.2), "t"),
         figures.verdicts(claims.judge(evidence), "t"),
     ]
     for figure in drawn:
@@ -416,3 +419,18 @@ def test_all_charts_draw_and_leave_nothing_open(curves, runs, evidence):
         assert figure.axes
         assert all(math.isfinite(v) for ax in figure.axes for v in (*ax.get_xlim(), *ax.get_ylim()))
     assert not plt.get_fignums()
+
+
+def test_a_fourth_architecture_is_drawn_and_named_everywhere():
+    records_of_it = []
+    for delta in (0.1, 0.2):
+        one = trajectory(delta=delta)
+        run = one.run.model_copy(update={"architectures": ("efficientnet_b0",)})
+        records_of_it.append(one._replace(run=run, config=Config(training_price=PerHour(dollars=1.0))))
+    several = frame(records_of_it)
+    rows = tables.delta_rows(several, "amazon")
+    legend = figures.delta_sweep(rows, "dollars", None, None, "t").axes[0].get_legend()
+    assert any("efficientnet_b0" in text.get_text() for text in legend.get_texts())
+    totals = tables.total_rows(several, frame([]), "amazon")
+    assert list(totals["by"]) == ["humans only", "oracle AL, efficientnet_b0"]
+    assert len(figures.totals(totals, "t").axes[0].patches) == 2

@@ -1,4 +1,4 @@
-"""Experiments: notebooks executed with parameters, after the runs they need; what is up to date is left alone."""
+"""Experiments: notebooks executed with parameters once their runs are finished, unless they are up to date."""
 
 import contextlib
 import hashlib
@@ -8,11 +8,10 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future, as_completed
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from mcal_jax.errors import McalError, NoRuns
+from mcal_jax.errors import McalError, NoRuns, suggestion
 from mcal_jax.files import write_atomically
 from mcal_jax.paper import notebooks
 from mcal_jax.runs import sweeps
@@ -23,8 +22,8 @@ from mcal_jax.runs.workers import Workers, in_a_line
 
 
 class ExperimentResult(NamedTuple):
-    """How an experiment went: ``state`` is made, up to date, failed, or no runs where none of those it draws is there;
-    ``message`` says why it wasn't made."""
+    """How an experiment went: ``state`` is made, up to date, failed, or no runs where none of its runs is finished;
+    ``message`` is the reason why it wasn't made."""
 
     name: str
     state: Literal["made", "up to date", "failed", "no runs"]
@@ -34,14 +33,14 @@ class ExperimentResult(NamedTuple):
 
 
 def experiments(profile: str, *, recorded: bool = False) -> list[str]:
-    """The names of all experiments at a profile, in order; ``recorded``: of those that no training makes."""
-    found = {path.stem: load_settings(path, Experiment) for path in sorted((home() / "experiments").glob("*.yaml"))}
-    return [name for name, one in found.items() if profile in one.profiles and not (recorded and one.live)]
+    """The names of all experiments at a profile, in order; ``recorded``: only those that train nothing."""
+    every = {path.stem: load_settings(path, Experiment) for path in sorted((home() / "experiments").glob("*.yaml"))}
+    return [name for name, one in every.items() if profile in one.profiles and not (recorded and one.live)]
 
 
 def check(names: Iterable[str], profile: str) -> None:
-    """Raises McalError if experiments can't be made whatever their runs show: for an unknown name or parameter, for
-    want of a program, or because results can't be written. So nothing is trained in vain."""
+    """Raises McalError if experiments can't be made whatever their runs are: for an unknown name or parameter, a
+    missing program, or because results can't be written. It is called before anything is trained."""
     notebooks.check()
     for name in names:
         _check_parameters(_load(name, profile))
@@ -56,14 +55,14 @@ def check(names: Iterable[str], profile: str) -> None:
 
 
 def needed(names: Iterable[str], profile: str) -> list[Planned]:
-    """The runs that experiments need, each once, the first seeds first: an interrupted night has whole figures.
+    """The runs that experiments need, each once, the first seeds first, so that an interrupted sweep has all figures.
 
     Raises McalError as ``check``.
     """
     names = list(names)
     check(names, profile)
-    found = {one.run.id: one for name in names for one in _runs(_load(name, profile), profile)}
-    return sorted(found.values(), key=lambda one: one.run.seed)
+    runs = {one.run.id: one for name in names for one in _runs(_load(name, profile), profile)}
+    return sorted(runs.values(), key=lambda one: one.run.seed)
 
 
 def reproduce(
@@ -75,12 +74,12 @@ def reproduce(
     data_dir: Path | None = None,
     executor: Executor | None = None,
 ) -> Iterator[ExperimentResult]:
-    """Make experiments, ``jobs`` at once, by ``executor`` if one is given; what is up to date is left alone unless
-    ``again``. ``data_dir`` is TFDS's folder, for notebooks that load images.
+    """Makes experiments, ``jobs`` at once, by ``executor`` if one is given, and yields the result of each; those that
+    are up to date are made only if ``again``. ``data_dir`` is TFDS's folder, for notebooks that load images.
 
-    Results go to results/<profile>/<name>/: the executed notebook, pictures, tables, provenance.json. One that
-    fails, be it for want of a run (``needed``), leaves its folder as it was, and the others go on. Raises McalError
-    as ``check``.
+    Results go to results/<profile>/<name>/: the executed notebook, pictures, tables, provenance.json. One that fails,
+    for example because a run is missing, leaves its folder as it was, and the others go on. Raises McalError as
+    ``check``.
     """
     names = list(names)
     check(names, profile)
@@ -91,13 +90,13 @@ def reproduce(
         with contextlib.nullcontext(executor) if executor else Workers([None] * count) as own:
             futures = {own.submit(_make, _load(f.name, profile), f, given, again): f for f in folders}
             for future in as_completed(futures):
-                yield _told(futures[future], future)
+                yield _result(futures[future], future)
     finally:
         for folder in folders:
-            _sweep_up(folder)
+            _remove_stale(folder)
 
 
-def _told(folder: Path, future: Future) -> ExperimentResult:
+def _result(folder: Path, future: Future) -> ExperimentResult:
     if error := future.exception():
         return ExperimentResult(folder.name, "failed", 0.0, folder, in_a_line(error))
     state, seconds, message = future.result()
@@ -127,13 +126,12 @@ def _check_parameters(experiment: Experiment) -> None:
     known = notebooks.parameters(_notebook(experiment))
     for key in experiment.parameters:
         if key not in known:
-            near = get_close_matches(key, known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise McalError(f"notebook {experiment.notebook!r} has no parameter {key!r}{hint}")
+            hint = suggestion(key, known)
+            raise McalError(f"notebook {experiment.notebook!r} has no parameter {key!r}; {hint}")
 
 
 def _make(experiment: Experiment, folder: Path, given: dict[str, Any], again: bool) -> tuple[str, float, str]:
-    """Make one experiment in a worker: its state, seconds, and why there are no runs. Raises McalError."""
+    """Makes one experiment in a worker: its state, seconds, and the reason if there are no runs. Raises McalError."""
     began = time.perf_counter()
     state = _state(experiment, given["profile"])
     if not again and _up_to_date(folder, state):
@@ -144,12 +142,12 @@ def _make(experiment: Experiment, folder: Path, given: dict[str, Any], again: bo
         command = f"mcal reproduce {folder.name} --profile {given['profile']}"
         return "no runs", 0.0, f"none of the {len(needed)} runs is finished; {command} makes them"
     work = folder.with_name(f".{folder.name}.{os.getpid()}")
-    _sweep_up(folder)
+    _remove_stale(folder)
     known = notebooks.parameters(_notebook(experiment))
     own = {k: v for k, v in {**given, "out": str(work)}.items() if k in known}
     try:
         work.mkdir(parents=True)
-        # Paths that a user gave are from the present folder, also inside the notebook.
+        # Paths of the user are relative to the current folder, also inside the notebook.
         parameters = {**experiment.parameters, **own}
         notebooks.execute(_notebook(experiment), work / "notebook.ipynb", parameters, Path.cwd())
         seconds = time.perf_counter() - began
@@ -172,7 +170,9 @@ def _write_provenance(
         **state,
         "title": experiment.title,
         "profile": profile,
-        "files": sorted(p.name for p in work.iterdir() if p.suffix != ".ipynb"),  # it names paths of this machine
+        "files": sorted(
+            p.name for p in work.iterdir() if p.suffix != ".ipynb"
+        ),  # notebooks contain paths of this machine
         "command": f"mcal reproduce {folder.name} --profile {profile}",
         "runs": runs,
     }
@@ -180,7 +180,7 @@ def _write_provenance(
 
 
 def _replace(folder: Path, work: Path) -> None:
-    """Put ``work`` in the place of ``folder``, also if another process does the same at this moment."""
+    """Replaces ``folder`` by ``work``, also if another process does the same at this moment."""
     old = work.with_name(f".{folder.name}.old.{os.getpid()}")
     for attempt in range(100):
         try:
@@ -188,26 +188,26 @@ def _replace(folder: Path, work: Path) -> None:
                 os.rename(folder, old)
             os.rename(work, folder)
             break
-        except OSError:  # between the two the other one has put its own there
+        except OSError:  # between the two calls the other process has put its own there
             if attempt == 99:
                 raise
         finally:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _sweep_up(folder: Path) -> None:
-    """Remove what processes that were killed left of this experiment."""
+def _remove_stale(folder: Path) -> None:
+    """Removes the temporary folders that killed processes left of this experiment."""
     for stale in folder.parent.glob(f".{folder.name}.*"):
         try:
             os.kill(int(stale.suffix[1:]), 0)
         except (ProcessLookupError, ValueError, OverflowError):
             shutil.rmtree(stale, ignore_errors=True)
         except PermissionError:
-            pass  # alive, and of another user
+            pass  # its process is running, and of another user
 
 
 def _state(experiment: Experiment, profile: str) -> dict[str, str]:
-    """Hashes of all that a result depends on."""
+    """Hashes of everything that a result depends on."""
     code = sorted(PACKAGE.glob("**/*.py"))
     logs = sorted(log_path(one.run, profile) for one in _runs(experiment, profile))
     return {

@@ -1,4 +1,4 @@
-"""Notebooks executed with parameters. Papermill and ipykernel, which are optional, are loaded here and nowhere else."""
+"""Notebooks executed with parameters. Papermill and ipykernel are optional, and only this module imports them."""
 
 import importlib.util
 import os
@@ -10,11 +10,11 @@ from typing import Any
 from mcal_jax.errors import McalError, NoRuns
 from mcal_jax.runs.settings import clone
 
-PATIENCE = 300  # seconds in which a kernel must have started, on a machine that is busy training too
+START_TIMEOUT = 300  # seconds in which a kernel must start; a machine that trains at the same time is slow
 
 
 def check() -> None:
-    """Raises McalError if there is nothing to execute notebooks with."""
+    """Raises McalError if notebooks can't be executed because a package is missing."""
     _papermill()
 
 
@@ -28,10 +28,10 @@ def parameters(path: Path) -> list[str]:
 
 
 def execute(path: Path, target: Path, given: dict[str, Any], folder: Path) -> None:
-    """Execute a notebook with parameters in ``folder`` and write it to ``target``, outputs and all.
+    """Executes a notebook with parameters in ``folder`` and writes it with its outputs to ``target``.
 
-    The kernel is the Python of this process, whatever kernels are installed. Raises McalError with what went wrong
-    in the notebook, in one line.
+    The kernel is the Python of this process, whatever kernels are installed. Raises McalError with the error of the
+    notebook in one line, and NoRuns where it raised that.
     """
     papermill = _papermill()
     import nbclient
@@ -40,23 +40,23 @@ def execute(path: Path, target: Path, given: dict[str, Any], folder: Path) -> No
     try:
         executed = papermill.execute_notebook(
             _read(path),
-            None,  # a path given to papermill is a pattern: braces in it would have to be parameters
+            None,  # papermill takes a path as a pattern, in which braces are parameters
             given,
             progress_bar=False,
             kernel_name="python3",
             kernel_manager_class=_own_kernel(),
             cwd=str(folder),
-            start_timeout=PATIENCE,
-            # It warns of its own TCP port, on this machine alone, and calls its end an error; real ones raise here.
+            start_timeout=START_TIMEOUT,
+            # Hides the kernel's warnings about its port and its end; errors of the notebook are raised here.
             extra_arguments=["--IPKernelApp.log_level=50"],
-            stdout_file=sys.stdout,  # what the notebook tells while it works is its progress
+            stdout_file=sys.stdout,  # the progress that the notebook prints
         )
     except papermill.PapermillExecutionError as error:
-        ours = {kind.__name__: kind for kind in (McalError, NoRuns)}
-        message = error.evalue if error.ename in ours else f"{error.ename}: {error.evalue}"
-        raise ours.get(error.ename, McalError)(" ".join(message.split())) from None
+        known = {kind.__name__: kind for kind in (McalError, NoRuns)}
+        message = error.evalue if error.ename in known else f"{error.ename}: {error.evalue}"
+        raise known.get(error.ename, McalError)(" ".join(message.split())) from None
     except nbclient.exceptions.DeadKernelError:
-        raise McalError("its kernel was ended; the system does so where memory runs out") from None
+        raise McalError("its kernel was ended, as the system does when memory runs out") from None
     except RuntimeError as error:  # the kernel did not start
         raise McalError(f"no kernel: {' '.join(str(error).split())}") from None
     nbformat.write(executed, target)
@@ -89,8 +89,8 @@ def _read(path: Path) -> Any:
 
 
 def _own_kernel() -> type:
-    """A kernel manager that knows one kernel, this Python with this package: a "python3" that somebody installed may
-    be any, and so may a mcal_jax that it finds."""
+    """A kernel manager that knows one kernel, this Python with this package: an installed kernel "python3" may be
+    another Python, with another mcal_jax."""
     from ipykernel.kernelspec import make_ipkernel_cmd
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager

@@ -1,18 +1,30 @@
-"""What the paper printed (Qiu, Chintalapudi and Govindan, ICLR 2023): its numbers, read off its tables and text.
+"""The numbers that the paper prints in its tables and text (Qiu, Chintalapudi and Govindan, ICLR 2023).
 
-Figures print no numbers; where ours stand beside the paper's it is these. Shares are of |X|, money is US dollars.
+The paper's figures print no numbers. Shares are of |X|, costs are US dollars.
 """
 
 from typing import NamedTuple
 
 DATA_SETS = {"fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+NETS = ("cnn18", "resnet18", "resnet50")
+"""The architectures that the paper compares."""
 SERVICES = {"amazon": "Amazon", "satyam": "Satyam"}
-SIZES = {"fashion_mnist": 70_000, "cifar10": 60_000, "cifar100": 60_000}
-"""|X|, train and test: the cost of humans only says so."""
+IMAGES = {"fashion_mnist": 70_000, "cifar10": 60_000, "cifar100": 60_000}
+"""|X|: train and test images, as the cost of labelling by humans only implies."""
+
+
+def data_set_name(data_set: str) -> str:
+    """The display name of a data set; one that the paper does not use has its own."""
+    return DATA_SETS.get(data_set, data_set)
+
+
+def service_name(service: str) -> str:
+    """The display name of a labelling service, or its price as it is."""
+    return SERVICES.get(service, service)
 
 
 class Mcal(NamedTuple):
-    """A row of Table 1 or 3: |B|/|X|, |S|/|X|, error of the delivered labels, dollars, savings."""
+    """A row of Table 1 or 3: |B|/|X|, |S|/|X|, error of the delivered labels, US dollars, savings."""
 
     B: float
     S: float
@@ -41,7 +53,7 @@ TABLE_3 = {
 
 
 class Oracle(NamedTuple):
-    """A cell of Table 2: the best batch as a share of |X|, dollars, savings."""
+    """A cell of Table 2: the best batch as a share of |X|, US dollars, savings."""
 
     delta: float
     dollars: float

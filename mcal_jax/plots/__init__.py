@@ -3,6 +3,7 @@
 Importing this package loads matplotlib, which ``import mcal_jax`` does not.
 """
 
+from mcal_jax.plots.architectures import APPEARANCES, appearance, display_name
 from mcal_jax.plots.export import save
 from mcal_jax.plots.images import gallery, name_image, name_row, note_channels, show_image
 from mcal_jax.plots.result import ResultPlots
@@ -21,13 +22,11 @@ from mcal_jax.plots.run import (
     training_cost,
 )
 from mcal_jax.plots.style import (
-    ARCHITECTURES,
     COLOURS,
     COUNT,
     DOLLARS,
     PERCENT,
     SIZE_LABEL,
-    architecture_style,
     axes,
     epsilon_line,
     finish,
@@ -43,7 +42,7 @@ from mcal_jax.plots.tables import error_columns, plan_columns, set_columns, size
 from mcal_jax.plots.text import html, literal, markdown, money, percent, plain, table
 
 __all__ = [
-    "ARCHITECTURES",
+    "APPEARANCES",
     "COLOURS",
     "COUNT",
     "DOLLARS",
@@ -53,10 +52,11 @@ __all__ = [
     "SIZE_LABEL",
     "THETAS",
     "ResultPlots",
-    "architecture_style",
+    "appearance",
     "axes",
     "cost_against_size",
     "cost_surface",
+    "display_name",
     "epsilon_line",
     "error_by_rank",
     "error_columns",

@@ -1,24 +1,31 @@
 """Figures and the data behind them as files."""
 
-import csv
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
 from mcal_jax.errors import McalError
 from mcal_jax.plots.style import use_style
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def save(
-    figure: Figure, folder: str | Path, name: str, data: Mapping[str, Sequence[Any]], table: str | None = None
+    figure: Figure,
+    folder: str | Path,
+    name: str,
+    data: "pd.DataFrame | Mapping[str, Sequence[Any]]",
+    table: str | None = None,
 ) -> list[Path]:
     """The paths of the files written: the figure as ``name``.svg and .png, and ``data`` as .csv.
 
-    ``data`` has columns of equal length by name; its file has the name ``table``, by default that of the figure. All
-    three files appear, or none does. Raises McalError if the folder cannot be written.
+    ``data`` is a frame, or columns of equal length by name; its file has the name ``table``, by default
+    that of the figure. All three files appear, or none does. Raises McalError if the folder cannot be written.
     """
     folder = Path(folder)
     targets = {ending: folder / f"{name}.{ending}" for ending in ("svg", "png")}
@@ -40,9 +47,14 @@ def save(
     return list(targets.values())
 
 
-def _write_csv(path: Path, data: Mapping[str, Sequence[Any]]) -> None:
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(data)
-        rows = zip(*data.values(), strict=True)
-        writer.writerows([format(v, ".8g") if isinstance(v, float) else v for v in row] for row in rows)
+def _write_csv(path: Path, data: "pd.DataFrame | Mapping[str, Sequence[Any]]") -> None:
+    """Numbers to eight digits; columns of objects, or whole numbers beside a missing one would become floats."""
+    import pandas as pd
+
+    columns = pd.DataFrame(data).items()
+    rounded = pd.DataFrame({name: pd.Series(map(_rounded, column), dtype=object) for name, column in columns})
+    rounded.to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
+
+
+def _rounded(value: Any) -> Any:
+    return format(value, ".8g") if isinstance(value, float) and not math.isnan(value) else value

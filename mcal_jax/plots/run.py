@@ -18,6 +18,7 @@ from mcal_jax.algorithm.outcome import Outcome
 from mcal_jax.algorithm.plan import Plan
 from mcal_jax.algorithm.protocol import TrainResult, trials
 from mcal_jax.plots import style
+from mcal_jax.plots.architectures import appearance
 from mcal_jax.plots.style import COLOURS, COUNT, DOLLARS, PERCENT, use_style
 from mcal_jax.plots.text import money, percent
 
@@ -203,7 +204,7 @@ def training_cost(
     size = np.array([fit.size for fit in history])
     cost = np.array([costs.training_cost(fit, architecture, config) for fit in history])
     c0, c1 = plan.rate
-    name, colour = style.architecture_style(architecture)
+    name, colour, _ = appearance(architecture)
     x = np.array([0, size.max() * 1.08])
     ax.plot(x, c0 + c1 * x, color=colour, linewidth=1, linestyle="--",
             label=f"learned: {money(c0) + ' + ' if c0 else ''}{money(c1)} |B|")  # fmt: skip

@@ -5,7 +5,7 @@ Fractions are shown in per cent and money in US dollars.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -28,19 +28,6 @@ COLOURS = {
 """Colours by meaning: sets, parts of the bill, and what lines and areas stand for."""
 
 
-class ArchitectureStyle(NamedTuple):
-    """How an architecture is named and coloured in pictures and tables."""
-
-    label: str
-    colour: str
-
-
-ARCHITECTURES = {
-    "cnn18": ArchitectureStyle("CNN18", "#882255"),
-    "resnet18": ArchitectureStyle("ResNet18", "#332288"),
-    "resnet50": ArchitectureStyle("ResNet50", "#117733"),
-}
-
 STYLE: dict[Any, Any] = {
     "figure.dpi": 110, "savefig.dpi": 160, "figure.constrained_layout.use": True,
     "figure.facecolor": "white", "axes.facecolor": "white", "axes.spines.top": False, "axes.spines.right": False,
@@ -54,11 +41,6 @@ DOLLARS = FuncFormatter(lambda value, _: money(value))
 PERCENT = FuncFormatter(lambda value, _: percent(value))
 
 SIZE_LABEL = "training set |B| (images)"
-
-
-def architecture_style(name: str) -> ArchitectureStyle:
-    """The label and colour of an architecture; one without an entry is dark grey and keeps its name."""
-    return ARCHITECTURES.get(name, ArchitectureStyle(name, "#444444"))
 
 
 @contextmanager

@@ -4,10 +4,12 @@ Dollar signs are escaped as ``\\$``, because matplotlib takes two of them for a 
 notebook, ``plain`` removes the backslash for a file or a terminal.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
     from IPython.display import Markdown
 
 
@@ -51,8 +53,20 @@ def markdown(*paragraphs: str) -> "Markdown":
     return Markdown(html("\n\n".join(paragraphs)))
 
 
-def table(columns: Mapping[str, Sequence[Any]]) -> str:
-    """Columns of equal length as a Markdown table, for ``markdown``; keys are the headings."""
-    rows = [list(columns), ["---:"] * len(columns), *zip(*columns.values(), strict=True)]
-    cells = [[" ".join(str(cell).replace("|", "\\|").split("\n")) for cell in row] for row in rows]
+def table(data: "pd.DataFrame | Mapping[str, Sequence[Any]]") -> str:
+    """A frame, or columns of equal length, as a Markdown table, for ``markdown``: numbers to three digits, those from
+    1,000 on as whole ones."""
+    import pandas as pd
+
+    frame = pd.DataFrame(data)
+    rows = [list(frame), ["---:"] * frame.shape[1], *frame.itertuples(index=False)]
+    cells = [[" ".join(_cell(cell).replace("|", "\\|").split("\n")) for cell in row] for row in rows]
     return "\n".join("| " + " | ".join(row) + " |" for row in cells)
+
+
+def _cell(value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    if math.isnan(value):
+        return ""
+    return f"{value:,.0f}" if 1000 <= abs(value) < math.inf else f"{value:.3g}"

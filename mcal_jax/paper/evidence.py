@@ -1,0 +1,240 @@
+"""What recorded runs measure of each claim of the paper: a ``Finding``, or None where the runs are missing."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mcal_jax.errors import McalError
+from mcal_jax.paper import curves, tables
+from mcal_jax.paper.published import DATA_SETS, NETS, SERVICES, data_set_name, service_name
+from mcal_jax.paper.records import finished
+from mcal_jax.plots import percent
+from mcal_jax.plots.architectures import display_name
+
+
+class Evidence(NamedTuple):
+    """The frames of runs that claims are judged by; in the ``expensive`` ones training costs far too much."""
+
+    trajectories: pd.DataFrame
+    mcal: pd.DataFrame
+    acquisition: pd.DataFrame
+    subsets: pd.DataFrame
+    expensive: pd.DataFrame
+
+
+class Finding(NamedTuple):
+    """What was measured: in words, and for each case (a data set, a service, ...) whether it agrees with the claim.
+
+    ``seeds`` is the least number of seeds of a case.
+    """
+
+    measured: str
+    agrees: list[bool]
+    seeds: int
+
+
+Measure = Callable[[Evidence], Finding | None]
+CASE = ["data_set", "service"]
+CURVE = ["data_set", "architecture"]
+
+
+def least_seeds(runs: pd.DataFrame, by: str | Sequence[str]) -> int:
+    """The least number of seeds of a group of finished runs; 0 without any."""
+    counts = finished(runs).groupby(by, dropna=False)["seed"].nunique()
+    return int(counts.min()) if len(counts) else 0
+
+
+def mcal_at(e: Evidence, epsilon: float = 0.05) -> pd.DataFrame:
+    """The finished MCAL runs at one epsilon."""
+    return finished(e.mcal)[finished(e.mcal)["epsilon"] == epsilon]
+
+
+def case_name(data_set: str, service: str) -> str:
+    return f"{data_set_name(data_set)}, {service_name(service)}"
+
+
+def _seeds_of_both(e: Evidence) -> int:
+    """The seeds of MCAL and of the active learning that it is compared with."""
+    both = (least_seeds(mcal_at(e), CASE), least_seeds(e.trajectories, CURVE))
+    return min((count for count in both if count), default=0)
+
+
+def mcal_against_oracle(e: Evidence) -> Finding | None:
+    cases, agrees = [], []
+    for (data_set, service), ours in mcal_at(e).groupby(CASE, sort=False)["dollars"].mean().items():
+        best = tables.oracles(e.trajectories, service)
+        rivals = best[best["data_set"] == data_set].groupby("architecture", sort=False)["dollars"].mean()
+        if len(rivals):
+            agrees.append(bool(ours < rivals.min()))
+            saved = f"{1 - ours / rivals.min():+.1%} against {display_name(rivals.idxmin())}"
+            cases.append(f"{case_name(data_set, service)}: {saved}")
+    return Finding("saved against the best AL: " + "; ".join(cases), agrees, _seeds_of_both(e))
+
+
+def mcal_against_hindsight(e: Evidence) -> Finding | None:
+    cases, agrees = [], []
+    for (data_set, service), ours in mcal_at(e).groupby(CASE, sort=False)["dollars"].mean().items():
+        rows = tables.delta_rows(e.trajectories[e.trajectories["data_set"] == data_set], service)
+        if len(rows):
+            best = rows["hindsight"].min()
+            agrees.append(bool(ours < best))
+            cases.append(f"{case_name(data_set, service)}: {1 - ours / best:+.1%}")
+    return Finding("saved against it: " + "; ".join(cases), agrees, _seeds_of_both(e))
+
+
+def harder_saves_less(e: Evidence) -> Finding | None:
+    runs = mcal_at(e)[mcal_at(e)["service"] == "amazon"]
+    means = runs.groupby("data_set")["savings"].mean()
+    savings = {data_set: means[data_set] for data_set in DATA_SETS if data_set in means}
+    text = ", ".join(f"{DATA_SETS[data_set]} {percent(round(value, 3))}" for data_set, value in savings.items())
+    falls = [a > b for a, b in itertools.pairwise(savings.values())]
+    return Finding(text, falls, least_seeds(runs, "data_set"))
+
+
+def uncertainty_beats_kcenter(e: Evidence) -> Finding | None:
+    runs = finished(e.acquisition)
+    runs = runs[(runs["data_set"] == "cifar10") & (runs["service"] == "amazon")]
+    cost, uncertainty = runs.groupby("acquisition")["dollars"].mean(), ["margin", "entropy", "least_confidence"]
+    if not {*uncertainty, "kcenter"} <= set(cost.index):
+        return None
+    less = 1 - cost[uncertainty].mean() / cost["kcenter"]
+    text = f"{less:+.1%} cheaper than k-center (CIFAR-10, Amazon, ResNet18)"
+    return Finding(text, [bool(0.15 <= less <= 0.35)], least_seeds(runs, "acquisition"))
+
+
+def machine_share(e: Evidence) -> Finding | None:
+    cases, agrees = [], []
+    for (data_set, net), own in tables.delta_rows(e.trajectories, "amazon").groupby(CURVE, sort=False):
+        shares = own.sort_values("delta")["machine"]
+        if len(shares) > 1:
+            more = shares.iloc[0] - shares.iloc[-1]
+            agrees.append(bool(more > 0))
+            cases.append(f"{data_set_name(data_set)} {display_name(net)} {100 * more:+.1f}")
+    text = "least less largest batch, points of X: " + ", ".join(cases)
+    return Finding(text, agrees, least_seeds(e.trajectories, CURVE))
+
+
+def resnet18_cheapest(e: Evidence) -> Finding | None:
+    cases, agrees = [], []
+    for service in SERVICES:
+        means = tables.oracles(e.trajectories, service).groupby(CURVE, sort=False)["dollars"].mean()
+        for data_set, cost in means.groupby("data_set", sort=False):
+            by_net = cost.droplevel("data_set")
+            if set(NETS) <= set(by_net.index):
+                best = by_net.idxmin()
+                agrees.append(best == "resnet18")
+                cases.append(f"{case_name(data_set, service)}: {display_name(best)}")
+    return Finding("cheapest: " + "; ".join(cases), agrees, least_seeds(e.trajectories, "data_set"))
+
+
+def gain_of_active_learning(service: str, low: float, high: float) -> Measure:
+    """The measure of how much cheaper margin is than random images; it agrees between ``low`` and ``high``."""
+
+    def measure(e: Evidence) -> Finding | None:
+        runs = finished(e.acquisition)
+        runs = runs[(runs["service"] == service) & runs["acquisition"].isin(["margin", "random"])]
+        rows, gains = tables.bar_rows(runs, "acquisition"), {}
+        for data_set in ("fashion_mnist", "cifar10"):
+            gain = tables.gain(rows, data_set)
+            if gain is not None:
+                gains[data_set] = gain
+        if not gains:
+            return None
+        text = ", ".join(f"{DATA_SETS[data_set]} {gain:+.1%}" for data_set, gain in gains.items())
+        seeds = least_seeds(runs[runs["data_set"].isin(gains)], ["data_set", "acquisition"])
+        return Finding(f"cheaper than random: {text}", [low <= gain <= high for gain in gains.values()], seeds)
+
+    return measure
+
+
+def cheaper_labels_larger_b(e: Evidence) -> Finding | None:
+    cases, agrees = [], []
+    shares = mcal_at(e).groupby(CASE)["trained_on"].mean()
+    for data_set in DATA_SETS:
+        if {(data_set, "amazon"), (data_set, "satyam")} <= set(shares.index):
+            expensive, cheap = shares[data_set, "amazon"], shares[data_set, "satyam"]
+            agrees.append(bool(cheap > expensive))
+            cases.append(f"{DATA_SETS[data_set]} {percent(round(expensive, 3))} and {percent(round(cheap, 3))}")
+    text = "|B|/|X| at Amazon's and Satyam's price: " + "; ".join(cases)
+    return Finding(text, agrees, least_seeds(mcal_at(e), CASE))
+
+
+def more_per_class(e: Evidence) -> Finding | None:
+    shares = finished(e.subsets).groupby("per_class", dropna=False)["machine"].mean()
+    if len(shares) < 2:
+        return None
+    text = ", ".join(f"{size:,.0f}: {percent(round(share, 3))}" for size, share in shares.items())
+    agrees = [bool(shares.iloc[-1] > shares.iloc[0])]
+    return Finding(f"|S|/|X| by images per class: {text}", agrees, least_seeds(e.subsets, "per_class"))
+
+
+def looser_saves_more(e: Evidence) -> Finding | None:
+    tight, loose = (mcal_at(e, epsilon).groupby(CASE)["savings"].mean() for epsilon in (0.05, 0.1))
+    gains = (loose - tight).dropna()
+    cases = sorted(f"{case_name(*case)} {100 * gain:+.1f}" for case, gain in gains.items())
+    both = [seeds for epsilon in (0.05, 0.1) if (seeds := least_seeds(mcal_at(e, epsilon), CASE))]
+    return Finding("points of savings: " + "; ".join(cases), list(gains > 0), min(both, default=0))
+
+
+def truncated_better(e: Evidence) -> Finding | None:
+    points, misses, runs = 5, [], finished(e.trajectories)
+    long = runs[np.array([len(one.fits) > points for one in runs["record"]], bool)]
+    for one in long["record"]:
+        rows = curves.law_rows(one, [0.5], [points]).set_index("law")["miss_at_largest"].abs()
+        misses.append((rows["power"], rows["truncated"]))
+    if not misses:
+        return None
+    power, truncated = 100 * np.mean(misses, axis=0)
+    text = f"miss at the largest |B|, theta 50 %, 5 points used: {truncated:.2f} points truncated, {power:.2f} plain"
+    return Finding(f"{text} ({len(misses)} curves)", [t < p for p, t in misses], long["seed"].nunique())
+
+
+def batch_hardly_matters(e: Evidence) -> Finding | None:
+    runs = finished(e.trajectories)
+    runs = runs[(runs["data_set"] == "cifar10") & (runs["architecture"] == "resnet18")]
+    try:
+        by_theta = curves.same_size_rows(runs, [0.25, 0.5], 0.4).groupby("theta")["eps_left"]
+    except McalError:
+        return None
+    ranges = {theta: eps.max() - eps.min() for theta, eps in by_theta if len(eps) > 1}
+    text = ", ".join(f"theta {theta:.0%}: {100 * width:.2f} points" for theta, width in ranges.items())
+    agrees = [bool(width < 0.01) for width in ranges.values()]
+    return Finding(f"range over batches at |B| = 40 % of X: {text}", agrees, runs["seed"].nunique())
+
+
+def hopeless_stops(e: Evidence) -> Finding | None:
+    runs = finished(e.expensive)
+    if runs.empty:
+        return None
+    tax, cost = runs["training"] / runs["humans"], runs["dollars"] / runs["humans"]
+    limit = np.array([one.config.exploration_tax for one in runs["record"]])
+    text = (
+        f"training at 100 times the price: {tax.max():.1%} of the cost of humans only went into it, "
+        f"{cost.max():.1%} in all; stopped by {'/'.join(sorted(set(runs['stop'])))}"
+    )
+    return Finding(text, list((tax <= limit) & (cost <= 1 + tax)), runs["seed"].nunique())
+
+
+def bound_holds(e: Evidence) -> Finding | None:
+    runs = pd.concat([finished(own) for own in (e.mcal, e.acquisition, e.subsets)], ignore_index=True)
+    runs = runs[runs["true_error"].notna()]
+    holds = list(runs["true_error"] <= runs["epsilon"])
+    return Finding(f"kept in {sum(holds)} of {len(holds)} runs", holds, runs["seed"].nunique()) if holds else None
+
+
+def training_varies(e: Evidence) -> Finding | None:
+    cases, agrees = [], []
+    costs = (
+        tables.delta_rows(e.trajectories, "amazon").groupby(CURVE, sort=False)["training"].agg(["min", "max", "count"])
+    )
+    costs = costs[costs["count"] > 1]
+    ratios = (costs["max"] / costs["min"]).groupby("data_set").max()
+    for data_set, printed in (("fashion_mnist", 2.0), ("cifar10", 5.0), ("cifar100", 5.0)):
+        if data_set in ratios:
+            cases.append(f"{DATA_SETS[data_set]} {ratios[data_set]:.1f}")
+            agrees.append(bool(ratios[data_set] >= printed / 1.5))
+    text = "largest ratio over batches: " + ", ".join(cases)
+    return Finding(text, agrees, least_seeds(e.trajectories, "data_set"))

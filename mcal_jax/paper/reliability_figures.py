@@ -1,0 +1,70 @@
+"""The pictures of ``reliability``: delivered errors, costs by |X| and |T|, and costs by law."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from mcal_jax import plots
+from mcal_jax.paper.reliability import FAMILIES, LAWS, READINGS
+from mcal_jax.plots import PERCENT
+
+RATIO = FuncFormatter(lambda value, _: f"{value:.2f}")
+
+
+@plots.use_style()
+def delivered(rows: pd.DataFrame) -> Figure:
+    """The delivered error over epsilon, as shares of worlds; a panel for each family."""
+    families = rows[rows["reading"].isin(READINGS)].groupby("family", sort=False)
+    figure, (axes,) = plots.grid(1, len(families), (3.5 * len(families) + 1.2, 4.3))
+    for ax, (family, own) in zip(axes, families, strict=True):
+        for reading, runs in own.groupby("reading", sort=False):
+            label, colour, line = READINGS[reading]
+            ratio = np.sort(runs["error"] / runs["epsilon"])
+            ax.step(ratio, np.arange(1, len(ratio) + 1) / len(ratio), color=colour, linestyle=line, label=label)
+        ax.axvline(1, color="black", linewidth=1)
+        ax.set(xlim=(0, 1.8), ylim=(0, 1), title=FAMILIES[family])
+        plots.finish(ax, FuncFormatter(lambda value, _: f"{value:g}"), PERCENT, columns=1,
+                      xlabel="delivered error / ε", ylabel="share of worlds")  # fmt: skip
+    return figure
+
+
+@plots.use_style()
+def costs(sizes: pd.DataFrame, tests: pd.DataFrame) -> Figure:
+    """Left, cost over the clairvoyant's against |X|, median and 90th percentile; right, the cost of certified runs by
+    the size of T."""
+    figure, ((left, right),) = plots.grid(1, 2, (10.2, 4.4))
+    for reading, own in sizes.groupby("reading", sort=False):
+        label, colour, line = READINGS[reading]
+        x = np.sqrt(own["n_from"] * own["n_to"])
+        left.plot(x, own["median_ratio"], "o", color=colour, linestyle=line, label=f"{label}, median")
+        left.plot(x, own["p90_ratio"], "^", color=colour, linestyle=":", label="90th percentile")
+    left.set(xscale="log", ylim=(1, None), title="the cost of a certificate")
+    left.xaxis.set_minor_formatter(NullFormatter())
+    plots.finish(left, y=RATIO, xlabel="|X| (images)", ylabel="cost / clairvoyant's")
+    bins = tests.groupby(["n_from", "n_to"], sort=False)
+    for ((low, high), own), colour in zip(bins, plots.shades("Blues", len(bins)), strict=True):
+        right.plot(own["T"], own["times"], "o-", color=colour, label=f"|X| = {low:,.0f} to {high:,.0f}")
+    right.set(xscale="log", ylim=(1, None), title="the best number of test labels, certified")
+    right.xaxis.set_minor_formatter(NullFormatter())
+    plots.finish(right, PERCENT, RATIO, columns=1, xlabel="|T|, share of X", ylabel="cost / that of the best T tried")
+    right.set_xticks(sorted(set(tests["T"])))
+    return figure
+
+
+@plots.use_style()
+def laws(table: pd.DataFrame) -> Figure:
+    """Rival laws by cost: mean and 90th percentile of the ratio, a panel for each family."""
+    families = table[table["reading"].isin(LAWS)].groupby("family", sort=False)
+    figure, (axes,) = plots.grid(1, len(families), (3.2 * len(families) + 2, 2.9))
+    for i, (ax, (family, own)) in enumerate(zip(axes, families, strict=True)):
+        y = range(len(own))
+        ax.barh(y, own["mean_ratio"] - 1, 0.62, left=1, color=plots.COLOURS["law"])
+        ax.plot(own["p90_ratio"], y, "D", color="black", markerfacecolor="white", markersize=6)
+        for at, mean in zip(y, own["mean_ratio"], strict=True):
+            ax.text(mean, at, f" {mean:.3f}", va="center", fontsize=9)
+        ax.set_yticks(y, [LAWS[reading] for reading in own["reading"]] if i == 0 else [""] * len(own))
+        ax.invert_yaxis()
+        ax.set(title=FAMILIES[family], xlim=(1, None), xlabel="cost / clairvoyant's")
+    figure.supxlabel("bars: mean; diamonds: 90th percentile", fontsize=9)
+    return figure
