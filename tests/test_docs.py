@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import mcal_jax
+from mcal_jax import testing
 from mcal_jax.runs.settings import home
 
 ROOT = home()
@@ -57,8 +58,6 @@ def test_python_on_a_page_can_be_parsed(page):
 def test_python_on_a_page_runs(page, tmp_path, monkeypatch):
     code = runnable(PAGES[page])
     if "mcal.label(" in "".join(code) or "mcal.certify(" in "".join(code):
-        if not hasattr(mcal_jax, "label"):
-            pytest.skip("mcal_jax does not export label yet")
         monkeypatch.setattr(mcal_jax, "load", functools.partial(mcal_jax.load, first=300, downsample=2))
     monkeypatch.chdir(tmp_path)
     scope = names()
@@ -67,7 +66,6 @@ def test_python_on_a_page_runs(page, tmp_path, monkeypatch):
 
 
 def test_the_architecture_of_one_file_fulfils_its_contract(tmp_path):
-    testing = pytest.importorskip("mcal_jax.testing")
     testing.check_architecture(f"{write_architecture(tmp_path)}:MyNet")
 
 
@@ -92,7 +90,7 @@ def write_architecture(folder):
 
 @pytest.mark.parametrize("page", [page for page, text in PAGES.items() if commands(text)])
 def test_commands_on_a_page_have_these_options(page):
-    from mcal_jax.cli import app
+    from mcal_jax.cli.entry import app
 
     for words in commands(PAGES[page]):
         app.parse_args(words, exit_on_error=False, print_error=False)

@@ -14,8 +14,9 @@ from mcal_jax import plots
 from mcal_jax.algorithm.job import Job
 from mcal_jax.data import Dataset
 from mcal_jax.runs import execution, settings
+from mcal_jax.runs.driver import drive
 from mcal_jax.runs.recorded import RecordedRun
-from mcal_jax.runs.runlog import RunLog, drive
+from mcal_jax.runs.runlog import RunLog
 from mcal_jax.worlds.simulated import SimulatedWorld
 
 NOTEBOOKS = sorted((settings.home() / "notebooks").glob("*.ipynb"))

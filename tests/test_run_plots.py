@@ -169,11 +169,11 @@ def test_a_thing_has_one_colour_everywhere(usual):
     assert billed[:3] == [by_set["T"], by_set["B"], by_set["R"]]
     sizes = {line.get_label(): line for line in plots.plan_path(outcome.plans, N, usual.config).axes[0].lines}
     assert to_hex(sizes["|B|"].get_color()) == by_set["B"]
-    assert set(plots.ARCHITECTURES) >= set(costs.PAPER_PRICES["grey"])
-    nets = {style.colour for style in plots.ARCHITECTURES.values()}
-    assert len({*nets, *by_set.values()}) == len(plots.ARCHITECTURES) + len(by_set)
-    unknown = plots.architecture_style("alexnet")
-    assert unknown.label == "alexnet"
+    assert set(plots.APPEARANCES) >= set(costs.PAPER_PRICES["grey"])
+    nets = {known.colour for known in plots.APPEARANCES.values()}
+    assert len({*nets, *by_set.values()}) == len(plots.APPEARANCES) + len(by_set)
+    unknown = plots.appearance("alexnet")
+    assert unknown.name == "alexnet"
     assert unknown.colour not in nets
 
 
@@ -231,7 +231,7 @@ def test_a_failed_save_leaves_what_was_there(usual, tmp_path, monkeypatch):
     figure = plots.sets(usual.finished.outcome)
     plots.save(figure, tmp_path, "sets", {"old": [1]})
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="same length"):
         plots.save(figure, tmp_path, "sets", {"a": [1, 2], "b": [1]})
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 

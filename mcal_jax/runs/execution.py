@@ -213,7 +213,6 @@ def _execute(
 
 
 def _job(run: Run, dataset: Dataset) -> Job:
-    own = {key: getattr(run, key) for key in ("stop_rules", "objective") if key in Job.model_fields}
     return Job(
         algorithm=run.algorithm,
         n=len(dataset.images),
@@ -222,7 +221,8 @@ def _job(run: Run, dataset: Dataset) -> Job:
         delta=run.delta,
         max_train_fraction=run.max_train_fraction,
         compare=run.compare,
-        **own,
+        stop_rules=run.stop_rules,
+        objective=run.objective,
     )
 
 

@@ -7,13 +7,14 @@ import numpy as np
 
 from mcal_jax.algorithm import costs
 from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.job import PLANNED
 from mcal_jax.algorithm.outcome import AnnotatorError, Certificate, Outcome
 from mcal_jax.algorithm.plan import Plan
 from mcal_jax.algorithm.protocol import Request
 from mcal_jax.errors import McalError
 from mcal_jax.runs.driver import Delivery, replay
 from mcal_jax.runs.progress import next_line, plan_line
-from mcal_jax.runs.recorded import PLANNED, RecordedRun
+from mcal_jax.runs.recorded import RecordedRun
 from mcal_jax.runs.runlog import RULES
 
 STOPS = {

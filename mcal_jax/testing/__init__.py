@@ -26,10 +26,20 @@ __all__ = [
     "WORLD_CHECKS",
     "WorldRun",
     "check_acquisition",
+    "check_architecture",
     "check_stop_rule",
     "check_world",
     "run_world",
 ]
+
+
+def check_architecture(architecture: Any, **settings: Any) -> None:
+    """Whether an architecture is what ``mcal_jax.training.architectures`` asks for; see
+    ``mcal_jax.training.conformance.check_architecture``, which has the ``settings``. Loads JAX."""
+    from mcal_jax.training import conformance
+
+    conformance.check_architecture(architecture, **settings)
+
 
 # ---------------------------------------------------------------------------------------------------------
 # Acquisition functions
