@@ -133,7 +133,7 @@ def test_mcal_run_describes_every_kind_of_run(kind, tmp_path, monkeypatch):
         log = RunLog.create(tmp_path / "run.jsonl", job, run.model_dump(mode="json"))
         drive(job, SimulatedWorld(n, HOPELESS if kind == "hopeless" else MIDDLING), log)
         log.close()
-        result = execution.Result(run, RecordedRun(log.path))
+        result = execution.LoggedRun(run, RecordedRun(log.path))
         result.dataset = Dataset("blank", np.zeros((n, 4, 4, 1), np.uint8), np.zeros(n, np.int32), ("no", "yes"))
         return result
 
