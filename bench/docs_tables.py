@@ -1,6 +1,6 @@
 """The tables in docs/ that come from results/, written between their markers: <!-- claims -->.
 
-    python bench/docs_tables.py
+python bench/docs_tables.py
 """
 
 import csv

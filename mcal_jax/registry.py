@@ -35,10 +35,14 @@ class Registry(Mapping[str, T], Generic[T]):
     def __init__(self, kind: str, entries: Mapping[str, T | str]):
         self.kind = kind
         self._entries: dict[str, T | str] = dict(entries)
+        self._own = frozenset(entries)
 
     def register(self, name: str, entry: T) -> str:
-        """Have ``name`` stand for ``entry`` in this process; returns the name. Raises McalError if it is taken."""
-        if self._entries.get(name, entry) is not entry:
+        """Have ``name`` stand for ``entry`` in this process, in the place of one registered before; returns the name.
+
+        Raises McalError if a strategy of the package has that name.
+        """
+        if name in self._own and self._entries[name] is not entry:
             raise McalError(f"there is another {self.kind} {name!r}; choose another name")
         if ":" in name:
             raise McalError(f"{self.kind} {name!r}: a name with a colon stands for a file or a module")
@@ -76,6 +80,15 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def short_name(name: str) -> str:
+    """The name of a strategy for text and pictures: without the file or module that it is in.
+
+    >>> short_name("/home/ada/my_net.py:MyNet"), short_name("resnet18")
+    ('MyNet', 'resnet18')
+    """
+    return name.rpartition(":")[2]
 
 
 def load(name: str, kind: str = "object") -> Any:

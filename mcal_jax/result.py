@@ -13,6 +13,7 @@ from mcal_jax.data import Dataset
 from mcal_jax.display import html_table
 from mcal_jax.errors import McalError, suggestion
 from mcal_jax.files import write_atomically
+from mcal_jax.registry import short_name
 from mcal_jax.runs import report
 from mcal_jax.runs.codec import unpack
 from mcal_jax.runs.images import check_content
@@ -130,7 +131,7 @@ class Result:
                 sets[answer.indices] = set_of(request)
                 if len(answer.margins):
                     margins[answer.indices] = answer.margins
-        files = self._images.files if self._images else ()
+        files = self.record.log.content.get("files", ())
         price = self.record.job.config.label_price
         columns: dict[str, Any] = {
             "index": np.arange(n),
@@ -187,8 +188,8 @@ class Result:
             "labelled by the machine": f"{machine:,} ({machine / outcome.n:.1%})",
             "cost": f"${bill.total:,.2f} (humans only: ${bill.humans_only:,.2f})",
             "savings": f"{bill.savings:.1%}",
-            "architecture": outcome.architecture,
-            "stopped by": outcome.stop,
+            "architecture": short_name(outcome.architecture),
+            "stopped by": short_name(outcome.stop),
             "true error": "not known" if self.true_error is None else f"{self.true_error:.2%}",
         }
         if self.certificate:

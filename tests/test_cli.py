@@ -280,3 +280,12 @@ def test_own_data_gets_a_net_that_suits_it_and_says_so(folder, capsys):
     assert "choose others" not in out
     described = json.loads((folder / "b.jsonl").read_text(encoding="utf-8").splitlines()[0])["run"]
     assert (described["recipe"], described["width"]) == ("brief", 4)
+
+
+def test_estimate_says_what_a_job_would_cost(capsys):
+    code, out, _ = mcal(capsys, "estimate", "5000", "--alpha", "3", "--gamma", "0.4", "--runs", "2")
+    assert code == 0
+    assert "labels by humans" in out
+    assert "medians of 2 simulated runs" in out
+    code, _, error = mcal(capsys, "estimate", "5000", "--alpha", "3")
+    assert (code, error) == (2, "mcal: law: give --like LOG, or --alpha and --gamma\n")

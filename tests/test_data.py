@@ -471,7 +471,7 @@ def test_a_name_that_is_too_long_is_one_line():
         ("x.npz", b"", "'x.npz' is empty; "),
         ("x.npz", b"PK\x03\x04\0\0", "'x.npz' is cut off or damaged: copy it again"),
         ("x.bin", b"\0\1\2", "'x.bin' is of a kind that is not read; .* np.savez"),
-        ("photos", None, "'photos' is a folder, which is not read; .* np.savez"),
+        ("photos", None, "'photos' is a folder; if it holds pictures, give it as a path: './photos'"),
         ("photos/", None, "'photos/' is a folder"),
         ("photos.npz", None, "'photos.npz' is a folder"),
     ],

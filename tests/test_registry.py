@@ -30,6 +30,12 @@ def test_a_name_that_is_taken_is_refused(colours):
     assert colours.register("red", 1) == "red"
 
 
+def test_a_cell_that_is_executed_again_replaces_its_strategy(colours):
+    colours.register("teal", 5)
+    colours.register("teal", 6)
+    assert colours["teal"] == 6
+
+
 def test_a_file_is_a_module_and_is_read_again_when_it_changes(colours, tmp_path):
     path = tmp_path / "mine.py"
     path.write_text("shade = ['teal']\n")

@@ -56,13 +56,14 @@ def run(
 
 def _run(config: Path | None, options: RunOptions, profile: str | None):
     """The run that the command line describes."""
+    from mcal_jax import data
     from mcal_jax.runs import images, settings
 
     changes = options.changes()
     if config:
         return settings.from_file(config, options.data, emit=emit, **changes)
     run = settings.describe(options.data or "fashion_mnist_10k", profile=profile or "smoke", **changes)
-    if profile is None and images.is_file(run.data.name):
+    if profile is None and data.is_own(run.data.name):
         return images.with_suitable_scale(run, given=changes, emit=emit)
     return run
 

@@ -14,7 +14,8 @@ class RunOptions:
     data: Annotated[
         str | None,
         Parameter(
-            help="a TFDS name (name#feature picks one of several class labels), a .npz file, or fashion_mnist_10k"
+            help="a TFDS name (name#feature picks one of several class labels), a .npz file, a folder of pictures "
+            "(./pictures), a table of their paths, or fashion_mnist_10k"
         ),
     ] = None
     algorithm: Annotated[
@@ -44,6 +45,10 @@ class RunOptions:
         str | None, Parameter(help="stop rules besides those of MCAL, such as my_rules.py:patient")
     ] = None
     objective: Annotated[str | None, Parameter(help="what plans minimise; default: the cost")] = None
+    training_price: Annotated[
+        float | None,
+        Parameter(help="US dollars per image and epoch; needed where the paper has no price for the architecture"),
+    ] = None
     preset: Annotated[str | None, Parameter(help="recommended, certified, paper (Algorithm 1) or authors_code")] = None
     delta: Annotated[float | None, Parameter(help="naive_al: its batch, a fraction of |X|")] = None
     seed: Annotated[int | None, Parameter(help="of all that is random")] = None
@@ -54,6 +59,8 @@ class RunOptions:
         for name in ("architectures", "stop_rules"):
             if name in given:
                 given[name] = given[name].split(",")
+        if "training_price" in given:
+            given["training_price"] = {"kind": "per_image_epoch", "dollars": given["training_price"]}
         if "service" in given:
             given["service"] = _price(given["service"])
         return given

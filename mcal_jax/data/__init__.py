@@ -1,5 +1,28 @@
 """Images: data sets of TFDS by name, arrays of your own, and the set that ships with the package."""
 
-from mcal_jax.data.sources import SHIPPED, Available, Dataset, available, fingerprint, from_arrays, load, prepare
+from mcal_jax.data.pictures import from_folder, from_table
+from mcal_jax.data.sources import (
+    SHIPPED,
+    Available,
+    Dataset,
+    available,
+    fingerprint,
+    from_arrays,
+    is_own,
+    load,
+    prepare,
+)
 
-__all__ = ["SHIPPED", "Available", "Dataset", "available", "fingerprint", "from_arrays", "load", "prepare"]
+__all__ = [
+    "SHIPPED",
+    "Available",
+    "Dataset",
+    "available",
+    "fingerprint",
+    "from_arrays",
+    "from_folder",
+    "from_table",
+    "is_own",
+    "load",
+    "prepare",
+]

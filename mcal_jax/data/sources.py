@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from mcal_jax.data.dataset import Dataset, fingerprint, first_of, from_arrays, one_line_errors
+from mcal_jax.data.pictures import from_folder, from_table, is_table
 from mcal_jax.data.tfds import SHIPPED, Available, UnknownDataset, available, load_tfds, prepare
 from mcal_jax.errors import McalError
 
-__all__ = ["SHIPPED", "Available", "Dataset", "available", "fingerprint", "from_arrays", "load", "prepare"]
+__all__ = ["SHIPPED", "Available", "Dataset", "available", "fingerprint", "from_arrays", "is_own", "load", "prepare"]
 
 _ARRAYS = ("images", "labels", "classes")
 _SAVE = "np.savez('pool.npz', images=images, labels=labels)"
@@ -46,7 +47,9 @@ def load(
       order, as in the paper, then any other splits. Images without a label are left out, as ``notes`` of the
       result say. Where a set has several class labels, choose one: ``"set#feature"``;
     - the path of a ``.npz`` file with the arrays ``images`` and, if known, ``labels`` and ``classes``, as
-      described in ``from_arrays``.
+      described in ``from_arrays``;
+    - the path of a folder of pictures, ``"./pictures"``: it begins with ``.``, ``/`` or ``~``, or ends with ``/``;
+    - the path of a table of pictures: CSV, TSV, Parquet or JSON lines. See ``mcal_jax.data.pictures`` for both.
 
     ``data_dir`` is the folder of TFDS, by default its own (``TFDS_DATA_DIR`` or ``~/tensorflow_datasets``).
     ``first`` keeps the first N images, ``per_class`` the first N images of each class in the order of the
@@ -73,15 +76,29 @@ def load(
 
 
 def _load_first(name: str, data_dir: str | os.PathLike | None, first: int | None) -> Dataset:
-    """The first images of a file or of a set of TFDS; None: all."""
-    if _path(name).name.lower().endswith(".npz"):
-        dataset = _load_npz(name)
+    """The first images of a file, a folder, a table or a set of TFDS; None: all."""
+    if is_own(name):
+        read = _load_npz if _is_npz(name) else from_table if is_table(name) else from_folder
+        dataset = read(name)
         return _take(dataset, slice(first_of(name, len(dataset.images), first)))
     try:
         return load_tfds(name, data_dir, first)
     except UnknownDataset as error:
         with one_line_errors(f"'{name}' cannot be read"):
             raise McalError(_not_npz(name) if name and _path(name).exists() else str(error)) from None
+
+
+def is_own(name: str) -> bool:
+    """Whether a data set is the user's own: a .npz file, a table of pictures, or the path of a folder.
+
+    >>> [is_own(name) for name in ("my.npz", "table.csv", "./pictures", "pictures/", "cifar10", "set/config")]
+    [True, True, True, True, False, False]
+    """
+    return _is_npz(name) or is_table(name) or name.startswith((".", "~", os.sep)) or name.endswith(("/", os.sep))
+
+
+def _is_npz(name: str) -> bool:
+    return _path(name).name.lower().endswith(".npz")
 
 
 def _positive(option: str, value: int | None) -> int | None:
@@ -134,7 +151,7 @@ def _not_npz(name: str) -> str:
     if path.is_dir():
         if any(any(path.glob(f"{depth}dataset_info.json")) for depth in ("", "*/", "*/*/")):
             return f"'{name}' is a folder of TFDS: give the name of the set, and the folder above as data_dir"
-        return f"'{name}' is a folder, which is not read; save its pictures as arrays: {_SAVE}"
+        return f"'{name}' is a folder; if it holds pictures, give it as a path: './{name}'"
     if not path.is_file():
         return f"'{name}' is not a regular file"
     with path.open("rb") as file:
@@ -175,7 +192,8 @@ def _first_of_each_class(dataset: Dataset, per_class: int) -> np.ndarray:
 
 def _take(dataset: Dataset, which: slice | np.ndarray) -> Dataset:
     labels = None if dataset.labels is None else dataset.labels[which]
-    return dataset._replace(images=dataset.images[which], labels=labels)
+    files = tuple(np.asarray(dataset.files)[which].tolist()) if dataset.files else ()
+    return dataset._replace(images=dataset.images[which], labels=labels, files=files)
 
 
 def _downsample(name: str, images: np.ndarray, factor: int) -> np.ndarray:

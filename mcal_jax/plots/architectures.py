@@ -3,6 +3,8 @@
 import zlib
 from typing import NamedTuple
 
+from mcal_jax.registry import short_name
+
 
 class Appearance(NamedTuple):
     """The display name of an architecture, its colour, and its marker in line plots."""
@@ -29,7 +31,7 @@ def appearance(architecture: str) -> Appearance:
     'efficientnet_b0'
     """
     colour = OTHER_COLOURS[zlib.crc32(architecture.encode()) % len(OTHER_COLOURS)]
-    return APPEARANCES.get(architecture, Appearance(architecture, colour, "D"))
+    return APPEARANCES.get(architecture, Appearance(short_name(architecture), colour, "D"))
 
 
 def display_name(architecture: str) -> str:

@@ -10,11 +10,11 @@ import numpy as np
 from mcal_jax import data
 from mcal_jax.algorithm.job import Job, algorithm
 from mcal_jax.algorithm.outcome import Outcome
-from mcal_jax.data import Dataset
+from mcal_jax.data import Dataset, is_own
 from mcal_jax.errors import McalError
 from mcal_jax.files import absolute, check_distinct, check_writable
 from mcal_jax.runs.driver import Delivery, drive
-from mcal_jax.runs.images import check_content, content, is_file, load_data
+from mcal_jax.runs.images import check_content, content, load_data
 from mcal_jax.runs.labels import LABELS_BEGAN, LABELS_BEGIN, write_labels
 from mcal_jax.runs.progress import Reporter
 from mcal_jax.runs.provenance import device, provenance
@@ -71,7 +71,8 @@ class LoggedRun:
 
     def write_labels(self, path: Path) -> None:
         """The labels delivered, as CSV. Raises McalError."""
-        write_labels(self.record.delivery_without_plans, self.classes, path)
+        files = self.record.log.content.get("files", ())
+        write_labels(self.record.delivery_without_plans, self.classes, path, files)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -81,7 +82,7 @@ class LoggedRun:
 def identity(run: Run) -> dict[str, Any]:
     """What a run is about, as plain values: its settings and, for a file of one's own, the content of the images."""
     plain = run.canonical()
-    if is_file(run.data.name):
+    if is_own(run.data.name):
         plain["data"] = data.fingerprint(load_data(run))
     return plain
 
@@ -103,7 +104,7 @@ def _check_settings(run: Run, log: RunLog) -> None:
     """Raises McalError if the log is of other settings; the path of a file of one's own is none."""
     recorded = run_of(log)
     there, here = flat(recorded.canonical()), flat(run.canonical())
-    both_files = is_file(run.data.name) and is_file(recorded.data.name)
+    both_files = is_own(run.data.name) and is_own(recorded.data.name)
     for key in {**here, **there}:
         if here.get(key) != there.get(key) and not (both_files and key == "data.name"):
             raise McalError(
@@ -142,7 +143,7 @@ def execute(
     if log:
         _check_settings(run, log)
         if log.end is not None:
-            if is_file(run.data.name):
+            if is_own(run.data.name):
                 check_content(log, load_data(run, data_dir), emit)
             return LoggedRun(run, RecordedRun(path), data_dir or log.made.get("data_dir"))
     return _execute(run, path, log, data_dir, deterministic, emit)
@@ -173,7 +174,7 @@ def check_outputs(run: Run, path: Path, labels: str | Path | None, inputs: dict[
     something else of the user's."""
     check_writable(path, "--log", LOG_BEGINS)
     labels = labels or path.with_suffix(".csv")
-    data_file = run.data.name if is_file(run.data.name) else None
+    data_file = run.data.name if is_own(run.data.name) else None
     check_distinct({**(inputs or {}), "--data": data_file, "--log": path, "--labels": labels})
     check_writable(labels, "--labels", LABELS_BEGIN, LABELS_BEGAN)
 
@@ -230,7 +231,7 @@ def _portable(run: Run) -> Run:
     """The run as its log describes it: its images and strategies in files by their paths from the root, so that it
     resumes from any folder."""
     plain = map_file_strategies(run.model_dump(mode="json", exclude={"data"}, exclude_unset=True), absolute)
-    here = {"name": str(absolute(run.data.name))} if is_file(run.data.name) else {}
+    here = {"name": str(absolute(run.data.name))} if is_own(run.data.name) else {}
     return check(Run, {**plain, "data": run.data.model_copy(update=here)})
 
 

@@ -4,34 +4,32 @@ A named data set stands for its content; a file of one's own is known by the dig
 path.
 """
 
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from mcal_jax import data
-from mcal_jax.data import Dataset
+from mcal_jax.data import Dataset, is_own
 from mcal_jax.errors import McalError
 from mcal_jax.files import absolute
 from mcal_jax.runs.runlog import RunLog
 from mcal_jax.runs.settings import DataSettings, Emit, Run
 
 
-def is_file(name: str) -> bool:
-    """Whether a data set is a file of one's own."""
-    return name.lower().endswith(".npz")
-
-
 def load_data(run: Run, data_dir: str | Path | None = None) -> Dataset:
-    """The images of a run, kept in memory while their file stays as it is."""
-    stamp = None
-    if is_file(run.data.name):
-        try:
-            file = os.stat(absolute(run.data.name))
-            stamp = file.st_ino, file.st_size, file.st_mtime_ns
-        except (OSError, ValueError):
-            pass  # load says what is wrong
-    return _load(run.data, data_dir, stamp)
+    """The images of a run, kept in memory while their files stay as they are."""
+    return _load(run.data, data_dir, _stamp(run.data.name) if is_own(run.data.name) else None)
+
+
+def _stamp(name: str) -> Any:
+    """What changes when a file, or anything in a folder, does; None where it can't be read: load says what is wrong."""
+    try:
+        path = absolute(name)
+        files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+        stats = [(str(file), file.stat()) for file in files]
+    except (OSError, ValueError, McalError):
+        return None
+    return hash(tuple(sorted((name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in stats)))
 
 
 @lru_cache(2)  # a sweep asks for the same images again and again, and decoding them takes seconds
@@ -42,10 +40,11 @@ def _load(d: DataSettings, data_dir: str | Path | None, stamp: Any) -> Dataset:
 def content(dataset: Dataset) -> dict[str, Any]:
     """What a log says of the images it is about."""
     named = {"version": dataset.version} if dataset.version else {}
-    return {**data.fingerprint(dataset), **named, "class_names": list(dataset.classes)}
+    files = {"files": list(dataset.files)} if dataset.files else {}
+    return {**data.fingerprint(dataset), **named, "class_names": list(dataset.classes), **files}
 
 
-CONTENT = {"shape": "shapes", "images": "pixels", "labels": "labels", "version": "version"}
+CONTENT = {"shape": "shapes", "images": "pixels", "labels": "labels", "version": "version", "files": "file names"}
 """What the keys of ``content`` are called in messages; all others are about the classes."""
 
 

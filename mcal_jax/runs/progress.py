@@ -51,11 +51,11 @@ def line(request: Request, answer: Answer) -> str:
     """A request and its answer in a line."""
     match request, answer:
         case Label(n=n, by=by, purpose=purpose), _:
-            return f"humans label {n:,} images {PURPOSES[purpose]}" + (f", chosen by {by}" if by != "all" else "")
-        case Train(architecture=architecture), TrainResult(size=size, n_test=tests, wrong=wrong, seconds=took):
-            return (
-                f"{architecture} trained on {size:,} in {took:.1f} s: error {len(wrong) / tests:.1%} on T ({tests:,})"
+            return f"humans label {n:,} images {PURPOSES[purpose]}" + (
+                f", chosen by {short_name(by)}" if by != "all" else ""
             )
+        case Train(architecture=architecture), TrainResult(size=size, n_test=tests, wrong=wrong, seconds=took):
+            return f"{short_name(architecture)} trained on {size:,} in {took:.1f} s: error {len(wrong) / tests:.1%} on T ({tests:,})"
         case MachineLabel(limits=limits), Labels(indices=chosen):
             within = "" if limits is None else ", no class beyond its certified limit"
             return f"the classifier labels {len(chosen):,} images (S){within}"
@@ -80,10 +80,10 @@ def next_line(pending: Request | None, config: Config) -> str:
     """The request that comes next in a line; None: the run is at its end, and only its last line is missing."""
     match pending:
         case Label(n=n, by=by, purpose=purpose):
-            how = "" if by == "all" else f", chosen by {by}"
+            how = "" if by == "all" else f", chosen by {short_name(by)}"
             return f"next: humans label {n:,} images for {n * config.label_price:,.2f} US dollars ({purpose}{how})"
         case Train(train=train, architecture=architecture):
-            return f"next: {architecture} is trained on {len(train):,} labels"
+            return f"next: {short_name(architecture)} is trained on {len(train):,} labels"
         case MachineLabel(n=n, limits=limits):
             return f"next: the classifier labels {'' if limits is None else 'up to '}{n:,} images"
         case Verify(sample=sample):

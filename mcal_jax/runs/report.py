@@ -12,6 +12,7 @@ from mcal_jax.algorithm.outcome import AnnotatorError, Certificate, Outcome
 from mcal_jax.algorithm.plan import Plan
 from mcal_jax.algorithm.protocol import Request
 from mcal_jax.errors import McalError
+from mcal_jax.registry import short_name
 from mcal_jax.runs.driver import Delivery, replay
 from mcal_jax.runs.progress import next_line, plan_line
 from mcal_jax.runs.recorded import RecordedRun
@@ -44,7 +45,7 @@ def summary(delivery: Delivery, config: Config, classes: Sequence[str] = ()) -> 
         " ".join(f"{size:>9,}" for size in sizes.values()),
         _bill(outcome),
         _verdict(delivery, config),
-        f"{outcome.architecture}, {len(outcome.history)} trainings; stopped by {outcome.stop}: "
+        f"{short_name(outcome.architecture)}, {len(outcome.history)} trainings; stopped by {short_name(outcome.stop)}: "
         f"{STOPS.get(outcome.stop, 'a rule of your own, or of another version')}",
     ]
     if certificate:
@@ -59,7 +60,9 @@ def summary(delivery: Delivery, config: Config, classes: Sequence[str] = ()) -> 
         rows.append(annotators_line(outcome.annotator_error, certificate, config))
     for c in outcome.race:
         fate = "won" if c.won else "lost"
-        rows.append(f"race: {c.architecture} {fate}, training until then ${c.spent:,.2f}, predicted C* ${c.cost:,.2f}")
+        rows.append(
+            f"race: {short_name(c.architecture)} {fate}, training until then ${c.spent:,.2f}, predicted C* ${c.cost:,.2f}"
+        )
     return "\n".join(rows)
 
 
@@ -201,7 +204,9 @@ def _trainings(run: RecordedRun) -> list[str]:
     rows = [f"  {'trained':>10} {'|B|':>9} {'error on T':>11} {'cost':>12}"]
     for name, fit in fits:
         cost = costs.training_cost(fit, name, run.job.config)
-        rows.append(f"  {name:>10} {fit.size:>9,} {len(fit.wrong) / fit.n_test:>11.1%} {f'${cost:,.2f}':>12}")
+        rows.append(
+            f"  {short_name(name):>10} {fit.size:>9,} {len(fit.wrong) / fit.n_test:>11.1%} {f'${cost:,.2f}':>12}"
+        )
     return rows
 
 

@@ -1,0 +1,40 @@
+"""The command that says what a job would cost: estimate."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from mcal_jax.cli.app import app, emit
+from mcal_jax.errors import McalError
+
+
+@app.command
+def estimate(
+    n: Annotated[int, Parameter(help="how many images are to be labelled")],
+    *,
+    like: Annotated[Path | None, Parameter(help="the log of a run on similar images, whose errors are taken")] = None,
+    alpha: Annotated[float | None, Parameter(help="without --like: error alpha |B|^-gamma after |B| labels")] = None,
+    gamma: Annotated[float | None, Parameter(help="see alpha")] = None,
+    epsilon: Annotated[float, Parameter(help="bound on the error of the labels delivered")] = 0.05,
+    label_price: Annotated[float, Parameter(help="US dollars per label")] = 0.04,
+    certify: Annotated[float | None, Parameter(help="confidence level of the bound, such as 0.95")] = None,
+    runs: Annotated[int, Parameter(help="simulated runs, which differ in the luck of their test sets")] = 20,
+    seed: int = 0,
+) -> None:
+    """What a labelling job would cost, with its uncertainty, before anything is spent.
+
+    For example:
+
+    - mcal estimate 50000 --alpha 3 --gamma 0.4
+    - mcal estimate 50000 --like results/runs/smoke/my_pilot.jsonl --certify 0.95
+    """
+    from mcal_jax.algorithm.config import Config
+    from mcal_jax.estimates import plan
+
+    if (like is None) == (alpha is None or gamma is None):
+        raise McalError("law: give --like LOG, or --alpha and --gamma")
+    law = like if like is not None else (alpha, gamma)
+    settings = {"epsilon": epsilon, "label_price": label_price}
+    config = Config.certified(certify=certify, **settings) if certify else Config(**settings)
+    emit(str(plan(n, config, law=law, runs=runs, seed=seed)))  # type: ignore[arg-type]
