@@ -20,6 +20,7 @@ from mcal_jax.algorithm.protocol import (
     Verification,
     Verify,
 )
+from mcal_jax.registry import short_name
 from mcal_jax.runs.settings import Emit
 
 
@@ -51,9 +52,8 @@ def line(request: Request, answer: Answer) -> str:
     """A request and its answer in a line."""
     match request, answer:
         case Label(n=n, by=by, purpose=purpose), _:
-            return f"humans label {n:,} images {PURPOSES[purpose]}" + (
-                f", chosen by {short_name(by)}" if by != "all" else ""
-            )
+            how = f", chosen by {short_name(by)}" if by != "all" else ""
+            return f"humans label {n:,} images {PURPOSES[purpose]}{how}"
         case Train(architecture=architecture), TrainResult(size=size, n_test=tests, wrong=wrong, seconds=took):
             return f"{short_name(architecture)} trained on {size:,} in {took:.1f} s: error {len(wrong) / tests:.1%} on T ({tests:,})"
         case MachineLabel(limits=limits), Labels(indices=chosen):

@@ -60,9 +60,8 @@ def summary(delivery: Delivery, config: Config, classes: Sequence[str] = ()) -> 
         rows.append(annotators_line(outcome.annotator_error, certificate, config))
     for c in outcome.race:
         fate = "won" if c.won else "lost"
-        rows.append(
-            f"race: {short_name(c.architecture)} {fate}, training until then ${c.spent:,.2f}, predicted C* ${c.cost:,.2f}"
-        )
+        amounts = f"training until then ${c.spent:,.2f}, predicted C* ${c.cost:,.2f}"
+        rows.append(f"race: {short_name(c.architecture)} {fate}, {amounts}")
     return "\n".join(rows)
 
 
@@ -204,9 +203,8 @@ def _trainings(run: RecordedRun) -> list[str]:
     rows = [f"  {'trained':>10} {'|B|':>9} {'error on T':>11} {'cost':>12}"]
     for name, fit in fits:
         cost = costs.training_cost(fit, name, run.job.config)
-        rows.append(
-            f"  {short_name(name):>10} {fit.size:>9,} {len(fit.wrong) / fit.n_test:>11.1%} {f'${cost:,.2f}':>12}"
-        )
+        error = len(fit.wrong) / fit.n_test
+        rows.append(f"  {short_name(name):>10} {fit.size:>9,} {error:>11.1%} {f'${cost:,.2f}':>12}")
     return rows
 
 
