@@ -3,12 +3,14 @@
 Fractions are of |X| unless stated otherwise, money is US dollars.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from mcal_jax.algorithm.acquisition import ACQUISITIONS, Acquisition
+from mcal_jax.display import html_table
 
 OLD_NAMES = {
     "far": "max_train_fraction",
@@ -140,6 +142,16 @@ class Config(Settings):
     )
     stop_on_rise: bool = Field(False, description="section 4: stop when the cost of a step rose once stable")
     bill_test_set: bool = Field(True, description="bill T; the released code does not")
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """What differs from the defaults."""
+        for name, field in type(self).model_fields.items():
+            if (value := getattr(self, name)) != field.get_default():
+                yield name, value
+
+    def _repr_html_(self) -> str:
+        changed = {name: value for name, value in self.__repr_args__() if name}
+        return html_table("Config: what differs from the defaults", changed or {"all": "as the defaults"})
 
     @field_validator("theta_step")
     @classmethod

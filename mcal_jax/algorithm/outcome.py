@@ -7,6 +7,7 @@ import numpy as np
 
 from mcal_jax.algorithm.plan import Plan
 from mcal_jax.algorithm.protocol import Indices, Request, TrainResult
+from mcal_jax.display import html_table
 
 
 class ClassBound(NamedTuple):
@@ -56,6 +57,23 @@ class Certificate(NamedTuple):
     by_class: tuple[ClassBound, ...] = ()
     limits: tuple[int, ...] | None = None
     by_true_class: tuple[ClassRecall, ...] = ()
+
+    def __repr__(self) -> str:
+        return (
+            f"Certificate(the machine mislabels at most {self.bound:.2%} of X, {self.confidence:.0%} confidence: "
+            f"{self.mistakes} mistakes among {self.trials:,} of {self.sample:,} images)"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "wrong by the machine, of all labels": f"at most {self.bound:.2%}",
+            "confidence": f"{self.confidence:.0%}",
+            "labelled by the machine": f"{self.machine:,}",
+            "images of V": f"{self.sample:,}",
+            "of these where S lies": f"{self.trials:,}, {self.mistakes} of them mistaken",
+            "method": self.method,
+        }
+        return html_table("Certificate", rows)
 
 
 class AnnotatorError(NamedTuple):
@@ -108,6 +126,10 @@ class Ledger(NamedTuple):
         """1 - total / humans only, a fraction."""
         return 1 - self.total / self.humans_only
 
+    def _repr_html_(self) -> str:
+        parts = {name: f"${value:,.2f}" for name, value in self._asdict().items() if value}
+        return html_table("Bill", {**parts, "total": f"${self.total:,.2f}", "savings": f"{self.savings:.1%}"})
+
 
 class Outcome(NamedTuple):
     """How X was divided, what it cost, and why it ended.
@@ -132,6 +154,10 @@ class Outcome(NamedTuple):
     V: Indices = np.empty(0, np.int64)
     certificate: Certificate | None = None
     annotator_error: AnnotatorError | None = None
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"|{name}| {len(getattr(self, name)):,}" for name in "TBSRV" if len(getattr(self, name)))
+        return f"Outcome({self.n:,} images: {sizes}; ${self.ledger.total:,.2f}; stopped by {self.stop})"
 
 
 Algorithm = Generator[Request, Any, Outcome]

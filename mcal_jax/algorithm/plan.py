@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mcal_jax.display import html_table
+
 
 class Law(NamedTuple):
     """log (eps(B) - floor) = a - gamma log(B / B0 + shift) - kappa B / B0: Eqn 3 with alpha = e^a B0^gamma and
@@ -82,6 +84,9 @@ class Surface(NamedTuple):
     best_theta: np.ndarray
     least_cost: np.ndarray
 
+    def __repr__(self) -> str:
+        return f"Surface({len(self.sizes)} sizes, {len(self.thetas)} theta)"
+
 
 class Plan(NamedTuple):
     """What one iteration decided (lines 13 to 23), and what it knew."""
@@ -102,3 +107,23 @@ class Plan(NamedTuple):
     stable: bool  # line 19
     form: str  # which law the fits used
     certificate_size: int = 0  # |V| if training stops here and the labels are to be certified
+
+    def __repr__(self) -> str:
+        state = "stable" if self.stable else "not yet stable"
+        return (
+            f"Plan(|B| {self.size:,} -> {self.B_opt:,}, theta {self.theta:.1%}, cost ${self.cost:,.2f}, "
+            f"next {self.delta:,} labels, {state})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "|B| now": f"{self.size:,}",
+            "best |B|": f"{self.B_opt:,}",
+            "theta there": f"{self.theta:.1%}",
+            "cost of the whole job": f"${self.cost:,.2f}",
+            "cost if training stops now": f"${self.cost_now:,.2f}",
+            "predicted error": f"{self.error:.2%}",
+            "labels to buy next": f"{self.delta:,}",
+            "stable": "yes" if self.stable else "no",
+        }
+        return html_table("Plan", rows)
