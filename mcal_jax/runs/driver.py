@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mcal_jax.algorithm import stopping
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job, algorithm
 from mcal_jax.algorithm.outcome import Outcome
@@ -31,7 +32,7 @@ from mcal_jax.algorithm.protocol import (
     Verify,
     World,
 )
-from mcal_jax.algorithm.stopping import StopRule, stop_with
+from mcal_jax.algorithm.stopping import StopRule
 from mcal_jax.errors import McalError
 from mcal_jax.runs.codec import answer_from_json, outcome_json, request_json
 from mcal_jax.runs.runlog import RULES, Entry, RunLog, flat
@@ -77,7 +78,7 @@ class Driver:
         self.labels, self.by_machine = np.full(job.n, -1, np.int32), np.zeros(job.n, bool)
         self.delivery: Delivery | None = None
         past = log.entries if log else []
-        rules = stop_with(*job.stop_rules)
+        rules = stopping.stop_with(*job.stop_rules)
         self._run = algorithm(job, rules if strict else _stop_as_recorded(past, rules))
         self.number = 0
         self.request: Request | None = next(self._run)
