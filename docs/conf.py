@@ -18,7 +18,7 @@ project = "mcal_jax"
 author = copyright = "The mcal_jax authors"
 version = release = mcal_jax.__version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_dmath_allow_digits = False  # $120 to $138 is no formula
@@ -62,13 +62,6 @@ def hide_undocumented_fields() -> None:
                 getattr(kind, field).__doc__ = None
 
 
-def without_missing_names(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Removes the names of the public API that ``mcal_jax`` does not export yet."""
-    for name in re.findall(r"^\.\. auto\w+:: mcal_jax\.(\w+)$", source[0], re.MULTILINE):
-        if not hasattr(mcal_jax, name):
-            source[0] = re.sub(rf"^\.\. auto\w+:: mcal_jax\.{name}\n( +:.*\n)*", "", source[0], flags=re.MULTILINE)
-
-
 def mathml(node: nodes.Element, as_block: bool = False) -> str:
     """MathML of a formula. Bars are identifiers there, because browsers set space around operators."""
     return tex2mathml(node.astext(), as_block=as_block).replace('<mo stretchy="false">|</mo>', "<mi>|</mi>")
@@ -88,6 +81,5 @@ def setup(app: Sphinx) -> None:
     copy_notebooks()
     hide_undocumented_fields()
     app.connect("autodoc-process-docstring", plain_docstring)
-    app.connect("source-read", without_missing_names)
     # MathML is drawn by the browser itself, so the pages load no script from elsewhere.
     app.add_html_math_renderer("mathml", (inline_math, None), (block_math, None))
