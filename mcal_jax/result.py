@@ -158,7 +158,7 @@ class Result:
             indices = unpack(part["indices"], np.int64)
             names[indices], times[indices] = part["annotator"], part["time"]
         named = {"annotator": names} if any(names) else {}
-        return {**named, "time": pd.to_datetime(times, unit="s", utc=True)}
+        return {**named, "time": pd.to_datetime(np.round(1000 * times), unit="ms", utc=True)}
 
     def save(self, path: str | Path) -> Path:
         """Write ``to_frame()`` as .csv, .parquet or .jsonl, by the ending; returns the path. Raises McalError."""

@@ -280,15 +280,20 @@ class Session:
 
 
 def label(
-    images: Images, *, annotate: Annotator | Callable[[Indices], Any], classes: Sequence[str] | None = None, **how: Any
+    images: Images,
+    *,
+    annotate: Annotator | Callable[[Indices], Any],
+    classes: Sequence[str] | None = None,
+    emit: Emit | None = print,
+    **settings: Any,
 ) -> Result:
     """Label all ``images``: humans, asked by ``annotate``, label as few as they must, a classifier the others.
 
     ``annotate`` is an annotator (``GroundTruth``, ...) or a function from positions, int64 [m], to labels [m], numbers
-    or names of classes. The other arguments are those of ``Session``; with ``log`` an interrupted call goes on.
-    Raises McalError.
+    or names of classes. ``emit`` gets a line for each decision. The other ``settings`` are those of ``Session``; with
+    ``log`` an interrupted call goes on. Raises McalError.
     """
-    session = Session(images, classes=classes, **how)
+    session = Session(images, classes=classes, emit=emit, **settings)
     annotator = as_annotator(annotate, session.dataset.classes)
     with session:
         while (batch := session.ask()) is not None:
