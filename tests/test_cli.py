@@ -50,7 +50,7 @@ def test_a_run_is_logged_shown_again_and_writes_every_label(folder, capsys):
     assert "savings" in out
     rows = list(csv.DictReader((folder / "a.csv").open(encoding="utf-8")))
     assert [int(row["index"]) for row in rows] == list(range(400))
-    assert {row["source"] for row in rows} == {"human", "machine"}
+    assert {row["by"] for row in rows} == {"human", "machine"}
     before = (folder / "a.jsonl").read_bytes()
     code, again, _ = mcal(capsys, "run", "run.yaml", "--log", "a.jsonl")
     assert code == 0

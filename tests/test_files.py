@@ -7,7 +7,7 @@ import pytest
 
 from mcal_jax.errors import McalError
 from mcal_jax.files import Lock, absolute, check_distinct, check_writable, is_same_file, read_bytes, write_atomically
-from mcal_jax.runs.labels import LABELS_BEGAN, LABELS_BEGIN
+from mcal_jax.runs.labels import LABELS_BEGIN
 
 
 def error_of(call, *arguments):
@@ -64,9 +64,9 @@ def test_something_of_the_users_is_not_written_over(tmp_path):
     check_writable(path, "--labels", "index,label")
     path.write_text("")
     check_writable(path, "--labels", "index,label")
-    for header in (LABELS_BEGIN, LABELS_BEGAN):
+    for header in (LABELS_BEGIN, "x,y"):
         path.write_text(f"{header}\n0,1,dog,human\n")
-        check_writable(path, "--labels", LABELS_BEGIN, LABELS_BEGAN)
+        check_writable(path, "--labels", LABELS_BEGIN, "x,y")
     path.write_text("my thesis")
     assert "holds something else and would be lost" in error_of(check_writable, path, "--labels", "index,label")
     assert "--labels" in error_of(check_writable, tmp_path, "--labels")

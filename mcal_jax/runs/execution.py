@@ -15,7 +15,7 @@ from mcal_jax.errors import McalError
 from mcal_jax.files import absolute, check_distinct, check_writable
 from mcal_jax.runs.driver import Delivery, drive
 from mcal_jax.runs.images import check_content, content, load_data
-from mcal_jax.runs.labels import LABELS_BEGAN, LABELS_BEGIN, write_labels
+from mcal_jax.runs.labels import LABELS_BEGIN, write_labels
 from mcal_jax.runs.progress import Reporter
 from mcal_jax.runs.provenance import device, provenance
 from mcal_jax.runs.recorded import RecordedRun
@@ -176,7 +176,7 @@ def check_outputs(run: Run, path: Path, labels: str | Path | None, inputs: dict[
     labels = labels or path.with_suffix(".csv")
     data_file = run.data.name if is_own(run.data.name) else None
     check_distinct({**(inputs or {}), "--data": data_file, "--log": path, "--labels": labels})
-    check_writable(labels, "--labels", LABELS_BEGIN, LABELS_BEGAN)
+    check_writable(labels, "--labels", LABELS_BEGIN)
 
 
 def _execute(

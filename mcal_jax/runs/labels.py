@@ -8,14 +8,12 @@ from pathlib import Path
 from mcal_jax.files import write_atomically
 from mcal_jax.runs.driver import Delivery
 
-COLUMNS = ("index", "label", "class", "source")
+COLUMNS = ("index", "label", "class", "by")
 LABELS_BEGIN = ",".join(COLUMNS)
-LABELS_BEGAN = "index,label,class,by"
-"""How files of labels began before version 0.2."""
 
 
 def write_labels(delivery: Delivery, classes: Sequence[str], path: Path, files: Sequence[str] = ()) -> None:
-    """Write the labels delivered: index, class number, class name, its source, human or machine, and the file.
+    """Write the labels delivered: index, class number, class name, who gave it (human or machine), and the file.
 
     ``classes`` are the names by class number, ``files`` those of the pictures, if they came from disk. Raises McalError
     if the file can't be written.
