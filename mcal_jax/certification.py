@@ -14,12 +14,12 @@ from mcal_jax.algorithm.job import Job
 from mcal_jax.annotators import Annotator
 from mcal_jax.errors import McalError
 from mcal_jax.files import absolute
+from mcal_jax.inputs import as_annotator, class_number
 from mcal_jax.result import Result
 from mcal_jax.runs.codec import digest
 from mcal_jax.runs.driver import drive
 from mcal_jax.runs.provenance import provenance
 from mcal_jax.runs.runlog import RunLog
-from mcal_jax.session import as_annotator, class_number
 from mcal_jax.worlds.predictions import PredictionsWorld
 
 CURVE = 100

@@ -15,18 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from mcal_jax import data
-from mcal_jax.algorithm.acquisition import ACQUISITIONS
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job, algorithm
 from mcal_jax.algorithm.objectives import OBJECTIVES
 from mcal_jax.algorithm.protocol import Indices, Label, Labels, Relabel, SecondLabels, World
 from mcal_jax.annotators import Annotator, ask
-from mcal_jax.annotators.function import FromFunction
 from mcal_jax.data import Dataset
 from mcal_jax.display import html_table
-from mcal_jax.errors import McalError, suggestion
+from mcal_jax.errors import McalError
 from mcal_jax.files import absolute
+from mcal_jax.inputs import Images, as_annotator, as_dataset, class_number, with_acquisition
 from mcal_jax.result import Result
 from mcal_jax.runs.codec import pack, unpack
 from mcal_jax.runs.driver import Driver
@@ -36,9 +34,6 @@ from mcal_jax.runs.provenance import provenance
 from mcal_jax.runs.runlog import RunLog
 from mcal_jax.runs.session_setup import ProgressCallback, Setup, setup, trained_world
 from mcal_jax.runs.settings import Emit
-
-Images = np.ndarray | Sequence | Dataset | str | os.PathLike
-"""Arrays, a Dataset, a folder of pictures, a table of paths, a .npz file, or the name of a TFDS set."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -300,46 +295,3 @@ def label(
             again = batch.purpose == "relabel"
             session.tell(batch, ask(annotator, batch.indices, session.dataset.classes, again=again))
         return session.result()
-
-
-def with_acquisition(config: Config, acquisition: Any) -> Config:
-    """``config`` with another acquisition function, if one is given. Raises McalError for an unknown name."""
-    if acquisition is None:
-        return config
-    return config.model_copy(update={"acquisition": ACQUISITIONS.check(ACQUISITIONS.name_of(acquisition))})
-
-
-def as_annotator(annotate: Annotator | Callable[[Indices], Any], classes: Sequence[str]) -> Annotator:
-    """An annotator; a function becomes one."""
-    return annotate if hasattr(annotate, "label") else FromFunction(annotate, classes)
-
-
-def class_number(label: Any, classes: Sequence[str]) -> int:
-    """The number of a class given by number or by name. Raises McalError."""
-    if isinstance(label, str):
-        if label not in classes:
-            raise McalError(f"unknown class {label!r}: {suggestion(label, classes)}")
-        return list(classes).index(label)
-    if isinstance(label, bool | np.bool_) or not isinstance(label, int | np.integer):
-        raise McalError(f"a label is the number or the name of a class, got {label!r}")
-    if not 0 <= label < len(classes):
-        raise McalError(f"class {label} of {len(classes)}: classes are numbered from 0")
-    return int(label)
-
-
-def as_dataset(images: Images, classes: Sequence[str] | None = None) -> Dataset:
-    """A pool from whatever a user has. Raises McalError."""
-    if isinstance(images, Dataset):
-        dataset = images
-        if classes is not None and tuple(classes) != dataset.classes:
-            dataset = data.from_arrays(images.images, images.labels, classes, images.name)._replace(files=images.files)
-    elif isinstance(images, str | os.PathLike):
-        dataset = data.from_folder(images) if Path(images).is_dir() else data.load(images)
-        if classes is not None and dataset.labels is None:
-            dataset = dataset._replace(classes=data.from_arrays(dataset.images, None, classes, dataset.name).classes)
-    else:
-        dataset = data.from_arrays(images, None, classes, "arrays")
-    if len(dataset.classes) < 2:
-        have = f"{len(dataset.classes)} class{'es' * (len(dataset.classes) != 1)}"
-        raise McalError(f"'{dataset.name}' has {have}: give the names of at least 2, classes=[...]")
-    return dataset

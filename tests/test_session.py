@@ -8,8 +8,8 @@ from conftest import MIDDLING
 
 from mcal_jax import Config, McalError, Session, from_arrays, label, load
 from mcal_jax.algorithm.job import Job
+from mcal_jax.inputs import class_number
 from mcal_jax.runs.driver import drive
-from mcal_jax.session import class_number
 from mcal_jax.worlds.simulated import SimulatedWorld
 
 N = 600
