@@ -30,7 +30,7 @@ def written(tmp_path, content):
         ({"config": {"certify": 0.9999999}}, "config.certify: Input should be less than or equal to 0.999999"),
         ({"service": -0.04}, "price of a label must be 1e-09 to 1,000,000 dollars, got -0.04"),
         ({"service": 1e308}, "dollars, got 1e+308"),
-        ({"service": "amazn"}, "unknown labelling service 'amazn'; did you mean 'amazon'"),
+        ({"service": "amazn"}, "unknown labelling service 'amazn': did you mean 'amazon'"),
         ({"training_price": {"kind": "per_hour", "dollars": -3}}, "training_price.per_hour.dollars"),
         ({"architectures": []}, "architectures"),
         ({"architectures": ["resnet19"]}, "unknown architecture 'resnet19': did you mean 'resnet18'"),

@@ -11,10 +11,11 @@ import numpy as np
 from mcal_jax.algorithm.config import CHEAPEST, DEAREST, Config, PerHour, PerImageEpoch
 from mcal_jax.algorithm.outcome import Ledger
 from mcal_jax.algorithm.protocol import TrainResult
-from mcal_jax.errors import McalError, suggestion
+from mcal_jax.errors import McalError
+from mcal_jax.registry import Registry
 
-SERVICES = {"amazon": 0.04, "satyam": 0.003}
-"""US dollars per label (section 5)."""
+SERVICES: Registry[float] = Registry("labelling service", {"amazon": 0.04, "satyam": 0.003})
+"""US dollars per label by service (section 5). ``SERVICES.register("ours", 0.02)`` adds one."""
 
 PAPER_PRICES = {
     "grey": {"cnn18": 2.1e-6, "resnet18": 3.3e-6, "resnet50": 6.9e-6},
@@ -33,9 +34,7 @@ def label_price(service: str | float) -> float:
     (0.04, 0.01)
     """
     if isinstance(service, str):
-        if service not in SERVICES:
-            raise McalError(f"unknown labelling service {service!r}; {suggestion(service, SERVICES)}")
-        return SERVICES[service]
+        return label_price(SERVICES[service])
     if not CHEAPEST <= service <= DEAREST:
         raise McalError(f"the price of a label must be {CHEAPEST:g} to {DEAREST:,.0f} dollars, got {service}")
     return float(service)
