@@ -138,6 +138,7 @@ class Session:
             raise
         self._world = world
         self._asked: Indices | None = None
+        self._retired = np.empty(0, np.int64)
         self._answers = np.full(job.n, -1, np.int32)
         self._recall()
 
@@ -154,8 +155,7 @@ class Session:
                 if not isinstance(request, Label | Relabel):
                     self._driver.answer(self._world.answer(request, self._driver.number))
                 elif self._asked is None:
-                    self._asked = self._world.choose(request, self._driver.number)
-                    self._keep(asked=pack(self._asked, differences=True))
+                    self._choose(request)
                 elif len(left := self._left()):
                     return self._batch(request, left)
                 else:
@@ -210,6 +210,13 @@ class Session:
         files = tuple(self.dataset.files[i] for i in left) if self.dataset.files else ()
         return Batch(self._driver.number, left, purpose, len(left) * self.log.job.config.label_price, files)
 
+    def _choose(self, request: Label | Relabel) -> None:
+        """Open the next batch, on disk first."""
+        asked = self._world.choose(request, self._driver.number)
+        retired = self._world.retire(request, asked) if isinstance(request, Label) else np.empty(0, np.int64)
+        self._keep(asked=pack(asked, differences=True), retired=pack(retired, differences=True))
+        self._asked, self._retired = asked, retired
+
     def _left(self) -> Indices:
         """The images of the open batch that have no label yet."""
         assert self._asked is not None
@@ -219,7 +226,7 @@ class Session:
         """Answer the request with the labels of its whole batch."""
         assert self._asked is not None
         labels = self._answers[self._asked]
-        answer: Labels | SecondLabels = Labels(self._asked, labels)
+        answer: Labels | SecondLabels = Labels(self._asked, labels, retired=self._retired)
         if isinstance(request, Relabel):
             answer = SecondLabels(self._asked, labels != self._driver.labels[self._asked])
         number, self._asked = self._driver.number, None
@@ -236,7 +243,7 @@ class Session:
             if part["number"] != self._driver.number or self._driver.request is None:
                 continue
             if "asked" in part:
-                self._asked = unpack(part["asked"], np.int64)
+                self._asked, self._retired = (unpack(part[name], np.int64) for name in ("asked", "retired"))
             else:
                 self._answers[unpack(part["indices"], np.int64)] = unpack(part["labels"], np.int32)
 

@@ -36,7 +36,7 @@ def plan(**changes):
 
 def progress(plan, tests=TESTS, n=N):
     """How far a run has come that made ``plan``."""
-    return Progress(n, tests, plan.size, plan.spent, plan.rate)
+    return Progress(n, tests, plan.size, plan.spent, plan.rate, tests)
 
 
 def next_delta(n, tests, plan, config):

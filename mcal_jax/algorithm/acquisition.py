@@ -93,11 +93,13 @@ class Acquisition(NamedTuple):
     """A sample selection function M(.).
 
     ``select(pool, n)`` returns the positions int64 [n] of the images of a ``PoolView`` that it wants most, best first.
+    ``score``, if it has one, is what it selects by; the choices of k-center have none, for each depends on the others.
     """
 
     description: str
     select: Callable[[PoolView, int], np.ndarray]
     reference: str = ""
+    score: ScoreFunction | None = None
 
 
 def by_score(score: ScoreFunction, description: str = "", reference: str = "", name: str = "") -> Acquisition:
@@ -110,7 +112,7 @@ def by_score(score: ScoreFunction, description: str = "", reference: str = "", n
     def select(pool: PoolView, n: int) -> np.ndarray:
         return lowest(-_checked_scores(score, pool, name), n)
 
-    return Acquisition(description or (score.__doc__ or name).strip().splitlines()[0], select, reference)
+    return Acquisition(description or (score.__doc__ or name).strip().splitlines()[0], select, reference, score)
 
 
 def _checked_scores(score: ScoreFunction, pool: PoolView, name: str) -> np.ndarray:
@@ -216,6 +218,23 @@ def select(by: str, n: int, pool: PoolView) -> np.ndarray:
     if n and (positions.min() < 0 or positions.max() >= pool.size or len(np.unique(positions)) < n):
         raise McalError(f"acquisition function {by!r} selected images twice or outside the pool of {pool.size}")
     return positions.astype(np.int64, copy=False)
+
+
+def would_choose(by: str, chosen: Scores, others: Scores) -> np.ndarray:
+    """Whether M(.) = ``by`` would have chosen each of ``others`` too, had it been in the pool; bool [others].
+
+    ``chosen`` are the scores of a batch: an image whose score is no lower than the lowest of these belongs to it. Never
+    so for a function without a score: random images leave the pool as it is, and k-center's choices depend on each
+    other.
+
+    >>> batch, others = (Scores(*[np.array(margin)] * 4) for margin in ([0.1, 0.3], [0.2, 0.3, 0.4]))
+    >>> would_choose("margin", batch, others).tolist()
+    [True, True, False]
+    """
+    score = find(by).score
+    if score is None or not len(chosen.margin):
+        return np.zeros(len(others.margin), bool)
+    return np.asarray(score(others)) >= np.asarray(score(chosen)).min()
 
 
 def _outline(array: np.ndarray) -> str:

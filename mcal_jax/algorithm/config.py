@@ -22,6 +22,10 @@ OLD_NAMES = {
 """Settings by the names they had before version 0.2, which YAML files and run logs may still use."""
 
 
+LATER = {"age_test_set": False}
+"""Settings that version 0.1 did not have, and what it did in their place."""
+
+
 class Settings(BaseModel):
     """Base of everything that is read from YAML: immutable, and no unknown key passes."""
 
@@ -142,6 +146,11 @@ class Config(Settings):
     )
     stop_on_rise: bool = Field(False, description="section 4: stop when the cost of a step rose once stable")
     bill_test_set: bool = Field(True, description="bill T; the released code does not")
+    age_test_set: bool = Field(
+        False,
+        description="images of T that M(.) would have chosen, had they been in the pool, leave the estimate; the "
+        "others are a fair sample of what the acquisition leaves in the pool",
+    )
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """What differs from the defaults."""

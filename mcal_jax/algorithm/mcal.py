@@ -33,15 +33,16 @@ def mcal(
     U = remove(X, T)
     annotator_error, config = yield from measure_annotators(n, T, config)  #                                       ours
     B = (yield Label(U, planner.n_seed(n, config), "random", "train")).indices  #                                     2
-    U = remove(U, B)
-    fit = yield Train(B, T, architecture)  #                                                                          3
+    U, E = remove(U, B), T  # E: the images of T that are a sample of U still                                      ours
+    fit = yield Train(B, E, architecture)  #                                                                          3
     history = [fit]  #                                                                                              4-7
     plans = [planner.search(n, history, architecture, None, config, objective)]  #                                    8
     while not (reason := stop_rule(n, plans, config)):  #                                                             9
         plan = plans[-1]
-        b = (yield Label(U, plan.delta, config.acquisition, "train", fit.model, plan)).indices  #                    10
-        B, U = np.union1d(B, b), remove(U, b)  #                                                                     11
-        fit = yield Train(B, T, architecture, plan)  #                                                               12
+        ageing = E if config.age_test_set else None  #                                                             ours
+        b = yield Label(U, plan.delta, config.acquisition, "train", fit.model, plan, ageing)  #                      10
+        B, U, E = np.union1d(B, b.indices), remove(U, b.indices), remove(E, b.retired)  #                            11
+        fit = yield Train(B, E, architecture, plan)  #                                                               12
         history.append(fit)  #                                                                                 13,14-15
         plans.append(planner.search(n, history, architecture, plan, config, objective))  #              13, 16-18,19-23
     plan = plans[-1]  #                                                                                           24-25

@@ -37,6 +37,7 @@ class Progress(NamedTuple):
     size: int  # |B|
     spent: float  # cost of all trainings so far
     rate: tuple[float, float]  # c0, c1: a retraining on |B| labels costs c0 + c1 |B|
+    n_counted: int  # how many images of T the errors are counted on; less than |T| where T ages
 
 
 class Forecast(NamedTuple):

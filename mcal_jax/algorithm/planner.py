@@ -141,12 +141,14 @@ def progress_of(n: int, history: Sequence[TrainResult], architecture: str, confi
     """How far a run has come, and what a retraining costs by what the trainings so far cost (line 13)."""
     spent = costs.total_training_cost(history, architecture, config)
     rate = costs.learned_rate(history, architecture, config)
-    return Progress(n, history[-1].n_test, history[-1].size, spent, rate)
+    now = history[-1]
+    tests = n_test(n, config) if config.age_test_set else now.n_test
+    return Progress(n, tests, now.size, spent, rate, now.n_test)
 
 
 def predict(progress: Progress, laws: Sequence[Law], now: TrainResult, config: Config) -> Forecast:
     """What the ``laws`` say of each size from the present one, of the classifier ``now``, to the whole pool."""
-    n, tests, size, spent, rate = progress
+    n, tests, size, spent, rate, counted = progress
     largest = n - tests
     sizes = np.unique(np.concatenate([[size], np.geomspace(size, largest, N_SIZES).round()])).astype(int)
     thetas = FINE_THETAS if config.interpolate_theta else config.thetas
@@ -159,7 +161,7 @@ def predict(progress: Progress, laws: Sequence[Law], now: TrainResult, config: C
         sizes=sizes,
         thetas=thetas,
         eps=eps,
-        error=constrained_error(n, rest[:, None], thetas, eps, tests, config),
+        error=constrained_error(n, rest[:, None], thetas, eps, max(counted, 1), config),
         log_sd=np.minimum(powerlaw.log_sd(laws[-1], sizes), 1.0),
         rest=rest,
         labels=costs.labelling_cost(tests, sizes, config),
@@ -220,7 +222,7 @@ def next_delta(progress: Progress, B_opt: int, cost: float, stable: bool, config
 
     ``cost`` is C*, that of the whole job. 0 if nothing is left to label, or to pay for it.
     """
-    n, tests, size, _, rate = progress
+    n, tests, size, _, rate, _ = progress
     to_go = max(B_opt - size, 0)
     first = n_seed(n, config)
     if stable and to_go:

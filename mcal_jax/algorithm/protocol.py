@@ -18,6 +18,7 @@ class Label(NamedTuple):
     """Humans label ``n`` images of ``pool``, chosen by ``by``: an acquisition function M(.), or "all" of them.
 
     ``model`` is the number of the Train request whose classifier chooses, ``plan`` the plan behind the request.
+    ``test`` are images of T: the answer tells which of them ``by`` would have chosen too (``retired``).
     """
 
     pool: Indices
@@ -26,6 +27,7 @@ class Label(NamedTuple):
     purpose: Literal["test", "train", "certify", "residual"]
     model: int | None = None
     plan: Plan | None = None
+    test: Indices | None = None
 
 
 class Train(NamedTuple):
@@ -90,12 +92,13 @@ class Labels(NamedTuple):
     """Answer to Label and to MachineLabel: the images labelled (sorted) and their labels, int32, same length.
 
     ``margins``, float32, are the classifier's for its own labels: how sure it is of each. Humans give none, and logs of
-    the first versions have none.
+    the first versions have none. ``retired`` are the images of the request's ``test`` that M(.) would have chosen too.
     """
 
     indices: Indices
     labels: np.ndarray
     margins: np.ndarray = np.empty(0, np.float32)
+    retired: Indices = np.empty(0, np.int64)
 
 
 class TrainResult(NamedTuple):
@@ -182,6 +185,10 @@ class World(Protocol):
 
     def choose(self, request: Label | Relabel, number: int) -> Indices:
         """The images that humans are to label for ``request``, sorted; the same each time it is asked."""
+        ...
+
+    def retire(self, request: Label, chosen: Indices) -> Indices:
+        """Those of ``request.test``, sorted, that M(.) would have chosen as it chose ``chosen``."""
         ...
 
     def restore(self, request: Request, number: int, answer: Answer) -> None:

@@ -41,6 +41,9 @@ class RunOptions:
     noise: Annotated[float | None, Parameter(help="simulated humans: chance that a label is wrong")] = None
     votes: Annotated[int | None, Parameter(help="simulated humans asked for each label, all paid")] = None
     acquisition: Annotated[str | None, Parameter(help="margin, entropy, least_confidence, kcenter or random")] = None
+    age_test_set: Annotated[
+        bool | None, Parameter(help="images of T that the acquisition would have chosen leave the estimate")
+    ] = None
     stop_rules: Annotated[
         str | None, Parameter(help="stop rules besides those of MCAL, such as my_rules.py:patient")
     ] = None

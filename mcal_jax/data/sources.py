@@ -78,7 +78,7 @@ def load(
 def _load_first(name: str, data_dir: str | os.PathLike | None, first: int | None) -> Dataset:
     """The first images of a file, a folder, a table or a set of TFDS; None: all."""
     if is_own(name):
-        read = _load_npz if _is_npz(name) else from_table if is_table(name) else from_folder
+        read = _load_npz if _is_npz(name) else from_table if is_table(name) else _load_folder
         dataset = read(name)
         return _take(dataset, slice(first_of(name, len(dataset.images), first)))
     try:
@@ -88,13 +88,24 @@ def _load_first(name: str, data_dir: str | os.PathLike | None, first: int | None
             raise McalError(_not_npz(name) if name and _path(name).exists() else str(error)) from None
 
 
-def is_own(name: str) -> bool:
-    """Whether a data set is the user's own: a .npz file, a table of pictures, or the path of a folder.
+def _load_folder(name: str) -> Dataset:
+    if _is_of_tfds(_path(name)):
+        raise McalError(f"'{name}' is a folder of TFDS: give the name of the set, and the folder above as data_dir")
+    return from_folder(name)
 
-    >>> [is_own(name) for name in ("my.npz", "table.csv", "./pictures", "pictures/", "cifar10", "set/config")]
-    [True, True, True, True, False, False]
+
+def _is_of_tfds(folder: Path) -> bool:
+    return any(any(folder.glob(f"{depth}dataset_info.json")) for depth in ("", "*/", "*/*/"))
+
+
+def is_own(name: str) -> bool:
+    """Whether a data set is the user's own: a .npz file, a table of pictures, or a folder that is given as a path.
+
+    >>> [is_own(name) for name in ("my.npz", "table.csv", "./", "cifar10", "set/config")]
+    [True, True, True, False, False]
     """
-    return _is_npz(name) or is_table(name) or name.startswith((".", "~", os.sep)) or name.endswith(("/", os.sep))
+    is_path = name.startswith((".", "~", os.sep)) or name.endswith(("/", os.sep))
+    return _is_npz(name) or is_table(name) or (is_path and _path(name).is_dir())
 
 
 def _is_npz(name: str) -> bool:
@@ -149,7 +160,7 @@ def _not_npz(name: str) -> str:
     """What is there in the place of a .npz file, and what to do."""
     path = _path(name)
     if path.is_dir():
-        if any(any(path.glob(f"{depth}dataset_info.json")) for depth in ("", "*/", "*/*/")):
+        if _is_of_tfds(path):
             return f"'{name}' is a folder of TFDS: give the name of the set, and the folder above as data_dir"
         return f"'{name}' is a folder; if it holds pictures, give it as a path: './{name}'"
     if not path.is_file():

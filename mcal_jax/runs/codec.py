@@ -81,8 +81,8 @@ def known(kind: type[N], data: Mapping[str, Any]) -> dict[str, Any]:
 def request_json(request: Request) -> dict[str, Any]:
     """A request as JSON: sizes and names, and digests of the sets that it is about."""
     match request:
-        case Label(pool, n, by, purpose, model):
-            of = {"of": len(pool), "pool": digest(pool)}
+        case Label(pool, n, by, purpose, model, _, test):
+            of = {"of": len(pool), "pool": digest(pool), **({} if test is None else {"test": digest(test)})}
             return {"kind": "label", "purpose": purpose, "n": n, "by": by, **of, "model": model}
         case Train(train, test, architecture):
             sets = {"train": digest(train), "test": digest(test)}
@@ -103,7 +103,8 @@ def answer_json(answer: Answer) -> dict[str, Any]:
     """An answer as JSON, whole."""
     if isinstance(answer, Labels):
         margins = {"margins": pack(np.round(answer.margins * MARGINS).astype(int))} if len(answer.margins) else {}
-        return {"indices": pack(answer.indices, differences=True), "labels": pack(answer.labels), **margins}
+        retired = {"retired": pack(answer.retired, differences=True)} if len(answer.retired) else {}
+        return {"indices": pack(answer.indices, differences=True), "labels": pack(answer.labels), **margins, **retired}
     if isinstance(answer, SecondLabels):
         return {"indices": pack(answer.indices, differences=True), "differ": pack(answer.differ)}
     if isinstance(answer, Verification):
@@ -122,7 +123,8 @@ def answer_from_json(data: dict[str, Any]) -> Answer:
             return SecondLabels(unpack(data["indices"], np.int64), unpack(data["differ"], np.bool_))
         if "indices" in data:
             margins = unpack(data["margins"], np.float32) / MARGINS if "margins" in data else np.empty(0, np.float32)
-            return Labels(unpack(data["indices"], np.int64), unpack(data["labels"], np.int32), margins)
+            retired = unpack(data["retired"], np.int64) if "retired" in data else np.empty(0, np.int64)
+            return Labels(unpack(data["indices"], np.int64), unpack(data["labels"], np.int32), margins, retired)
         if "ahead" in data:
             kinds = {"wrong": np.bool_, "label": np.int32, "human": np.int32}
             columns = known(Verification, data)

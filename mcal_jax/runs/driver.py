@@ -205,8 +205,8 @@ def check_answer(request: Request, answer: Answer) -> None:
         _check_verification(request, answer)
     elif isinstance(answer, Labels | SecondLabels) and isinstance(request, Label | MachineLabel | Relabel):
         _check_labels(request, *answer[:2])
-        if isinstance(answer, Labels) and len(answer.margins) not in (0, len(answer.labels)):
-            raise McalError(f"got {len(answer.labels)} labels and {len(answer.margins)} margins")
+        if isinstance(answer, Labels):
+            _check_extras(request, answer)
 
 
 def _check_verification(request: Verify, answer: Verification) -> None:
@@ -226,6 +226,14 @@ def _check_labels(request: Label | MachineLabel | Relabel, indices: np.ndarray, 
         raise McalError(f"asked for {request.n} labels, got {len(indices)} images and {len(labels)} labels")
     if len(np.unique(indices)) != len(labels) or not np.isin(indices, request.pool).all():
         raise McalError("an answer labels images that were not asked for, or one image twice")
+
+
+def _check_extras(request: Label | MachineLabel | Relabel, answer: Labels) -> None:
+    if len(answer.margins) not in (0, len(answer.labels)):
+        raise McalError(f"got {len(answer.labels)} labels and {len(answer.margins)} margins")
+    test = request.test if isinstance(request, Label) and request.test is not None else np.empty(0, np.int64)
+    if not np.isin(answer.retired, test).all() or len(np.unique(answer.retired)) < len(answer.retired):
+        raise McalError("an answer retires images that are not in T, or one image twice")
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -292,6 +300,10 @@ class RecordedWorld:
     def choose(self, request: Label | Relabel, number: int) -> Indices:
         """Ends the replay."""
         raise _EndOfLog(request)
+
+    def retire(self, request: Label, chosen: Indices) -> Indices:
+        """None: a replay reads them from the log."""
+        return np.empty(0, np.int64)
 
     def restore(self, request: Request, number: int, answer: Answer) -> None:
         """Nothing: there are no classifiers to restore."""

@@ -54,9 +54,10 @@ class RecordedRun:
         self.steps: list[tuple[Request, Answer]] = []
         self.sets: dict[str, Indices] = {name: np.empty(0, np.int64) for name in "TBSRV"}
         left = np.arange(self.job.n)
+        counted = np.empty(0, np.int64)  # the images of T that errors are counted on
         for number, entry in enumerate(self.log.entries, 2):
             try:
-                request = rebuilt(entry, left, self.sets)
+                request = rebuilt(entry, left, self.sets, counted)
                 answer = answer_from_json(entry.answer)
                 check_answer(request, answer)
             except McalError as error:
@@ -66,6 +67,7 @@ class RecordedRun:
                 name = set_of(request)
                 self.sets[name] = np.union1d(self.sets[name], answer.indices)
                 left = remove(left, answer.indices)
+                counted = remove(answer.indices if name == "T" else counted, answer.retired)
 
     @property
     def path(self) -> Path:
@@ -203,14 +205,16 @@ def set_of(request: Request) -> str:
     return {"test": "T", "train": "B", "residual": "R", "certify": "V"}[request.purpose]
 
 
-def rebuilt(entry: Entry, left: Indices, sets: dict[str, Indices]) -> Request:
+def rebuilt(entry: Entry, left: Indices, sets: dict[str, Indices], counted: Indices) -> Request:
     """The request of a log's line, where ``left`` are the images without a label and ``sets`` those with one.
+
+    ``counted`` are the images of T that errors are counted on.
 
     Raises McalError if the line is about other images, or is no request.
     """
     data = entry.request
     try:
-        request = _request(data, left, sets)
+        request = _request(data, left, sets, counted)
         is_same = request_json(request) == data
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise McalError(f"no request ({error!r})") from None
@@ -219,12 +223,13 @@ def rebuilt(entry: Entry, left: Indices, sets: dict[str, Indices]) -> Request:
     return request
 
 
-def _request(data: dict[str, Any], left: Indices, sets: dict[str, Indices]) -> Request:
+def _request(data: dict[str, Any], left: Indices, sets: dict[str, Indices], counted: Indices) -> Request:
     match data["kind"]:
         case "label" if data["purpose"] in ("test", "train", "certify", "residual"):
-            return Label(left, data["n"], data["by"], data["purpose"], data["model"])
+            test = counted if "test" in data else None
+            return Label(left, data["n"], data["by"], data["purpose"], data["model"], None, test)
         case "train":
-            return Train(sets["B"], sets["T"], data["architecture"])
+            return Train(sets["B"], counted, data["architecture"])
         case "annotate":
             limits = tuple(data["limits"]) if "limits" in data else None
             return MachineLabel(left, data["n"], data["model"], None, limits)

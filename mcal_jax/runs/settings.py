@@ -11,7 +11,16 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from mcal_jax.algorithm import costs
-from mcal_jax.algorithm.config import OLD_NAMES, Config, Fraction, PerHour, PerImageEpoch, Settings, with_old_names
+from mcal_jax.algorithm.config import (
+    LATER,
+    OLD_NAMES,
+    Config,
+    Fraction,
+    PerHour,
+    PerImageEpoch,
+    Settings,
+    with_old_names,
+)
 from mcal_jax.errors import McalError, suggestion
 from mcal_jax.files import absolute, read_bytes
 from mcal_jax.training.architectures import ARCHITECTURES
@@ -118,6 +127,7 @@ class Run(Settings):
         when a later version has more settings, or better names. Of a strategy in a file, the folder does not count.
         """
         config = self.resolve(channels=1).model_dump(mode="json", exclude={"label_price", "training_price"})
+        config = {key: value for key, value in config.items() if key not in LATER or value != LATER[key]}
         service = costs.label_price(self.service)
         plain = {**self.model_dump(mode="json", exclude={"preset"}), "service": service, "config": config}
         del plain["data"]

@@ -71,6 +71,10 @@ class PredictionsWorld:
             return request.pool
         return np.sort(np.random.default_rng([self.seed, number]).choice(request.pool, request.n, replace=False))
 
+    def retire(self, request: Label, chosen: Indices) -> Indices:
+        """None: there is no T."""
+        return np.empty(0, np.int64)
+
     def restore(self, request: Request, number: int, answer: Answer) -> None:
         if isinstance(request, Label) and isinstance(answer, Labels):
             self.known[answer.indices] = answer.labels

@@ -154,6 +154,10 @@ class SimulatedWorld:
         rng = np.random.default_rng([self.seed, number])
         return np.sort(rng.choice(request.pool, request.n, replace=False))
 
+    def retire(self, request: Label, chosen: Indices) -> Indices:
+        """None: an image here has no difficulty that would move it; see ``worlds.difficulty``."""
+        return np.empty(0, np.int64)
+
     def restore(self, request: Request, number: int, answer: Answer) -> None:
         if isinstance(request, Train):
             self.trained[number] = request

@@ -80,7 +80,7 @@ class TrainedWorld:
             case Label():
                 chosen = self.choose(request, number)
                 self.known[chosen] = self._ask(chosen)
-                return Labels(chosen, self.known[chosen])
+                return Labels(chosen, self.known[chosen], retired=self.retire(request, chosen))
             case Relabel():
                 chosen = self.choose(request, number)
                 labels = self._ask(chosen, again=True)
@@ -142,6 +142,13 @@ class TrainedWorld:
         if isinstance(request, Relabel):
             return np.sort(np.random.default_rng([self.seed, number]).choice(pool, n, replace=False))
         return pool if n == len(pool) else np.sort(pool[self._order(pool, n, request.by, request.model, number)])
+
+    def retire(self, request: Label, chosen: Indices) -> Indices:
+        """The images of ``request.test`` that M(.) would have chosen too, sorted."""
+        if request.test is None or request.model is None or request.n == len(request.pool):
+            return np.empty(0, np.int64)
+        batch, test = self._score_pool(request.model, chosen), self._score(request.model, request.test)
+        return request.test[acquisition.would_choose(request.by, batch, test)]
 
     def _order(self, pool: Indices, n: int, by: str, model: int | None, number: int) -> np.ndarray:
         """Positions of the ``n`` images of ``pool`` that M(.) = ``by`` wants most, best first."""

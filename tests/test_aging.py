@@ -1,0 +1,112 @@
+"""T ages with the pool: images that acquisition would have chosen leave the estimate, which is then unbiased."""
+
+import numpy as np
+import pytest
+from conftest import MIDDLING, assert_partition
+
+from mcal_jax import Config, McalError
+from mcal_jax.algorithm.acquisition import Scores, would_choose
+from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.protocol import Label, Labels, Train, remove
+from mcal_jax.runs.driver import check_answer, drive, replay
+from mcal_jax.runs.recorded import RecordedRun
+from mcal_jax.runs.runlog import RunLog
+from mcal_jax.session import Session
+from mcal_jax.testing import check_world
+from mcal_jax.worlds.difficulty import DifficultyWorld
+
+N = 6000
+AGED = Config(age_test_set=True)
+
+
+def job(config=AGED):
+    return Job(n=N, config=config)
+
+
+def estimates(seed):
+    """Errors of the last classifier: on all of T, on what is left of T, and of the pool; and how much of T is left."""
+    world, steps = DifficultyWorld(N, MIDDLING, seed=seed), []
+    outcome = drive(job(), world, observe=lambda number, request, answer: steps.append((request, answer))).outcome
+    request, fit = next((r, a) for r, a in reversed(steps) if isinstance(r, Train))
+    _, label = world.view(fit.model)
+    pool = remove(remove(np.arange(N), outcome.T), outcome.B)
+    assert len(fit.wrong) == label[request.test].sum()
+    return label[outcome.T].mean(), len(fit.wrong) / fit.n_test, label[pool].mean(), fit.n_test / len(outcome.T)
+
+
+def test_the_aged_estimate_is_unbiased_where_the_plain_one_is_too_high():
+    plain, aged, truth, left = np.array([estimates(seed) for seed in range(60)]).T
+    for estimate, biased in ((plain, True), (aged, False)):
+        difference = estimate - truth
+        z = difference.mean() / (difference.std(ddof=1) / np.sqrt(len(difference)))
+        assert (z > 6) if biased else (abs(z) < 3.3)
+    assert (left < 1).all()
+
+
+def test_aging_saves_labels_at_the_same_bound():
+    plain, aged = (
+        [drive(job(config), DifficultyWorld(N, MIDDLING, seed=seed)) for seed in range(12)]
+        for config in (Config(), AGED)
+    )
+    cost = [np.mean([one.outcome.ledger.total for one in group]) for group in (plain, aged)]
+    assert cost[1] < cost[0]
+    assert np.mean([one.true_error for one in aged]) < 0.05
+
+
+def test_all_of_T_is_billed_and_the_sets_partition_X():
+    outcome = drive(job(), DifficultyWorld(N, MIDDLING)).outcome
+    assert_partition(outcome)
+    assert outcome.ledger.test == pytest.approx(0.04 * len(outcome.T))
+    assert outcome.history[-1].n_test < len(outcome.T)
+
+
+def test_random_acquisition_retires_nothing():
+    outcome = drive(job(Config(age_test_set=True, acquisition="random")), DifficultyWorld(N, MIDDLING)).outcome
+    assert {fit.n_test for fit in outcome.history} == {len(outcome.T)}
+
+
+def test_the_log_and_a_session_keep_who_retired(tmp_path):
+    log = RunLog.create(tmp_path / "run.jsonl", job(), {})
+    live = drive(job(), DifficultyWorld(N, MIDDLING), log)
+    log.close()
+    replay(log.path)
+    recorded = RecordedRun(log.path)
+    assert [fit.n_test for fit in recorded.fits["resnet18"]] == [fit.n_test for fit in live.outcome.history]
+    from mcal_jax import from_arrays
+
+    pool = from_arrays(np.zeros((N, 2, 2), np.uint8), None, ["right", "wrong"])
+    session = Session.over(DifficultyWorld(N, MIDDLING), job(), pool, tmp_path / "session.jsonl")
+    while (batch := session.ask()) is not None:
+        session.tell(batch, np.zeros(len(batch), int))
+        session.close()
+        session = Session.over(DifficultyWorld(N, MIDDLING), job(), pool, tmp_path / "session.jsonl")
+    assert session.result().bill == live.outcome.ledger
+
+
+def test_it_is_a_world_as_the_others():
+    check_world(lambda: DifficultyWorld(N, MIDDLING, seed=2), job())
+
+
+def test_an_answer_that_retires_strange_images_is_refused():
+    request = Label(np.arange(10, 20), 2, "margin", "train", 1, None, np.arange(5))
+    fine = Labels(np.array([11, 12]), np.zeros(2, np.int32), retired=np.array([0, 3]))
+    check_answer(request, fine)
+    for retired in ([7], [0, 0]):
+        with pytest.raises(McalError, match="retires images"):
+            check_answer(request, fine._replace(retired=np.array(retired)))
+
+
+@pytest.mark.parametrize("by", ["margin", "entropy", "least_confidence"])
+def test_what_would_have_been_chosen_is_on_the_chosen_side_of_the_last_of_the_batch(by):
+    rng = np.random.default_rng(0)
+    p = np.sort(rng.dirichlet(np.ones(3), 100), axis=1)
+    scores = Scores(np.zeros(100, int), p[:, 2] - p[:, 1], -(p * np.log(p)).sum(1), p[:, 2])
+    wanted = {"margin": -scores.margin, "entropy": scores.entropy, "least_confidence": -scores.confidence}[by]
+    order = np.argsort(-wanted)
+    batch, others = (Scores(*(column[at] for column in scores)) for at in (order[:30], order))
+    assert would_choose(by, batch, others).tolist() == [True] * 30 + [False] * 70
+
+
+def test_the_paper_keeps_its_T():
+    assert not Config.paper().age_test_set
+    assert not Config.authors_code().age_test_set
