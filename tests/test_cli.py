@@ -61,7 +61,14 @@ def test_a_run_is_logged_shown_again_and_writes_every_label(folder, capsys):
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_in_training_is_one_line_and_the_same_command_goes_on(folder, capsys, sent, code):
     mcal(capsys, "run", "run.yaml", "--log", "whole.jsonl")
-    command = [sys.executable, "-c", "from mcal_jax.cli import main; main()", "run", "run.yaml", "--log", "a.jsonl"]
+    # A shell has its background jobs ignore SIGINT, and so would a test that is run by one.
+    code_of_child = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from mcal_jax.cli import main
+main()
+"""
+    command = [sys.executable, "-c", code_of_child, "run", "run.yaml", "--log", "a.jsonl"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while "plan:" not in (line := process.stdout.readline()):
             assert line, process.stderr.read()
