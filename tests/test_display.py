@@ -1,11 +1,14 @@
 """What is shown of an object fits into a line, and in a notebook into a small table."""
 
+import re
+
 import pytest
-from conftest import MIDDLING
+from conftest import HOPELESS, MIDDLING
 
 from mcal_jax import Config, PerHour
 from mcal_jax.algorithm.job import Job
 from mcal_jax.runs.driver import drive
+from mcal_jax.runs.report import machine_lines, summary
 from mcal_jax.worlds.simulated import SimulatedWorld
 
 
@@ -29,3 +32,20 @@ def test_a_config_shows_what_differs_from_the_defaults():
     assert repr(Config(epsilon=0.1, label_price=0.003)) == "Config(epsilon=0.1, label_price=0.003)"
     assert "PerHour" in repr(Config(training_price=PerHour(dollars=1.0)))
     assert "acquisition" not in Config(epsilon=0.1)._repr_html_()
+
+
+def test_the_summary_tells_how_wrong_the_machine_is_within_S(delivery):
+    """Eqn 2 lets the machine label a few images however badly: the error of X alone would not show it."""
+    junk = drive(Job(n=4000), SimulatedWorld(4000, HOPELESS, seed=1))
+    (line,) = machine_lines(junk.outcome)
+    estimate, limit = (float(share) / 100 for share in re.findall(r"([\d.]+)%", line)[:2])
+    true_share = (junk.labels[junk.outcome.S] != 0).mean()
+    assert true_share > 0.5
+    assert junk.true_error < 0.06
+    assert abs(estimate - true_share) < 0.25
+    assert estimate < limit <= 1
+    assert line in summary(junk, Config())
+    (certified,) = machine_lines(delivery.outcome)
+    assert re.match(r"within S: at most [\d.]+% of the machine's labels are wrong \(95%\)", certified)
+    wrong = (delivery.labels[delivery.outcome.S] != 0).mean()
+    assert wrong <= float(re.search(r"([\d.]+)%", certified)[1]) / 100

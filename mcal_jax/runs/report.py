@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from mcal_jax.algorithm import costs
+from mcal_jax.algorithm.certificate import clopper_pearson
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import PLANNED
 from mcal_jax.algorithm.outcome import AnnotatorError, Certificate, Outcome
 from mcal_jax.algorithm.plan import Plan
-from mcal_jax.algorithm.protocol import Request
+from mcal_jax.algorithm.protocol import Request, trials
 from mcal_jax.errors import McalError
 from mcal_jax.registry import short_name
 from mcal_jax.runs.driver import Delivery, replay
@@ -48,6 +49,7 @@ def summary(delivery: Delivery, config: Config, classes: Sequence[str] = ()) -> 
         f"{short_name(outcome.architecture)}, {len(outcome.history)} trainings; stopped by {short_name(outcome.stop)}: "
         f"{STOPS.get(outcome.stop, 'a rule of your own, or of another version')}",
     ]
+    rows += machine_lines(outcome)
     if certificate:
         rows.append(
             f"certified: with {certificate.confidence:.0%} confidence the machine mislabels at most "
@@ -63,6 +65,29 @@ def summary(delivery: Delivery, config: Config, classes: Sequence[str] = ()) -> 
         amounts = f"training until then ${c.spent:,.2f}, predicted C* ${c.cost:,.2f}"
         rows.append(f"race: {short_name(c.architecture)} {fate}, {amounts}")
     return "\n".join(rows)
+
+
+def machine_lines(outcome: Outcome) -> list[str]:
+    """The error within S, in a line: Eqn 2 bounds the error of X alone, and lets the machine label a few images badly.
+
+    By the certificate if there is one, else as T estimates it, with the limit of Clopper and Pearson; none without S.
+    """
+    machine, rest = len(outcome.S), len(outcome.S) + len(outcome.R)
+    if not machine:
+        return []
+    if certificate := outcome.certificate:
+        share = min(certificate.bound * outcome.n / machine, 1.0)
+        return [f"within S: at most {share:.1%} of the machine's labels are wrong ({certificate.confidence:.0%})"]
+    fit = outcome.history[-1]
+    count = int(trials(machine / rest, fit.n_test))
+    if not count:
+        return ["within S: T holds no image that estimates the error of the machine's labels"]
+    mistakes = int(fit.errors(machine / rest))
+    limit = clopper_pearson(mistakes, count, 0.05)
+    return [
+        f"within S: about {mistakes / count:.1%} of the machine's labels are wrong, at most {limit:.1%} with 95% "
+        f"confidence ({mistakes:,} of {count:,} images of T; not a certificate)"
+    ]
 
 
 def _bill(outcome: Outcome) -> str:
