@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 
 class McalError(Exception):
-    """A mistake in what the user gave, told in one line that names the culprit (command line: exit code 2)."""
+    """A mistake in what the user gave, in one line that names the culprit (command line: exit code 2)."""
 
 
 class NoRuns(McalError):

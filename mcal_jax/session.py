@@ -148,7 +148,7 @@ class Session:
     def ask(self) -> Batch | None:
         """The images that humans are to label next: what is left of the open batch, or the next one; None at the end.
 
-        Trains, scores and plans as far as it must for that. The same images are asked for until they are told.
+        Trains, scores and plans as far as it must for that. The same images are asked for until they have labels.
         """
         with self._lock:
             while (request := self._driver.request) is not None:
@@ -238,7 +238,7 @@ class Session:
         self.log.append_part({"number": self._driver.number, **part})
 
     def _recall(self) -> None:
-        """Learn from the log what was asked and told of the open batch."""
+        """Learn from the log which images of the open batch were asked for, and their labels."""
         for part in self.log.parts:
             if part["number"] != self._driver.number or self._driver.request is None:
                 continue

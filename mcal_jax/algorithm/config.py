@@ -52,8 +52,11 @@ def with_old_names(plain: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-CHEAPEST, DEAREST = 1e-9, 1e6  # dollars: no price of a label is lower or higher, so that no sum or ratio overflows
-Dollars = Annotated[float, Field(ge=0, le=DEAREST)]
+LOWEST_PRICE, HIGHEST_PRICE = (
+    1e-9,
+    1e6,
+)  # dollars: no price of a label is lower or higher, so that no sum or ratio overflows
+Dollars = Annotated[float, Field(ge=0, le=HIGHEST_PRICE)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -83,11 +86,11 @@ class Config(Settings):
     """
 
     epsilon: Fraction = Field(0.05, description="bound on the error of the delivered labels (Eqn 2)")
-    label_price: Annotated[float, Field(ge=CHEAPEST, le=DEAREST)] = Field(
+    label_price: Annotated[float, Field(ge=LOWEST_PRICE, le=HIGHEST_PRICE)] = Field(
         0.04, description="US dollars that humans charge for a label, C_h of Eqn 1"
     )
     training_price: PerImageEpoch | PerHour = Field(PerImageEpoch(), discriminator="kind")
-    budget: Annotated[float, Field(gt=0, le=1e9 * DEAREST)] | None = Field(
+    budget: Annotated[float, Field(gt=0, le=1e9 * HIGHEST_PRICE)] | None = Field(
         None,
         description="US dollars; if given, the least error within it is sought and epsilon is ignored; always kept "
         "if training is priced per image and epoch, a number of them",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mcal_jax.algorithm.config import CHEAPEST, DEAREST, Config, PerHour, PerImageEpoch
+from mcal_jax.algorithm.config import HIGHEST_PRICE, LOWEST_PRICE, Config, PerHour, PerImageEpoch
 from mcal_jax.algorithm.outcome import Ledger
 from mcal_jax.algorithm.protocol import TrainResult
 from mcal_jax.errors import McalError
@@ -35,8 +35,8 @@ def label_price(service: str | float) -> float:
     """
     if isinstance(service, str):
         return label_price(SERVICES[service])
-    if not CHEAPEST <= service <= DEAREST:
-        raise McalError(f"the price of a label must be {CHEAPEST:g} to {DEAREST:,.0f} dollars, got {service}")
+    if not LOWEST_PRICE <= service <= HIGHEST_PRICE:
+        raise McalError(f"the price of a label must be {LOWEST_PRICE:g} to {HIGHEST_PRICE:,.0f} dollars, got {service}")
     return float(service)
 
 

@@ -217,7 +217,7 @@ def check_resumable(run: WorldRun) -> None:
 
 
 def _restored(run: WorldRun, kept: int) -> World:
-    """A fresh world that was told of the first ``kept`` answers of a run."""
+    """A fresh world that learned of the first ``kept`` answers of a run."""
     world = run.open()
     for number, (request, answer) in enumerate(run.steps[:kept]):
         world.restore(request, number, answer)

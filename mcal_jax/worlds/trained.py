@@ -35,7 +35,7 @@ from mcal_jax.worlds.ranking import machine_labels, verification
 
 
 class TrainedWorld:
-    """Trains on the images of ``dataset`` and the labels that ``annotator`` gave, or that ``restore`` was told.
+    """Trains on the images of ``dataset`` and the labels that ``annotator`` gave, or that ``restore`` passes on.
 
     A model follows from (seed, request number, B), so only the last ones are kept; after a resume the one that is
     asked for is trained again. ``on_progress(steps done, steps)`` is called while a net trains.
