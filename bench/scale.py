@@ -36,7 +36,7 @@ from mcal_jax.algorithm import acquisition, planner
 from mcal_jax.algorithm.acquisition import PoolView, Scores
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.protocol import Label, Labels, TrainResult, remove
-from mcal_jax.runs.driver import check_answer
+from mcal_jax.runs.answers import check_answer
 from mcal_jax.training.kcenter import k_center
 from mcal_jax.training.scoring import scores_of
 

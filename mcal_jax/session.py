@@ -142,9 +142,6 @@ class Session:
         self._answers = np.full(job.n, -1, np.int32)
         self._recall()
 
-    # ---------------------------------------------------------------------------------------------------------
-    # Asking and telling
-
     def ask(self) -> Batch | None:
         """The images that humans are to label next: what is left of the open batch, or the next one; None at the end.
 
@@ -201,9 +198,6 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    # ---------------------------------------------------------------------------------------------------------
-    # The open batch
 
     def _batch(self, request: Label | Relabel, left: Indices) -> Batch:
         purpose = request.purpose if isinstance(request, Label) else "relabel"

@@ -8,7 +8,8 @@ from mcal_jax import Config, McalError
 from mcal_jax.algorithm.acquisition import Scores, would_choose
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import Label, Labels, Train, remove
-from mcal_jax.runs.driver import check_answer, drive, replay
+from mcal_jax.runs.answers import check_answer
+from mcal_jax.runs.driver import drive, replay
 from mcal_jax.runs.recorded import RecordedRun
 from mcal_jax.runs.runlog import RunLog
 from mcal_jax.session import Session

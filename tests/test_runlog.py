@@ -19,7 +19,8 @@ from mcal_jax.algorithm.job import Job, algorithm
 from mcal_jax.algorithm.protocol import Label, Labels, MachineLabel, Train, TrainResult
 from mcal_jax.errors import McalError
 from mcal_jax.runs import codec, runlog
-from mcal_jax.runs.driver import check_answer, drive, end_json, replay
+from mcal_jax.runs.answers import check_answer
+from mcal_jax.runs.driver import drive, end_json, replay
 from mcal_jax.runs.runlog import RunLog
 from mcal_jax.worlds.simulated import SimulatedWorld
 

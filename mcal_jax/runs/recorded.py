@@ -32,6 +32,7 @@ from mcal_jax.algorithm.protocol import (
     remove,
 )
 from mcal_jax.errors import McalError
+from mcal_jax.runs.answers import check_answer
 from mcal_jax.runs.codec import (
     PLAN_KEYS,
     answer_from_json,
@@ -41,7 +42,7 @@ from mcal_jax.runs.codec import (
     plan_json,
     request_json,
 )
-from mcal_jax.runs.driver import Delivery, check_answer
+from mcal_jax.runs.driver import Delivery
 from mcal_jax.runs.runlog import Entry, RunLog
 
 

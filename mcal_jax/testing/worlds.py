@@ -20,7 +20,8 @@ from mcal_jax.algorithm.protocol import (
     Verify,
     World,
 )
-from mcal_jax.runs.driver import Delivery, check_answer, drive
+from mcal_jax.runs.answers import check_answer
+from mcal_jax.runs.driver import Delivery, drive
 
 
 def require(condition: Any, text: str) -> None:
