@@ -269,7 +269,8 @@ class Session:
         }
 
     def __repr__(self) -> str:
-        return "Session(" + ", ".join(f"{value} {name}" for name, value in list(self._summary().items())[:3]) + ")"
+        rows = self._summary()
+        return f"Session({rows['images']} images, {rows['labelled']} labelled, {rows['state']})"
 
     def _repr_html_(self) -> str:
         return html_table("Session", self._summary())
