@@ -33,9 +33,9 @@ from mcal_jax.errors import McalError
 
 N = TypeVar("N", bound=tuple)
 
-_STANDARD = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_URLSAFE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _FIRST = b"0123456789BCDFGHJKLMNPQRSTVWXZbcdfghjklmnpqrstvwxz-_,;:!#$%&()*+"
-_FROM_FIRST = bytes.maketrans(_FIRST, _STANDARD)
+_FROM_FIRST = bytes.maketrans(_FIRST, _URLSAFE)
 """Logs begun before version 0.2 have an alphabet of their own, under the key "zlib" where later ones have "base64"."""
 
 
@@ -48,14 +48,14 @@ def pack(array: np.ndarray, differences: bool = False) -> dict[str, Any]:
     values = np.diff(array, prepend=0) if differences else array
     lowest, highest = (int(values.min()), int(values.max())) if len(values) else (0, 0)
     kind = next(k for k in ("i1", "i2", "i4", "i8") if np.iinfo(k).min <= lowest and highest <= np.iinfo(k).max)
-    packed = base64.b64encode(zlib.compress(values.astype(f"<{kind}").tobytes(), 9))
+    packed = base64.urlsafe_b64encode(zlib.compress(values.astype(f"<{kind}").tobytes(), 9))
     return {"n": len(array), "differences": differences, "type": kind, "base64": packed.decode()}
 
 
 def unpack(packed: dict[str, Any], dtype: type) -> np.ndarray:
     """The array that ``pack`` was given. Raises ValueError, KeyError, TypeError or zlib.error for anything else."""
     text = packed["base64"].encode() if "base64" in packed else packed["zlib"].encode().translate(_FROM_FIRST)
-    compressed = base64.b64decode(text, validate=True)
+    compressed = base64.b64decode(text, altchars=b"-_", validate=True)
     if packed["type"] not in ("i1", "i2", "i4", "i8"):
         raise ValueError(f"array of type {packed['type']!r}")
     values = np.frombuffer(zlib.decompress(compressed), f"<{packed['type']}").astype(np.int64)
