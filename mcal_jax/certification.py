@@ -56,6 +56,12 @@ def certify(
       log: a run log that an interrupted call goes on from.
 
     Raises McalError for predictions and confidences that do not fit, before a label is bought.
+
+    >>> truth = np.arange(2000) % 3
+    >>> predictions = np.where(np.arange(2000) < 1900, truth, 0)  # the last hundred may be wrong
+    >>> result = certify(predictions, -np.arange(2000), annotate=lambda at: truth[at], epsilon=0.05)
+    >>> bool((result.labels != truth).mean() < 0.05), bool(result.bill.savings > 0.5)
+    (True, True)
     """
     scores = _scores(confidence)
     names, labels = _named(predictions, classes)
