@@ -113,7 +113,8 @@ class Session:
         algorithm(job).send(None)  # an impossible job is refused before anything is written
         if begun:
             check_content(begun, self.dataset, self._emit)
-        world = trained_world(self.dataset, settings, on_progress)
+        is_finished = begun is not None and begun.end is not None
+        world = trained_world(self.dataset, settings, on_progress, prepare=not is_finished)
         self._open_log(path, job, settings, world)
 
     @classmethod
@@ -160,9 +161,7 @@ class Session:
             self.log.close()
             return None
 
-    def tell(
-        self, batch: Batch | Iterable[int], labels: Iterable[Any], *, annotator: str = "", now: float | None = None
-    ) -> None:
+    def tell(self, batch: Batch | Iterable[int], labels: Iterable[Any], *, annotator: str = "") -> None:
         """Labels for images of the open batch: all or part of it, in any order.
 
         ``batch`` is what ``ask`` gave, or positions of images; ``labels`` are numbers or names of classes, as many.
@@ -177,7 +176,7 @@ class Session:
                 indices=pack(indices),
                 labels=pack(numbers),
                 annotator=annotator,
-                time=round(time.time() if now is None else now, 3),
+                time=round(time.time(), 3),
             )
             self._answers[indices] = numbers
 

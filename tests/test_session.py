@@ -74,7 +74,7 @@ def test_labels_come_in_any_order_and_in_parts_and_survive_a_new_process(tmp_pat
         assert not given & set(batch.indices.tolist())  # nothing is asked twice
         some = rng.permutation(len(batch))[: rng.integers(1, len(batch) + 1)]
         part = dataclasses.replace(batch, indices=batch.indices[some])
-        session.tell(part.indices.tolist(), answers_of(simulated, part), annotator="ada", now=1000.0)
+        session.tell(part.indices.tolist(), answers_of(simulated, part), annotator="ada")
         given |= set(part.indices.tolist())
         if rng.random() < 0.5:
             session.close()

@@ -56,15 +56,15 @@ def recorded(log: RunLog) -> Setup:
 
 
 def trained_world(
-    dataset: Dataset, given: Setup, on_progress: ProgressCallback | None = None, *, is_new: bool = True
+    dataset: Dataset, given: Setup, on_progress: ProgressCallback | None = None, *, prepare: bool = True
 ) -> "TrainedWorld":
-    """The world that trains on the images; if ``is_new``, every net is tried first. Raises McalError."""
+    """The world that trains on the images; to ``prepare`` is to try every net first. Raises McalError."""
     from mcal_jax.training.cache import enable_compilation_cache
     from mcal_jax.worlds.trained import TrainedWorld
 
     enable_compilation_cache()
     settings: dict[str, Any] = dict(width=given.width, recipe=given.recipe, seed=given.seed)
     world = TrainedWorld(dataset, on_progress=on_progress, **settings)
-    if is_new:
+    if prepare:
         world.prepare(given.architectures)
     return world
