@@ -39,5 +39,6 @@ ARCHITECTURES: Registry[Architecture] = Registry(
         "cnn18": "mcal_jax.training.nets:cnn18",
         "resnet18": "mcal_jax.training.nets:resnet18",
         "resnet50": "mcal_jax.training.nets:resnet50",
+        "efficientnet_b0": "mcal_jax.training.efficientnet:efficientnet_b0",
     },
 )

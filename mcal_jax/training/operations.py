@@ -9,6 +9,7 @@ kernels are [height, width, in, out] in all of them.
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +44,18 @@ class Operations:
         """``affine(conv(x))`` where images are scored: batch norm's factor and summand of each channel are known."""
         y = self.conv(x, kernel.astype(x.dtype), stride, train=False)
         return self.affine(y, scale, shift, relu=relu)
+
+    def depthwise_conv(self, x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+        """ "SAME" convolution of each channel of ``x`` by its own kernel, ``kernel`` [k, k, C] of the same dtype."""
+        numbers, channels = (self.layout, "HWIO", self.layout), kernel.shape[-1]
+        return lax.conv_general_dilated(
+            x,
+            kernel[:, :, None],
+            (stride, stride),
+            "SAME",
+            dimension_numbers=numbers,
+            feature_group_count=channels,
+        )
 
     def channel_sums(self, a: jax.Array, b: jax.Array) -> Pair:
         """Sums of a and of a * b over all axes but C, each float32 [C]."""
@@ -82,6 +95,10 @@ class MatrixProducts(Operations):
         return matmul_conv(x, kernel, stride) if train or few_copies else super().conv(x, kernel, stride, train=train)
 
 
+    def depthwise_conv(self, x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+        return shifted_products(x, kernel, stride)
+
+
 XLA = Operations("NHWC")
 MATRIX_PRODUCTS = MatrixProducts()
 
@@ -96,8 +113,7 @@ def output_size(size: int, kernel: int, stride: int) -> tuple[int, tuple[int, in
 def matmul_conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     """ "SAME" convolution as one matrix product: x [C, H, W, N], kernel [k, k, C, D] -> [D, H', W', N]."""
     size, _, channels, features = kernel.shape
-    (rows, pad_rows), (columns, pad_columns) = (output_size(n, size, stride) for n in x.shape[1:3])
-    x = jnp.pad(x, ((0, 0), pad_rows, pad_columns, (0, 0)))
+    x, (rows, columns) = pad_same(x, size, stride)
     shifted = [
         x[:, i : i + (rows - 1) * stride + 1 : stride, j : j + (columns - 1) * stride + 1 : stride]
         for i in range(size)
@@ -105,6 +121,65 @@ def matmul_conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     ]
     patches = jnp.concatenate(shifted).reshape(size * size * channels, -1)
     return (kernel.reshape(-1, features).T @ patches).reshape(features, rows, columns, -1)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def shifted_products(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
+    """ "SAME" convolution of each channel by its own kernel: x [C, H, W, N], kernel [k, k, C] -> [C, H', W', N].
+
+    A loop over the numbers of the kernel: written out, XLA takes minutes to compile them.
+    """
+    size = len(kernel)
+    padded, out = pad_same(x, size, stride)
+    weights = kernel.reshape(size * size, -1, 1, 1, 1)
+
+    def add(i: jax.Array, total: jax.Array) -> jax.Array:
+        return total + weights[i] * window(padded, i // size, i % size, stride, out)
+
+    return lax.fori_loop(0, size * size, add, jnp.zeros((len(x), *out, x.shape[3]), x.dtype))
+
+
+def shifted_products_forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Array, Pair]:
+    return shifted_products(x, kernel, stride), (x, kernel)
+
+
+def shifted_products_backward(stride: int, residuals: Pair, gradient: jax.Array) -> Pair:
+    x, kernel = residuals
+    size = len(kernel)
+    padded, out = pad_same(x, size, stride)
+    weights = kernel.reshape(size * size, -1, 1, 1, 1)
+
+    def of_kernel(i: jax.Array) -> jax.Array:
+        return (window(padded, i // size, i % size, stride, out) * gradient).sum((1, 2, 3))
+
+    by_kernel = lax.map(of_kernel, jnp.arange(size * size)).reshape(kernel.shape)
+    # Between the numbers of the gradient that a stride leaves out stand zeros.
+    spread = lax.pad(gradient, jnp.zeros((), x.dtype), [(0, 0, 0), *[(0, 0, stride - 1)] * 2, (0, 0, 0)])
+    ahead = [size - 1 - output_size(n, size, stride)[1][0] for n in x.shape[1:3]]
+    behind = [n + size - 1 - a - m for n, a, m in zip(x.shape[1:3], ahead, spread.shape[1:3], strict=True)]
+    spread = lax.pad(spread, jnp.zeros((), x.dtype), [(0, 0, 0), *[(a, b, 0) for a, b in zip(ahead, behind)], (0, 0, 0)])
+
+    def add(i: jax.Array, total: jax.Array) -> jax.Array:
+        turned = size * size - 1 - i
+        return total + weights[turned] * window(spread, i // size, i % size, 1, x.shape[1:3])
+
+    return lax.fori_loop(0, size * size, add, jnp.zeros_like(x)), by_kernel
+
+
+shifted_products.defvjp(shifted_products_forward, shifted_products_backward)
+
+
+def pad_same(x: jax.Array, size: int, stride: int) -> tuple[jax.Array, tuple[int, int]]:
+    """x [C, H, W, N] with the zeros around it that "SAME" adds, and the rows and columns of the output."""
+    (rows, pad_rows), (columns, pad_columns) = (output_size(n, size, stride) for n in x.shape[1:3])
+    return jnp.pad(x, ((0, 0), pad_rows, pad_columns, (0, 0))), (rows, columns)
+
+
+def window(x: jax.Array, row: jax.Array, column: jax.Array, stride: int, out: tuple[int, ...]) -> jax.Array:
+    """Every ``stride``-th row and column of ``x`` from (row, column) on, [C, *out, N]."""
+    reach = [(n - 1) * stride + 1 for n in out]
+    part = lax.dynamic_slice(x, (0, row, column, 0), (len(x), *reach, x.shape[3]))
+    return part[:, ::stride, ::stride]
 
 
 def xla_conv(x: jax.Array, kernel: jax.Array, stride: int = 1, layout: str = "CHWN") -> jax.Array:
