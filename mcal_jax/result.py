@@ -121,6 +121,7 @@ class Result:
 
         ``set`` is T, B, S, R or V; ``margin`` the classifier's for its own labels; ``cost`` in US dollars, 0 for a
         machine's label; ``file``, ``margin``, ``annotator`` and ``time`` (UTC) only where they are known.
+        ``attrs["machine_error"]`` bounds the share of the machine's labels that are wrong, see ``MachineError``.
         """
         import pandas as pd
 
@@ -144,7 +145,10 @@ class Result:
             **self._annotators(n),
             "cost": np.where(self.by_machine, 0.0, price),
         }
-        return pd.DataFrame(columns)
+        frame = pd.DataFrame(columns)
+        if error := self.outcome.machine_error:
+            frame.attrs["machine_error"] = error._asdict()
+        return frame
 
     def _annotators(self, n: int) -> dict[str, Any]:
         """Who labelled each image and when, as far as the log says."""
@@ -196,14 +200,17 @@ class Result:
             rows["certified"] = (
                 f"error of all labels at most {self.certificate.bound:.2%} ({self.certificate.confidence:.0%})"
             )
+        if self.outcome.why:
+            rows["the machine's labels"] = self.outcome.why
         return rows
 
     def __repr__(self) -> str:
         error = "true error not known" if self.true_error is None else f"true error {self.true_error:.2%}"
         bound = f", certified at most {self.certificate.bound:.2%}" if self.certificate else ""
+        why = f"; {self.outcome.why}" if self.outcome.why else ""
         return (
             f"Result({self.outcome.n:,} images, {self.by_machine.mean():.1%} labelled by the machine, "
-            f"${self.bill.total:,.2f}, {self.bill.savings:.1%} saved, {error}{bound})"
+            f"${self.bill.total:,.2f}, {self.bill.savings:.1%} saved, {error}{bound}{why})"
         )
 
     def _repr_html_(self) -> str:

@@ -63,7 +63,7 @@ class Session:
     Args:
       images: uint8 [n, h, w] or [n, h, w, c], a Dataset, a folder of pictures, a table of paths, or a data set's name.
       classes: names of the classes; taken from the images where they know them.
-      config: bounds, prices and the reading of the algorithm.
+      config: bounds, prices and the reading of the algorithm; by default that of the log, or ``Config.certified()``.
       architecture: a name, a class of one's own, or "my_file.py:MyNet"; a list of several, which race.
       acquisition: a name, a function of one's own from ``Scores`` to numbers, or "my_file.py:my_scores"; by default
         that of ``config``.
@@ -103,10 +103,11 @@ class Session:
         path = absolute(log) if log else Path(self._folder.name, "run.jsonl")  # type: ignore[union-attr]
         begun = RunLog.read(path) if path.exists() else None
         settings = setup(self.dataset, architecture, width, recipe, seed, begun)
+        config = config or (begun.job.config if begun else Config.certified())
         job = Job(
             n=len(self.dataset.images),
             architectures=settings.architectures,
-            config=with_acquisition(config or Config(), acquisition),
+            config=with_acquisition(config, acquisition),
             stop_rules=tuple(stop_rules),
             objective=None if objective is None else OBJECTIVES.name_of(objective),
         )

@@ -36,16 +36,17 @@ def test_a_config_shows_what_differs_from_the_defaults():
 
 def test_the_summary_tells_how_wrong_the_machine_is_within_S(delivery):
     """Eqn 2 lets the machine label a few images however badly: the error of X alone would not show it."""
-    junk = drive(Job(n=4000), SimulatedWorld(4000, HOPELESS, seed=1))
-    (line,) = machine_lines(junk.outcome)
+    job = Job(n=4000, config=Config(machine_epsilon=None))
+    junk = drive(job, SimulatedWorld(4000, HOPELESS, seed=1))
+    (line,) = machine_lines(junk.outcome, job.config)
     estimate, limit = (float(share) / 100 for share in re.findall(r"([\d.]+)%", line)[:2])
     true_share = (junk.labels[junk.outcome.S] != 0).mean()
     assert true_share > 0.5
     assert junk.true_error < 0.06
     assert abs(estimate - true_share) < 0.25
     assert estimate < limit <= 1
-    assert line in summary(junk, Config())
-    (certified,) = machine_lines(delivery.outcome)
+    assert line in summary(junk, job.config)
+    (certified,) = machine_lines(delivery.outcome, Config.certified())
     assert re.match(r"within S: at most [\d.]+% of the machine's labels are wrong \(95%\)", certified)
     wrong = (delivery.labels[delivery.outcome.S] != 0).mean()
     assert wrong <= float(re.search(r"([\d.]+)%", certified)[1]) / 100

@@ -17,9 +17,10 @@ minus a confidence level.
 """
 
 import numpy as np
-from scipy.stats import beta, binom, hypergeom
+from scipy.stats import binom, hypergeom
 
 from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.limits import clopper_pearson
 from mcal_jax.algorithm.outcome import AnnotatorError, Certificate, ClassBound, ClassRecall
 from mcal_jax.algorithm.protocol import SecondLabels, Verification
 
@@ -63,11 +64,6 @@ def upper_bound_on_mistakes(pool: int, sample: int, mistakes: int, risk: float) 
         is_possible = hypergeom.cdf(mistakes, pool, mistakes + middle, sample) > risk
         low, high = (middle, high) if is_possible else (low, middle - 1)
     return low
-
-
-def clopper_pearson(mistakes: int, trials: int, risk: float) -> float:
-    """Exact upper confidence limit on the chance of a mistake, of which there were ``mistakes`` in ``trials``."""
-    return 1.0 if mistakes == trials else float(beta.ppf(1 - risk, mistakes + 1, trials - mistakes))
 
 
 # ---------------------------------------------------------------------------------------------------------

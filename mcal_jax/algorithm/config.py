@@ -22,8 +22,8 @@ OLD_NAMES = {
 """Settings by the names they had before version 0.2, which YAML files and run logs may still use."""
 
 
-LATER = {"age_test_set": False}
-"""Settings that version 0.1 did not have, and what it did in their place."""
+LATER = {"age_test_set": False, "machine_epsilon": None}
+"""Settings that the first versions did not have, and what they did in their place."""
 
 
 class Settings(BaseModel):
@@ -58,6 +58,7 @@ LOWEST_PRICE, HIGHEST_PRICE = (
 )  # dollars: no price of a label is lower or higher, so that no sum or ratio overflows
 Dollars = Annotated[float, Field(ge=0, le=HIGHEST_PRICE)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Preset = Literal["recommended", "certified", "paper", "authors_code"]
 
 
 class PerImageEpoch(Settings):
@@ -154,6 +155,12 @@ class Config(Settings):
         description="images of T that M(.) would have chosen, had they been in the pool, leave the estimate; the "
         "others are a fair sample of what the acquisition leaves in the pool",
     )
+    machine_epsilon: Fraction | None = Field(
+        0.5,
+        description="bound on the error within S, the share of the machine's labels that are wrong: Eqn 2 alone lets "
+        "it label epsilon |X| images however badly. If no S keeps both bounds, humans label all the rest. None: Eqn 2 "
+        "alone. In budget mode it is not kept",
+    )
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """What differs from the defaults."""
@@ -194,7 +201,7 @@ class Config(Settings):
 
     @classmethod
     def paper(cls, **changes) -> "Config":
-        """Algorithm 1 as printed: one law per theta, theta on its grid, the estimate taken at its word."""
+        """Algorithm 1 as printed: one law per theta, theta on its grid, the estimate taken at its word, Eqn 2 alone."""
         reading = dict(
             growth=None,
             max_growth=None,
@@ -206,6 +213,7 @@ class Config(Settings):
             beta=0.05,
             max_steps=20,
             stop_on_rise=True,
+            machine_epsilon=None,
         )
         return cls(**{**reading, **changes})
 
@@ -223,6 +231,11 @@ class Config(Settings):
             max_steps=4, bill_test_set=False,
         )  # fmt: skip
         return cls.paper(**{**reading, **changes})
+
+    @classmethod
+    def preset(cls, name: Preset, **changes) -> "Config":
+        """A reading by its name."""
+        return (cls if name == "recommended" else getattr(cls, name))(**changes)
 
     @property
     def thetas(self) -> np.ndarray:

@@ -29,15 +29,18 @@ class RunOptions:
     ] = None
     epsilon: Annotated[float | None, Parameter(help="bound on the error of the labels delivered")] = None
     budget: Annotated[float | None, Parameter(help="US dollars: seek the least error within it instead")] = None
-    certify: Annotated[float | None, Parameter(help="confidence level of the bound, such as 0.95")] = None
+    certify: Annotated[float | None, Parameter(help="confidence level of the bound, such as 0.99")] = None
+    machine_epsilon: Annotated[
+        float | None, Parameter(help="bound on the share of the machine's labels that are wrong")
+    ] = None
     class_epsilon: Annotated[
         float | None,
         Parameter(
-            help="with --certify: bound on the wrong labels among what the classifier calls each class; a class that "
+            help="with a certificate: bound on the wrong labels among what the classifier calls each class; one that "
             "it never predicts is not protected, see the summary"
         ),
     ] = None
-    repeat: Annotated[float | None, Parameter(help="with --certify: share of T that humans label twice")] = None
+    repeat: Annotated[float | None, Parameter(help="with a certificate: share of T that humans label twice")] = None
     noise: Annotated[float | None, Parameter(help="simulated humans: chance that a label is wrong")] = None
     votes: Annotated[int | None, Parameter(help="simulated humans asked for each label, all paid")] = None
     acquisition: Annotated[str | None, Parameter(help="margin, entropy, least_confidence, kcenter or random")] = None
@@ -52,7 +55,9 @@ class RunOptions:
         float | None,
         Parameter(help="US dollars per image and epoch; needed where the paper has no price for the architecture"),
     ] = None
-    preset: Annotated[str | None, Parameter(help="recommended, certified, paper (Algorithm 1) or authors_code")] = None
+    preset: Annotated[
+        str | None, Parameter(help="certified (default), recommended, paper (Algorithm 1) or authors_code")
+    ] = None
     delta: Annotated[float | None, Parameter(help="naive_al: its batch, a fraction of |X|")] = None
     seed: Annotated[int | None, Parameter(help="of all that is random")] = None
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from mcal_jax.algorithm.config import LATER
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import Answer, Request
 from mcal_jax.errors import McalError
@@ -108,6 +109,7 @@ class RunLog:
                 given = body.pop("checksum")
                 if given != (checksum := seal(body, checksum)[1]):
                     raise ValueError(f"line {number} is not as it was written")
+            head = _as_begun(head)
             log = cls(path, head, _job(path, head), checksum)
             for body in bodies[1:]:
                 if "end" in body:
@@ -201,6 +203,16 @@ def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in settings.items():
         plain |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return plain
+
+
+def _as_begun(head: dict[str, Any]) -> dict[str, Any]:
+    """The head of a log, in which settings that are younger than it stand as what was done in their place."""
+    job, run = head["job"], head.get("run", {})
+    missing = {key: value for key, value in LATER.items() if key not in job.get("config", {})}
+    if not missing:
+        return head
+    of_run = {"config": {**missing, **run["config"]}} if "config" in run else {}
+    return {**head, "run": {**run, **of_run}, "job": {**job, "config": {**missing, **job.get("config", {})}}}
 
 
 def _job(path: Path, head: dict[str, Any]) -> Job:

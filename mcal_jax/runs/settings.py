@@ -18,6 +18,7 @@ from mcal_jax.algorithm.config import (
     Fraction,
     PerHour,
     PerImageEpoch,
+    Preset,
     Settings,
     with_old_names,
 )
@@ -80,7 +81,7 @@ class Run(Settings):
     recipe: Annotated[str, AfterValidator(RECIPES.check)] = "fast"
     service: str | float = Field("amazon", description="amazon, satyam, or US dollars per label")
     training_price: Literal["paper"] | Annotated[PerImageEpoch | PerHour, Field(discriminator="kind")] = "paper"
-    preset: Literal["recommended", "certified", "paper", "authors_code"] = "recommended"
+    preset: Preset = "recommended"
     config: dict[str, Any] = Field({}, description="what differs from the preset: the fields of Config")
     delta: Fraction | None = Field(None, description="naive_al, trajectory: the batch, a fraction of |X|")
     max_train_fraction: Fraction | None = Field(None, description="trajectory: |B| at which it ends, a fraction of |X|")
@@ -112,11 +113,9 @@ class Run(Settings):
         price: Any = self.training_price
         if price == "paper":
             price = PerImageEpoch(dollars=costs.PAPER_PRICES["grey" if channels == 1 else "colour"])
-        preset: Any = Config if self.preset == "recommended" else getattr(Config, self.preset)
+        own = {"label_price": costs.label_price(self.service) * (self.votes or 1), "training_price": price}
         try:
-            return preset(
-                label_price=costs.label_price(self.service) * (self.votes or 1), training_price=price, **self.config
-            )
+            return Config.preset(self.preset, **own, **self.config)
         except ValidationError as error:
             raise McalError(f"config.{explain(error, Config)}") from None
 
@@ -190,7 +189,7 @@ def _changed(given: dict[str, Any], data_set: str | None, **changes: Any) -> dic
     }
     top = {k: v for k, v in present.items() if k not in inner}
     named_data = {"data": {"name": data_set}} if data_set else {}
-    return merge(merge(given, named_data), {**top, **({"config": inner} if inner else {})})
+    return merge(merge(merge(given, named_data), top), {"config": inner} if inner else {})
 
 
 def load_settings(path: Path, kind: type[S]) -> S:
