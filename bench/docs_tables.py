@@ -48,6 +48,25 @@ def aged() -> str:
     return "\n".join(lines)
 
 
+def junk() -> str:
+    """What a bound on the error within S avoids and costs, from results/bench/junk.csv, as Markdown."""
+    with (ROOT / "results/bench/junk.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    bounds = list(dict.fromkeys(row["machine_epsilon"] for row in rows))
+    named = [f"{float(bound):.0%}" for bound in bounds if bound != "none"]
+    lines = [
+        f"| runs | configuration | junk, savings without a bound | {' | '.join(f'with {name}' for name in named)} |",
+        f"|---|---|---|{'---|' * len(named)}",
+    ]
+    for k in range(0, len(rows), len(bounds)):
+        free, *bounded = rows[k : k + len(bounds)]
+        cells = [f"{free['runs']} of {free['worlds']}", free["reading"]]
+        cells.append(f"{free['junk']}, {float(free['savings']):.1%}")
+        cells += [f"{row['junk']}, {-100 * float(row['lost']) + 0.0:+.1f}" for row in bounded]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def write_between(page: Path, marker: str, text: str) -> None:
     """Replace what stands between <!-- marker --> and <!-- /marker -->."""
     whole = page.read_text(encoding="utf-8")
@@ -60,3 +79,4 @@ def write_between(page: Path, marker: str, text: str) -> None:
 if __name__ == "__main__":
     write_between(ROOT / "docs/reproduction.md", "claims", claims())
     write_between(ROOT / "docs/algorithm.md", "aged", aged())
+    write_between(ROOT / "docs/guarantees.md", "junk", junk())

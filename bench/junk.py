@@ -1,6 +1,6 @@
 """What a bound on the error within S costs, and what it avoids: ``machine_epsilon``.
 
-    python bench/junk.py --worlds 40 --seed 1 --out results/bench/junk.csv
+    python bench/junk.py --recorded --families unlearnable --worlds 4 --seed 1 --out results/bench/junk.csv
 
 Eqn 2 lets the machine label epsilon |X| images however badly. For each bound: in how many runs the machine labels
 anything (``with_S``), in how many of these most of its labels are wrong (``junk``), the largest share of them that is
@@ -14,9 +14,8 @@ is that of the S that they delivered, which a bound can only make smaller.
 """
 
 import argparse
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +36,7 @@ from mcal_jax.worlds.simulated import Analytic
 
 BOUNDS = (None, 0.5, 0.3, 0.2, 0.1)
 READINGS = {"recommended": Config, "certified": Config.certified}
+DATA_SETS = ("fashion_mnist_10k", "fashion_mnist", "cifar10", "cifar100")
 FAMILIES = ("drawn", "logistic", "recorded", "unlearnable")
 
 
@@ -133,30 +133,35 @@ def rows_of(worlds: str, reading: str, runs: list[list[Ended]]) -> Iterator[dict
         }  # fmt: skip
 
 
+def of_recorded_runs() -> Iterator[list[dict]]:
+    """Rows of the recorded runs, by profile, images and reading."""
+    for profile, data_set in itertools.product(("laptop", "paper"), DATA_SETS):
+        logs = sorted((settings.results() / "runs" / profile).glob(f"{data_set}-*.jsonl"))
+        found = [(log, run) for log in logs if (run := recorded(log))]
+        for reading in READINGS:
+            if own := [run for log, run in found if is_certified(log) == (reading == "certified")]:
+                yield list(rows_of(f"{profile}: {data_set}", reading, own))
+
+
+def of_simulated_worlds(families: Sequence[str], seed: int, worlds: int) -> Iterator[list[dict]]:
+    """Rows of the simulated worlds, by family and reading."""
+    for family, reading in itertools.product(families, READINGS):
+        yield list(rows_of(family, reading, [simulated(family, reading, seed, number) for number in range(worlds)]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--worlds", type=int, default=40)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--families", nargs="*", default=FAMILIES, choices=FAMILIES)
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--recorded", action="store_true", help="the recorded runs, too")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     rows: list[dict] = []
-    with ProcessPoolExecutor(args.jobs) as pool:
-        for profile in ("laptop", "paper"):
-            for data_set in ("fashion_mnist_10k", "fashion_mnist", "cifar10", "cifar100"):
-                logs = sorted((settings.results() / "runs" / profile).glob(f"{data_set}-*.jsonl"))
-                found = [(log, run) for log, run in zip(logs, pool.map(recorded, logs), strict=True) if run]
-                for reading in READINGS:
-                    own = [run for log, run in found if is_certified(log) == (reading == "certified")]
-                    if own:
-                        rows += rows_of(f"{profile}: {data_set}", reading, own)
-                        print(*rows[-len(BOUNDS) :], sep="\n", flush=True)
-        for family in args.families:
-            for reading in READINGS:
-                one = partial(simulated, family, reading, args.seed)
-                rows += rows_of(family, reading, list(pool.map(one, range(args.worlds))))
-                print(*rows[-len(BOUNDS) :], sep="\n", flush=True)
+    recorded_runs = of_recorded_runs() if args.recorded else iter(())
+    for block in itertools.chain(recorded_runs, of_simulated_worlds(args.families, args.seed, args.worlds)):
+        print(*block, sep="\n", flush=True)
+        rows += block
     publish(rows, args.out)
 
 

@@ -182,7 +182,10 @@ class Config(Settings):
     @model_validator(mode="after")
     def _certifiable(self) -> "Config":
         if self.certify and (self.constraint, self.theta_of) != ("on_X", "remaining"):
-            raise ValueError("certify: it bounds the error of X by theta of U: constraint on_X, theta_of remaining")
+            raise ValueError(
+                "certify: it bounds the error of X by theta of U: constraint on_X, theta_of remaining; or give another "
+                "preset"
+            )
         if self.test_fraction == "planned" and not self.certify:
             raise ValueError("test_fraction: planned is for certify, or T alone stands for the error")
         if self.class_epsilon and (not self.certify or self.budget is not None):

@@ -60,29 +60,18 @@ def run(
 def _run(config: Path | None, options: RunOptions, profile: str | None):
     """The run that the command line describes."""
     from mcal_jax import data
+    from mcal_jax.algorithm.job import certified_by_default
     from mcal_jax.runs import images, settings
 
     changes = options.changes()
     if config:
-        return _certified(settings.from_file(config, options.data, emit=emit, **changes))
-    run = _certified(settings.describe(options.data or "fashion_mnist_10k", profile=profile or "smoke", **changes))
+        return settings.from_file(config, options.data, emit=emit, **changes)
+    run = settings.describe(
+        options.data or "fashion_mnist_10k", profile=profile or "smoke", **certified_by_default(changes)
+    )
     if profile is None and data.is_own(run.data.name):
         return images.with_suitable_scale(run, given=changes, emit=emit)
     return run
-
-
-def _certified(run):
-    """``run`` by the certified preset, unless a preset is given, or the algorithm certifies nothing."""
-    from mcal_jax.algorithm.job import PLANNED
-    from mcal_jax.errors import McalError
-    from mcal_jax.runs import settings
-
-    if "preset" in run.model_fields_set or run.algorithm not in PLANNED:
-        return run
-    try:
-        return settings.check(settings.Run, {**run.model_dump(mode="json", exclude_unset=True), "preset": "certified"})
-    except McalError as error:
-        raise McalError(f"{error}; the preset is certified unless you give another: --preset recommended") from None
 
 
 @app.command

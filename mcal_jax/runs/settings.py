@@ -22,6 +22,7 @@ from mcal_jax.algorithm.config import (
     Settings,
     with_old_names,
 )
+from mcal_jax.algorithm.job import certified_by_default
 from mcal_jax.errors import McalError, suggestion
 from mcal_jax.files import absolute, read_bytes
 from mcal_jax.training.architectures import ARCHITECTURES
@@ -281,16 +282,18 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def from_file(path: Path, data_set: str | None = None, emit: Emit | None = None, **changes: Any) -> Run:
-    """A run described in YAML, with changes on top. ``emit`` gets a line for each setting that has another name now.
+    """A run described in YAML, with changes on top, by the certified preset unless another is given. ``emit`` gets a
+    line for each setting that has another name now.
 
     Raises McalError naming the file and the key.
     """
     content = read_yaml(path)
-    given = _checked(Run, content, path).model_dump(mode="json", exclude_unset=True)
+    given = _checked(Run, certified_by_default(content), path).model_dump(mode="json", exclude_unset=True)
+    given = {key: value for key, value in given.items() if key != "preset" or key in content}
     if emit:
         for old in old_names(content):
             emit(f"{path}: {old} is called {OLD_NAMES[old]} now")
     try:
-        return check(Run, _changed(given, data_set, **changes))
+        return check(Run, certified_by_default(_changed(given, data_set, **changes)))
     except McalError as error:
         raise McalError(f"{path}: {error}") from None
