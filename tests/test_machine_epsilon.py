@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcal_jax import Config
-from mcal_jax.algorithm.certification import Allowance
 from mcal_jax.algorithm.machine_epsilon import error_in_S, is_kept, least_machine, without_junk
 from mcal_jax.algorithm.mcal import mcal
 from mcal_jax.algorithm.outcome import Certificate, Rejected
@@ -182,7 +181,3 @@ def test_a_run_without_the_bound_has_the_id_that_it_always_had():
     assert "machine_epsilon" not in Run(config={"machine_epsilon": None}).canonical()["config"]
     assert Run(config={"machine_epsilon": None}).id != Run().id
     assert Run(preset="paper").canonical()["config"].get("machine_epsilon") is None
-
-
-def test_an_allowance_without_a_certificate_has_no_limits():
-    assert Allowance(np.arange(0), 3).limits is None

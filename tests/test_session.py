@@ -131,14 +131,19 @@ def test_the_log_of_other_images_or_settings_is_refused(tmp_path):
     images = load("fashion_mnist_10k", first=300, downsample=2)._replace(version=None)
     path = tmp_path / "run.jsonl"
     settings = dict(width=2, recipe="brief", log=path)
-    Session(images, **settings).close()
+    with Session(images, **settings) as session:
+        assert session.log.job.config == Config.certified()
     with pytest.raises(McalError, match=r"epsilon = 0\.05, now 0\.1"):
-        Session(images, config=Config(epsilon=0.1), **settings)
+        Session(images, config=Config.certified(epsilon=0.1), **settings)
     with pytest.raises(McalError, match=r"width is 2 there, 4 here"):
         Session(images, **{**settings, "width": 4})
     with pytest.raises(McalError, match="log of other images: the pixels"):
         Session(images._replace(images=255 - images.images), **settings)
     Session(images, log=path).close()  # what is not given is as the log says
+    with Session(images, config=Config(epsilon=0.2), **{**settings, "log": tmp_path / "loose.jsonl"}):
+        pass
+    with Session(images, log=tmp_path / "loose.jsonl") as session:
+        assert session.log.job.config == Config(epsilon=0.2)
 
 
 def test_images_without_labels_are_labelled_by_a_function(tmp_path):

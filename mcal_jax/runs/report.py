@@ -272,7 +272,7 @@ def _surface(run: RecordedRun, plan: Plan) -> list[str]:
         mark = "  <- B_opt" if size == plan.B_opt else ""
         rest = n - tests - size
         within = error_in_S(surface.error[i], n, rest, surface.thetas, run.job.config)
-        wrong = f"{np.interp(theta, surface.thetas, within):.1%}" if theta else ""
+        wrong = f"{np.interp(theta, surface.thetas, within):.1%}" if theta * rest >= 1 else ""
         rows.append(f"  {size:>9,} {theta:>7.1%} {theta * rest / n:>8.1%} {wrong:>10} {cost:>12,.2f}{mark}")
     return rows
 
