@@ -1,11 +1,14 @@
 """What a bound on the error within S costs, and what it avoids: ``machine_epsilon``.
 
-    python bench/junk.py --recorded --families unlearnable --worlds 4 --seed 1 --out results/bench/junk.csv
+    python bench/junk.py --recorded --families drawn logistic recorded unlearnable --worlds 40 --out junk.csv
 
 Eqn 2 lets the machine label epsilon |X| images however badly. For each bound: in how many runs the machine labels
 anything (``with_S``), in how many of these most of its labels are wrong (``junk``), the largest share of them that is
 wrong, and the savings; ``lost`` is what they are less than without a bound, in the same runs, and ``lost_sd`` the
 standard error of that mean.
+
+results/bench/junk.csv holds what was printed by ``--recorded --families drawn --worlds 12`` (ended after its first
+reading) and ``--families unlearnable --worlds 4``, both with seed 1.
 
 Simulated runs meet the worlds of bench/simulated_worlds.py, and those of ``unlearnable``: between half and 95 % of the
 labels are wrong, whatever |B| is, and confidence tells little of which. Recorded runs are those in results/runs/: S is
