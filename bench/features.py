@@ -82,7 +82,9 @@ def synthetic(n: int, d: int) -> Dataset:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 10, n)
     features = rng.standard_normal((n, d), np.float32)
-    features += (rng.standard_normal((10, d), np.float32) * np.float32((20 / d) ** 0.5))[labels]
+    centres = rng.standard_normal((10, d), np.float32) * np.float32((20 / d) ** 0.5)
+    for k, centre in enumerate(centres):
+        features[labels == k] += centre
     return data.from_arrays(features, labels, name="synthetic")
 
 

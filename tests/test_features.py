@@ -1,11 +1,13 @@
 """Features in the place of images, and beside them: checked, standardised, trained on, priced, logged and raced."""
 
+import contextlib
 from math import erf
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import outsider_head
+import outsider_net
 import pytest
 
 import mcal_jax as mcal
@@ -27,6 +29,7 @@ from mcal_jax.worlds.trained import TrainedWorld
 
 NAMES = ["a", "b", "c"]
 N, D = 600, 8
+NET = f"{Path(outsider_net.__file__)}:OutsiderNet"
 OWN = f"{Path(outsider_head.__file__)}:OutsiderHead"
 CONFIG = Config(epsilon=0.1, label_price=0.1)
 
@@ -214,16 +217,16 @@ def test_heads_race_nets_where_there_are_images_too():
     """The images say nothing, the features all."""
     images = pictures(LABELS)
     settings = dict(classes=NAMES, config=CONFIG, width=4, recipe="brief", emit=None)
-    result = label(images, features=FEATURES, annotate=ask, architecture=["linear", "cnn18"], **settings)
-    assert [(one.architecture, one.won) for one in result.outcome.race] == [("linear", True), ("cnn18", False)]
+    result = label(images, features=FEATURES, annotate=ask, architecture=["linear", NET], **settings)
+    assert [(one.architecture, one.won) for one in result.outcome.race] == [("linear", True), (NET, False)]
     assert np.mean(result.labels != LABELS) < 0.1
 
 
 def test_an_architecture_without_its_input_is_told_so():
     both = from_arrays(pictures(LABELS), LABELS, features=FEATURES)
-    TrainedWorld(both, width=2).prepare(["linear", "cnn18"])
+    TrainedWorld(both, width=2).prepare(["linear", NET])
     for dataset, name, message in (
-        (from_arrays(FEATURES, LABELS), "cnn18", "cnn18 reads images, and 'arrays' has features alone"),
+        (from_arrays(FEATURES, LABELS), NET, "OutsiderNet reads images, and 'arrays' has features alone"),
         (from_arrays(both.images, LABELS), "linear", "linear reads features, and 'arrays' has images alone"),
     ):
         with pytest.raises(McalError, match=message):
@@ -248,7 +251,9 @@ def test_heads_cost_their_work():
 
 
 def execute(*words):
-    app(list(words), print_error=False, exit_on_error=False)
+    """The command line, whose end is that of a process."""
+    with contextlib.suppress(SystemExit):
+        app(list(words), print_error=False, exit_on_error=False)
 
 
 def test_the_command_line_runs_on_a_file_of_features(tmp_path, capsys):
