@@ -8,7 +8,8 @@
 Coates & Ng (2011), made from the pool without its labels, in the seconds of the column ``features_s``. ``--heads``:
 ``linear``, ``mlp``, ``race`` of both, or ``resnet18``, which trains on the images. ``--synthetic`` N D draws 10 normal
 classes instead. Each run is a process of its own, so that ``peak_mb`` is its own; rows are appended to --out as soon as
-they are there. ``load`` is that of the machine when the run began, by which seconds are to be judged.
+they are there. ``load`` is that of the machine when the run began, by which ``seconds`` are to be judged; ``cpu_s`` are
+those of the processors' time.
 """
 
 import argparse
@@ -102,7 +103,7 @@ def one(given: dict[str, Any]) -> dict[str, Any]:
     """A whole run, from the pool in memory to all labels."""
     began, load = time.perf_counter(), os.getloadavg()[0]
     pool = pool_of(given)
-    made = time.perf_counter()
+    made, cpu = time.perf_counter(), sum(os.times()[:2])
     config = Config(epsilon=given["epsilon"])
     if given["certify"]:
         config = Config.certified(epsilon=given["epsilon"], certify=given["certify"])
@@ -129,10 +130,11 @@ def one(given: dict[str, Any]) -> dict[str, Any]:
         "savings": bill.savings,
         "cost": bill.total,
         "training_cost": bill.training + bill.race,
-        "machine": float(result.by_machine.mean()),
+        "by_machine": float(result.by_machine.mean()),
         "error": float(np.mean(result.labels != truth.labels)),
         "seconds": ended - made,
         "features_s": made - began,
+        "cpu_s": sum(os.times()[:2]) - cpu,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "load": load,
     }
@@ -149,7 +151,7 @@ def append(row: dict[str, Any], out: Path) -> None:
         if is_new:
             writer.writeheader()
         writer.writerow(row)
-    print(", ".join(f"{key} {value}" for key, value in list(row.items())[:20]), flush=True)
+    print(", ".join(f"{key} {value}" for key, value in list(row.items())[:21]), flush=True)
 
 
 def main() -> None:

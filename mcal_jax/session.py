@@ -65,10 +65,8 @@ class Session:
         or features in their place, floats [n, d]. ``features`` stand beside images.
       classes: names of the classes; taken from the images where they know them.
       config: bounds, prices and the reading of the algorithm.
-      architecture: a name, a class of one's own, or "my_file.py:MyNet"; a list of several races;
-        default: "resnet18", on features alone "linear".
-      acquisition: a name, a function of one's own from ``Scores`` to numbers, or "my_file.py:my_scores"; by default
-        that of ``config``.
+      architecture: a name, a class, "my_file.py:MyNet", or a list: a race; default: "resnet18", on features "linear".
+      acquisition: a name, a function from ``Scores`` to numbers, or "my_file.py:my_scores"; default: as ``config``.
       stop_rules: rules of one's own, besides the default ones: functions, or "my_file.py:my_rule".
       objective: what is minimised instead of what ``config`` asks for, by name or as an ``Objective``.
       log: the run log; the session goes on from it if it is there. Without one nothing outlives the process.

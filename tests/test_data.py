@@ -540,7 +540,7 @@ def test_damaged_npz_is_named(tmp_path, damage):
 
 def test_npz_without_images_names_the_arrays_it_has(tmp_path):
     np.savez(tmp_path / "own.npz", x_train=pixels(2), y_train=[0, 1])
-    told = r"own\.npz' has no array 'images', only: x_train, y_train; .* np\.savez\(file, images=\.\.\., labels="
+    told = r"own\.npz' has no array 'images' or 'features', only: x_train, y_train; .* np\.savez\(file, images=\.\.\."
     with pytest.raises(McalError, match=told):
         load(tmp_path / "own.npz")
     with zipfile.ZipFile(tmp_path / "pictures.npz", "w") as archive:
