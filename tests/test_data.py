@@ -506,7 +506,9 @@ def test_other_arrays_of_an_npz_are_told(tmp_path):
     np.savez(tmp_path / "own.npz", images=pixels(2), label=[0, 1], weights=[1, 1])
     dataset = load(tmp_path / "own.npz")
     assert dataset.labels is None
-    assert dataset.notes == (f"'{tmp_path}/own.npz': not read: label, weights (only images, labels, classes are)",)
+    assert dataset.notes == (
+        f"'{tmp_path}/own.npz': not read: label, weights (only images, features, labels, classes are)",
+    )
 
 
 def test_an_npz_takes_no_more_memory_than_the_pool(tmp_path):
