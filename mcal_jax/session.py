@@ -24,7 +24,7 @@ from mcal_jax.data import Dataset
 from mcal_jax.display import html_table
 from mcal_jax.errors import McalError
 from mcal_jax.files import absolute
-from mcal_jax.inputs import Images, as_annotator, as_dataset, class_number, with_acquisition
+from mcal_jax.inputs import Images, as_annotator, as_dataset, class_number, with_defaults
 from mcal_jax.result import Result
 from mcal_jax.runs.codec import pack, unpack
 from mcal_jax.runs.driver import Driver
@@ -61,12 +61,12 @@ class Session:
     """Labelling a pool step by step: ``ask`` for images, ``tell`` their labels, and at the end take the ``result``.
 
     Args:
-      images: uint8 [n, h, w] or [n, h, w, c], a Dataset, a folder of pictures, a table of paths, or a data set's name.
+      images: uint8 [n, h, w] or [n, h, w, c], a Dataset, a folder of pictures, a table of paths, or a data set's name;
+        or features in their place, floats [n, d]. ``features`` stand beside images.
       classes: names of the classes; taken from the images where they know them.
       config: bounds, prices and the reading of the algorithm; by default that of the log, or ``Config.certified()``.
-      architecture: a name, a class of one's own, or "my_file.py:MyNet"; a list of several, which race.
-      acquisition: a name, a function of one's own from ``Scores`` to numbers, or "my_file.py:my_scores"; by default
-        that of ``config``.
+      architecture: a name, a class, "my_file.py:MyNet", or a list: a race; default: "resnet18", on features "linear".
+      acquisition: a name, a function from ``Scores`` to numbers, or "my_file.py:my_scores"; default: as ``config``.
       stop_rules: rules of one's own, besides the default ones: functions, or "my_file.py:my_rule".
       objective: what is minimised instead of what ``config`` asks for, by name or as an ``Objective``.
       log: the run log; the session goes on from it if it is there. Without one nothing outlives the process.
@@ -84,8 +84,9 @@ class Session:
         images: Images,
         *,
         classes: Sequence[str] | None = None,
+        features: Any = None,
         config: Config | None = None,
-        architecture: Any = "resnet18",
+        architecture: Any = None,
         acquisition: Any = None,
         stop_rules: Sequence[Any] = (),
         objective: Any = None,
@@ -96,7 +97,7 @@ class Session:
         emit: Emit | None = None,
         on_progress: ProgressCallback | None = None,
     ):
-        self.dataset = as_dataset(images, classes)
+        self.dataset = as_dataset(images, classes, features)
         self._emit = emit or (lambda line: None)
         self._lock = threading.RLock()
         self._folder = None if log else tempfile.TemporaryDirectory(prefix="mcal-")
@@ -107,7 +108,7 @@ class Session:
         job = Job(
             n=len(self.dataset.images),
             architectures=settings.architectures,
-            config=with_acquisition(config, acquisition),
+            config=with_defaults(config, acquisition, self.dataset, settings.architectures),
             stop_rules=tuple(stop_rules),
             objective=None if objective is None else OBJECTIVES.name_of(objective),
         )

@@ -218,13 +218,19 @@ def _job(run: Run, dataset: Dataset) -> Job:
         algorithm=run.algorithm,
         n=len(dataset.images),
         architectures=run.architectures,
-        config=run.resolve(dataset.images.shape[3]),
+        config=run.resolve(*_what_training_costs(dataset)),
         delta=run.delta,
         max_train_fraction=run.max_train_fraction,
         compare=run.compare,
         stop_rules=run.stop_rules,
         objective=run.objective,
     )
+
+
+def _what_training_costs(dataset: Dataset) -> tuple[int, int, int]:
+    """Channels, features and classes, on which the price of training depends."""
+    features = 1 if dataset.features is None else dataset.features.shape[1]
+    return dataset.images.shape[-1], features, len(dataset.classes)
 
 
 def _portable(run: Run) -> Run:

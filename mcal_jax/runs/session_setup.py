@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError
-from mcal_jax.runs.images import suitable_width
+from mcal_jax.runs.images import default_architectures, suitable_width
 from mcal_jax.runs.runlog import RunLog
 from mcal_jax.training.architectures import ARCHITECTURES
 
@@ -33,6 +33,8 @@ def setup(
 
     Raises McalError where the log says otherwise.
     """
+    if architecture is None:
+        architecture = default_architectures(dataset)
     several = list(architecture) if isinstance(architecture, list | tuple) else [architecture]
     names = tuple(ARCHITECTURES.check(ARCHITECTURES.name_of(one)) for one in several)
     if begun is None:

@@ -106,14 +106,16 @@ class Run(Settings):
             costs.expected_training_cost(1, architecture, config)  # raises where it has no price
         return self
 
-    def resolve(self, channels: int) -> Config:
-        """The algorithm's configuration for images of ``channels``, which set the "paper" training price."""
+    def resolve(self, channels: int, features: int = 1, classes: int = 2) -> Config:
+        """The algorithm's configuration; numbers of channels, features and classes set the "paper" training price."""
         for key in ("label_price", "training_price"):
             if key in self.config:
                 raise McalError(f"config.{key}: give it as {'service' if key == 'label_price' else key} of the run")
         price: Any = self.training_price
         if price == "paper":
-            price = PerImageEpoch(dollars=costs.PAPER_PRICES["grey" if channels == 1 else "colour"])
+            heads = costs.head_prices(features, classes)
+            nets = costs.PAPER_PRICES["grey" if channels == 1 else "colour"]
+            price = PerImageEpoch(dollars=nets | {name: heads[name] for name in self.architectures if name in heads})
         own = {"label_price": costs.label_price(self.service) * (self.votes or 1), "training_price": price}
         try:
             return Config.preset(self.preset, **own, **self.config)

@@ -47,10 +47,10 @@ class Header(NamedTuple):
     """A name; one of a file, "my_file.py:MyNet", is read from there again."""
     width: int
     classes: tuple[str, ...]
-    shape: tuple[int, int, int]
-    """Height, width and channels of the images."""
+    shape: tuple[int, ...]
+    """Height, width and channels of the images, or the number of features alone."""
     mean: tuple[float, ...]
-    """Of each channel over the pool; so is ``std``."""
+    """Of each channel or feature over the pool; so is ``std``."""
     std: tuple[float, ...]
 
 
@@ -63,7 +63,7 @@ class Classifier:
     @devices.our_defaults()
     def __init__(self, header: Header, weights: Sequence[np.ndarray]):
         self.header = header
-        classes, channels = len(header.classes), header.shape[2]
+        classes, channels = len(header.classes), header.shape[-1]
         self.backend = devices.default()
         rng = np.random.default_rng(0)
         settings: dict[str, Any] = {"classes": classes, "channels": channels, "width": header.width}
@@ -79,12 +79,11 @@ class Classifier:
         if len(class_names) != trainer.classes:
             raise McalError(f"a classifier of {trainer.classes} classes was given {len(class_names)} names")
         pool = trainer.pool
-        height, columns, channels = pool.images.shape[1:]
         header = Header(
             architecture=ARCHITECTURES.name_of(trainer.architecture),
             width=trainer.width,
             classes=tuple(map(str, class_names)),
-            shape=(height, columns, channels),
+            shape=tuple(pool.images.shape[1:]),
             mean=tuple(np.asarray(pool.mean).tolist()),
             std=tuple(np.asarray(pool.std).tolist()),
         )
@@ -97,7 +96,8 @@ class Classifier:
 
     @devices.our_defaults()
     def predict(self, images: np.ndarray) -> Predictions:
-        """Labels of ``images``, uint8 [n, h, w, c] or grey [n, h, w], of the size of the training images.
+        """Labels of ``images``, uint8 [n, h, w, c] or grey [n, h, w], of the size of the training images; or of
+        features, floats [n, d], where it was trained on those.
 
         They stream through the device in batches. Raises McalError for images of another size or type.
         """
@@ -116,6 +116,8 @@ class Classifier:
 
     def _checked(self, images: np.ndarray) -> np.ndarray:
         shape = self.header.shape
+        if len(shape) == 1:
+            return _checked_features(images, shape[0])
         if images.ndim == 3 and shape[2] == 1:
             images = images[..., None]
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != shape:
@@ -161,6 +163,17 @@ class Classifier:
             return cls(described, weights)
         except McalError as error:
             raise McalError(f"{path}: {error}") from None
+
+
+def _checked_features(features: np.ndarray, wanted: int) -> np.ndarray:
+    """``features`` as float32. Raises McalError for others than finite floats [n, wanted]."""
+    if features.dtype.kind != "f" or features.shape[1:] != (wanted,):
+        found = f"{features.dtype} [{', '.join(map(str, features.shape))}]"
+        raise McalError(f"this classifier takes floats [n, {wanted}], the features; it was given {found}")
+    features = features.astype(np.float32, copy=False)
+    if not np.isfinite(features).all():
+        raise McalError("this classifier takes finite features; NaN or infinity is among them")
+    return features
 
 
 def _plain(leaf: Any) -> np.ndarray:

@@ -69,7 +69,9 @@ class Model(NamedTuple):
 
 
 def augment(images: jax.Array, recipe: Recipe, key: jax.Array) -> jax.Array:
-    """Each of ``images`` [b, h, w, c] shifted and mirrored at random, as the recipe says."""
+    """Each of ``images`` [b, h, w, c] shifted and mirrored at random, as the recipe says; features [b, d] unchanged."""
+    if images.ndim == 2:
+        return images
     batch, height, width, _ = images.shape
     keys = jax.random.split(key, 3)
     places = []

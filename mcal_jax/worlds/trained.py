@@ -27,8 +27,11 @@ from mcal_jax.algorithm.protocol import (
 from mcal_jax.annotators import Annotator, ask
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError
+from mcal_jax.registry import short_name
+from mcal_jax.training.architectures import reads_features, recipe_of
 from mcal_jax.training.classifier import Classifier
 from mcal_jax.training.kcenter import k_center
+from mcal_jax.training.pool import Pool
 from mcal_jax.training.programs import Model, key_of
 from mcal_jax.training.trainer import Trainer
 from mcal_jax.worlds.ranking import machine_labels, verification
@@ -174,11 +177,21 @@ class TrainedWorld:
 
     def _trainer_of(self, name: str) -> Trainer:
         if name not in self.trainers:
-            images = next((trainer.pool for trainer in self.trainers.values()), self.dataset.images)
+            recipe = recipe_of(name, self.recipe)
             self.trainers[name] = Trainer(
-                images, len(self.dataset.classes), architecture=name, width=self.width, recipe=self.recipe
+                self._inputs(name), len(self.dataset.classes), architecture=name, width=self.width, recipe=recipe
             )
         return self.trainers[name]
+
+    def _inputs(self, name: str) -> np.ndarray | Pool:
+        """The images or features that an architecture reads, on the device if they are there. Raises McalError."""
+        of_features, data = reads_features(name), self.dataset
+        inputs = data.features if of_features else data.images if data.has_images else None
+        if inputs is None:
+            reads, has = ("features", "images") if of_features else ("images", "features")
+            raise McalError(f"{short_name(name)} reads {reads}, and '{data.name}' has {has} alone")
+        same = (trainer.pool for other, trainer in self.trainers.items() if reads_features(other) == of_features)
+        return next(same, inputs)
 
     def _model(self, number: int) -> Model:
         """The model of request ``number``, trained again if it is not one of the latest round's."""
