@@ -42,7 +42,8 @@ def certify_pool(n: int, U: Indices, model: int, plan: Plan, config: Config) -> 
     machine = planner.n_machine(n, len(U), plan, config)
     if not (config.certify and plan.certificate_size):
         return Allowance(U[:0], machine)
-    V = (yield Label(U, plan.certificate_size, "random", "certify", model, plan)).indices
+    size = certificate.size_to_buy(n, len(U), plan.certificate_size, config)
+    V = (yield Label(U, size, "random", "certify", model, plan)).indices
     U = remove(U, V)
     verification = yield Verify(V, U, model, plan)
     certified = certificate.certificate(n, len(U), machine, verification, config)

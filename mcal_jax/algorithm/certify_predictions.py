@@ -45,4 +45,5 @@ def suggested_sample(n: int, wrong: np.ndarray, config: Config) -> int:
     """
     thetas = np.arange(1, len(wrong) + 1) / len(wrong)
     risk = certificate.risk_of_all(config)
-    return max(best_sample_size(n, n, thetas, wrong, config.epsilon, risk).sample, 1)
+    best = best_sample_size(n, n, thetas, wrong, config.epsilon, risk).sample
+    return max(certificate.size_to_buy(n, n, best, config), 1)
