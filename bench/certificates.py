@@ -1,6 +1,7 @@
 """What a certificate costs in labels, by the way V is drawn and the bound that is taken.
 
-    python bench/certificates.py --tables pac-labels/datasets --out results/bench/certificates.csv
+    python bench/certificates.py --out results/bench/certificates.csv
+    python bench/certificates.py --tables pac-labels/datasets --out results/bench/certificates_tables.csv
 
 The classifier labels S, the start of a ranking, as far as V certifies, and humans label the rest. ``labels`` is the
 mean share of the ranking that humans label, V included, and ``p90`` its 90th percentile. ``saved`` is how much less
@@ -14,14 +15,15 @@ asymptotic`` follow Candes, Ilyas and Zrnic (2025) with the bound of Waudby-Smit
 All but the trimmed walk and the strata draw as many labels as were planned.
 
 Rankings: some are built to break a bound; ``world`` are those of simulated_worlds.py where the clairvoyant stops
-training; ``real`` are the last classifiers of the recorded certified runs, as in redraw.py. ``--tables`` names a folder
-of CSV files with columns Y, Yhat and confidence, those of
+training; ``real`` are the last classifiers of the recorded certified runs, as in redraw.py. With ``--tables``
+they are instead those of a folder of CSV files with columns Y, Yhat and confidence, those of
 github.com/tijana-zrnic/pac-labels for example.
 """
 
 import argparse
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -169,7 +171,7 @@ def compare(ranking: Ranking, draws: int) -> list[dict[str, Any]]:
     """One row for each method."""
     rows, pool, base = [], len(ranking.wrong), np.zeros(draws)
     for name, method in METHODS.items():
-        rng, once = np.random.default_rng([0, draws]), method(ranking)
+        rng, once = np.random.default_rng([pool, *name.encode(), *ranking.name.encode()]), method(ranking)
         labels, broke = np.zeros(draws), np.zeros(draws, bool)
         for number in range(draws):
             drawn, end = once(rng)
@@ -270,15 +272,14 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=300)
     parser.add_argument("--worlds", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=20, help="how many of the real classifiers")
-    parser.add_argument("--tables", type=Path, help="a folder of CSV files with Y, Yhat and confidence")
+    parser.add_argument("--tables", type=Path, help="a folder of CSV files, compared instead")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     rows: list[dict[str, Any]] = []
-    sources = (adversarial(), real(args.seeds), worlds(args.worlds), tables(args.tables) if args.tables else ())
-    for source in sources:
-        for ranking in source:
-            rows += compare(ranking, args.draws)
-            print(*rows[-len(METHODS) :], sep="\n", flush=True)
+    rankings = tables(args.tables) if args.tables else chain(adversarial(), real(args.seeds), worlds(args.worlds))
+    for ranking in rankings:
+        rows += compare(ranking, args.draws)
+        print(*rows[-len(METHODS) :], sep="\n", flush=True)
     publish(rows, args.out)
     for kind in ("real", "world"):
         if means := list(summary(rows, kind)):

@@ -6,7 +6,8 @@ through U from the most confident image on. S ends just before the (k + 1)-th mi
 where k, the acceptance number, is fixed beforehand: the largest number of mistakes in V with which S may have fewer
 than epsilon |X|. That S fails only if of the first k + epsilon |X| mistakes in U the sample caught k or fewer, whose
 chance is hypergeometric, whatever the ranking. It is fixed-sequence testing (Learn then Test, Angelopoulos et al. 2021)
-over every threshold there is: the hypotheses are nested, so their number costs no confidence.
+over every threshold there is: the hypotheses are nested, so their number costs no confidence. |V| may be the smallest
+of its acceptance number (``smallest_sample``): then nearly all of the risk is used.
 
 Bounds by class are on two different questions. ``certificate_by_class`` bounds how many of the labels c are wrong.
 ``recall_bounds`` bounds how many images of c get another label: a class that is never predicted has no wrong labels,
