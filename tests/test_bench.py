@@ -3,6 +3,7 @@
 import importlib.util
 import subprocess
 import sys
+from itertools import combinations, product
 
 import jax
 import numpy as np
@@ -26,6 +27,7 @@ import recipes
 import simulated_worlds
 import speed_net
 import throughput
+from two_strata import TwoStrata
 
 NETS = tuple(peers.KINDS)
 
@@ -292,3 +294,16 @@ def test_trainings_of_one_length_are_summarised_together():
     assert (short["epochs"], short["reached_94"], short["of"]) == (16, 0, 1)
     assert (long["worst_accuracy"], long["reached_94"], long["median_seconds"]) == (0.939, 1, 3.5)
     assert long["mean_accuracy"] == pytest.approx(0.94)
+
+
+def test_two_strata_state_the_risk_of_the_worst_ranking():
+    """Against all V and all rankings of nine images, of which the first four are one stratum."""
+    design = TwoStrata(4, 2, 5, 3, weight=1.5)
+    rankings = (np.arange(2**9)[:, None] >> np.arange(9) & 1).astype(bool)
+    pairs = product(combinations(range(4), 2), combinations(range(4, 9), 3))
+    draws = [np.isin(np.arange(9), [*first, *rest]) for first, rest in pairs]
+    weights = np.repeat([1.5, 1.0], [4, 5])
+    for limit, threshold in product((1, 2, 3), (0.0, 1.0, 1.5, 2.5)):
+        in_S = [np.cumsum(weights * (rankings & V), axis=1) <= threshold for V in draws]
+        broke = sum((rankings & ~V & S).sum(axis=1) >= limit for V, S in zip(draws, in_S, strict=True))
+        assert design.chance_of_failure(threshold, limit) == pytest.approx(broke.max() / len(draws))

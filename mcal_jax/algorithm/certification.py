@@ -47,7 +47,8 @@ def certify_pool(n: int, U: Indices, model: int, plan: Plan, config: Config) -> 
     if not (config.certify and plan.certificate_size):
         rejected = None if machine else machine_epsilon.rejected_by_plan(n, len(U), plan.surface, config)
         return Allowance(U[:0], machine, rejected=rejected)
-    V = (yield Label(U, plan.certificate_size, "random", "certify", model, plan)).indices
+    size = certificate.size_to_buy(n, len(U), plan.certificate_size, config)
+    V = (yield Label(U, size, "random", "certify", model, plan)).indices
     U = remove(U, V)
     verification = yield Verify(V, U, model, plan)
     certified = certificate.certificate(n, len(U), machine, verification, config)

@@ -50,4 +50,4 @@ def suggested_sample(n: int, wrong: np.ndarray, config: Config) -> int:
     thetas = np.arange(1, len(wrong) + 1) / len(wrong)
     risk = certificate.risk_of_all(config)
     best = best_sample_size(n, n, thetas, wrong, config.epsilon, risk, machine_epsilon=config.machine_epsilon)
-    return max(best.sample, 1)
+    return max(certificate.size_to_buy(n, n, best.sample, config), 1)

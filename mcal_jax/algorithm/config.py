@@ -22,7 +22,7 @@ OLD_NAMES = {
 """Settings by the names they had before version 0.2, which YAML files and run logs may still use."""
 
 
-LATER = {"age_test_set": False, "machine_epsilon": None}
+LATER = {"age_test_set": False, "machine_epsilon": None, "certificate": "planned"}
 """Settings that the first versions did not have, and what they did in their place."""
 
 
@@ -100,6 +100,11 @@ class Config(Settings):
         None,
         description="confidence with which the error of the labels is below epsilon, by labels bought for that alone; "
         "in budget mode the bound is stated in the outcome",
+    )
+    certificate: Literal["planned", "trimmed"] = Field(
+        "planned",
+        description="|V|, with certify: as planned, or the fewest images of the same acceptance number, which uses all "
+        "of the risk; a budget and class_epsilon keep the planned size",
     )
     class_epsilon: Fraction | None = Field(
         None,
@@ -224,7 +229,8 @@ class Config(Settings):
     def certified(cls, **changes) -> "Config":
         """The recommended reading with a certificate of 95 %, which makes most of T superfluous; as the laws
         guarantee nothing, fewer trainings are spent on them."""
-        return cls(**{"certify": 0.95, "test_fraction": "planned", "growth": 3.0, **changes})
+        reading = {"certify": 0.95, "test_fraction": "planned", "growth": 3.0, "certificate": "trimmed"}
+        return cls(**{**reading, **changes})
 
     @classmethod
     def authors_code(cls, **changes) -> "Config":
