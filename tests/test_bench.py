@@ -407,7 +407,7 @@ def test_ridge_regression_separates_what_its_features_do():
 
 
 def test_peers_are_summarised_seed_by_seed():
-    row = dict(case="a", service="amazon", n=100, humans_only=4.0, training=0.1, T=5, B=5, V=0, S=50)
+    row = dict(case="shipped", service="amazon", n=100, humans_only=4.0, training=0.1, T=5, B=5, V=0, S=50)
     runs = [
         row | dict(seed=seed, method=method, cost=2.0 + seed + more, error=error, error_on_S=2 * error)
         for seed in (0, 1)
