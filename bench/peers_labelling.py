@@ -1,7 +1,7 @@
 """MCAL beside other ways to have a pool labelled by humans and a machine: cost, error, and how often epsilon breaks.
 
-    python bench/peers_labelling.py --cases shipped --seeds 20 --runs results/bench/peers_labelling_runs.csv
-    python bench/peers_labelling.py --cases drawn logistic recorded --seeds 60 --runs ... --append
+    python bench/peers_labelling.py --cases shipped --seeds 8 --runs results/bench/peers_labelling_runs.csv
+    python bench/peers_labelling.py --cases drawn logistic recorded --seeds 13 --runs ... --append
     python bench/peers_labelling.py --summary results/bench/peers_labelling.csv --runs ...
     python bench/peers_labelling.py --pac-data FOLDER --out results/bench/peers_pac_data.csv
 
@@ -10,11 +10,10 @@ what each does and guarantees. "Equal labels": as many training and validation l
 with that seed and price; its own shares else: 25 % and 20 % of X, those of Colander's experiment on CIFAR-10. Training
 costs what the paper's ResNet18 does on grey images, 3.3e-6 US dollars for an image and epoch, 200 epochs.
 
-Cases: ``shipped`` and ``cifar10`` are real images (10,000 of Fashion-MNIST; 20,000), labelled by a ridge regression on
-fixed features of patches, which trains fast enough for many seeds. ``drawn``, ``logistic`` and
-``recorded`` are worlds of bench/simulated_worlds.py with 10,000 to 60,000 images, each of which has a difficulty of its
-own; without classes, so that thresholds are one for all, and without logits, so that Colander and confident learning
-have nothing to learn from.
+Cases: ``shipped`` are real images, 10,000 of Fashion-MNIST, labelled by a ridge regression on fixed features of
+patches, which trains fast enough for many seeds. ``drawn``, ``logistic`` and ``recorded`` are worlds of
+bench/simulated_worlds.py with 10,000 to 60,000 images, each of which has a difficulty of its own; without classes, so
+that thresholds are one for all, and without logits, so that Colander and confident learning have nothing to learn from.
 
 ``broken``: share of runs in which epsilon or more of X is labelled wrongly, with its exact 95 % interval (Clopper and
 Pearson); ``broken_on_S``: likewise of the labels that the machine gave. ``more_than_certified``: cost less that of
@@ -45,7 +44,7 @@ from mcal_jax.algorithm.outcome import Outcome
 from mcal_jax.worlds.difficulty import DifficultyWorld
 from mcal_jax.worlds.trained import TrainedWorld
 
-IMAGES: dict[str, tuple[str, int | None]] = {"shipped": ("fashion_mnist_10k", None), "cifar10": ("cifar10", 20_000)}
+IMAGES = {"shipped": "fashion_mnist_10k"}
 MOST = 60_000
 """Images of a world that is drawn."""
 PRICE = PerImageEpoch(dollars=costs.PAPER_PRICES["grey"]["resnet18"])
@@ -73,8 +72,7 @@ class Case(NamedTuple):
 
 @cache
 def images(name: str, folder: Path) -> tuple[data.Dataset, RidgeTrainer]:
-    data_set, first = IMAGES[name]
-    dataset = data.load(data_set, first=first)
+    dataset = data.load(IMAGES[name])
     return dataset, RidgeTrainer(kept_features(dataset, folder), len(dataset.classes))
 
 
@@ -97,7 +95,6 @@ def cases(name: str, seeds: int, folder: Path) -> Iterator[Case]:
 # ---------------------------------------------------------------------------------------------------------
 # Methods
 
-Method = Callable[[Case, Config, Outcome | None], PeerAlgorithm | None]
 MCAL: dict[str, Callable[..., Config]] = {
     "MCAL, certified": Config.certified,
     "MCAL": Config,
