@@ -1,5 +1,7 @@
 """Rankings L(.): labels, T, U and the delivered classifier follow the same mean of probabilities."""
 
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
@@ -51,11 +53,16 @@ def averaged(images):
     return world, [(request, world.answer(request, number)) for number, request in enumerate(requests)]
 
 
+@partial(jax.jit, static_argnames="net")
+def logits_of(net, params, stats, images):
+    return net.merge(params, stats)(images, train=False)[0]
+
+
 def probabilities(world, number, pixels):
-    """By the model of request ``number``, in NumPy."""
+    """By the model of request ``number``, float32 [n, classes]."""
     trainer, model = world.trainers["resnet18"], world.models[number]
     pool = trainer.pool._replace(images=pixels)
-    logits, _ = trainer.net.merge(model.params, model.stats)(look_up(pool, np.arange(len(pixels))), train=False)
+    logits = logits_of(trainer.net, model.params, model.stats, look_up(pool, np.arange(len(pixels))))
     return np.asarray(jax.nn.softmax(logits))
 
 
@@ -72,11 +79,12 @@ def margin_of(p):
 
 def test_scores_are_those_of_the_mean_over_mirror_images_and_the_last_two_models(averaged):
     world, _ = averaged
-    scores, mean = world._score(4, POOL), expected(world, POOL)
+    trainer = world.trainers["resnet18"]
+    scores, mean = trainer.score(world._ensemble(4), POOL), expected(world, POOL)
     np.testing.assert_array_equal(scores.label, mean.argmax(1))
     np.testing.assert_allclose(scores.margin, margin_of(mean), atol=1e-5)
     np.testing.assert_allclose(scores.confidence, mean.max(1), atol=1e-5)
-    plain = world.trainers["resnet18"].score(world.models[4], POOL)
+    plain = trainer.score(world.models[4], POOL)
     assert np.abs(plain.margin - scores.margin).max() > 0.01
 
 
@@ -97,6 +105,13 @@ def test_t_u_v_and_the_delivered_classifier_follow_one_ranking(averaged, images)
     checked = world.answer(Verify(sample, POOL[30:], 4), 6)
     highest = mean.max(1)
     assert checked.ahead.tolist() == [(highest[30:] > one).sum() for one in highest[:30]]
+
+
+def test_m_selects_by_the_latest_model_alone(averaged, images):
+    world, _ = averaged
+    margin = world.trainers["resnet18"].score(world.models[4], POOL).margin
+    chosen = world.choose(Label(POOL, 50, "margin", "train", 4), 7)
+    assert margin[chosen - POOL[0]].max() <= np.sort(margin)[50]
 
 
 def test_a_saved_classifier_of_several_models_predicts_the_same(averaged, images, tmp_path):
@@ -132,10 +147,10 @@ def test_mirror_images_do_not_count_where_the_recipe_does_not_train_on_them(imag
     one = TrainedWorld(images, GroundTruth(images), width=2, recipe="upright", ranking="mirror")
     for number, request in enumerate([Label(LARGE, len(LARGE), "all", "train"), Train(LARGE, TEST, "resnet18")]):
         one.answer(request, number) if number == 0 else one.jobs.update({number: request})
-    scores, plain = one._score(1, POOL), one.trainers["resnet18"].score(one.models[1], POOL)
-    assert same(scores, plain)
-    mirrored = one.trainers["resnet18"].score(Ensemble((one.models[1],), mirror=True), POOL)
-    assert not same(scores, mirrored)
+    assert one._ensemble(1).is_plain
+    trainer, model = one.trainers["resnet18"], one.models[1]
+    mirrored = Ensemble((model,), mirror=True)
+    assert not same(trainer.score(mirrored, POOL), trainer.score(model, POOL))
 
 
 def test_the_default_ranks_as_rank_confident_does():

@@ -17,8 +17,8 @@ from mcal_jax.registry import Registry
 class Ranking(NamedTuple):
     """A way to label and to rank images.
 
-    The scores that it ranks by come from the classifier's probabilities, or from a mean of several. M(.) selects by the
-    same scores, and the labels are those of the same probabilities.
+    The scores come from the classifier's probabilities, or from a mean of several, and so do the labels. M(.) selects
+    by the latest classifier alone: what it selects is scored often, what L(.) labels once.
     """
 
     description: str

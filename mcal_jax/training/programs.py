@@ -78,6 +78,11 @@ class Ensemble(NamedTuple):
     mirror: bool = False
     """Average over each image and its mirror image too."""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether this is a single model on the images as they are."""
+        return len(self.models) == 1 and not self.mirror
+
 
 def augment(images: jax.Array, recipe: Recipe, key: jax.Array) -> jax.Array:
     """Each of ``images`` [b, h, w, c] shifted and mirrored at random, as the recipe says."""

@@ -61,7 +61,7 @@ class TrainedWorld:
         self.jobs: dict[int, Train] = {}
         self.trainers: dict[str, Trainer] = {}
         self.models: dict[int, Model] = {}
-        self.scored: tuple[int, Indices, Scores] | None = None
+        self.scored: tuple[tuple[int, tuple[float, ...] | None], Indices, Scores] | None = None
 
     def prepare(self, architectures: Sequence[str]) -> None:
         """Builds a trainer for each architecture and tries it, so that a run that can't work fails before a label is
@@ -90,13 +90,13 @@ class TrainedWorld:
                 return SecondLabels(chosen, labels != self.known[chosen])
             case Train(train, test):
                 self.jobs[number] = request
-                model = self._model(number)
-                ranked = self._score(number, test)
+                ensemble = self._ensemble(number)
+                model, ranked = ensemble.models[0], self._trainer(number).score(ensemble, test)
                 order = most_confident(self.ranking, ranked)
                 wrong = np.flatnonzero(ranked.label[order] != self.known[test][order])
                 return TrainResult(number, len(train), len(test), wrong, model.images, model.seconds)
             case MachineLabel(pool, n, model, _, limits):
-                scores = self._score_pool(model, pool)
+                scores = self._score_pool(model, pool, self._ensemble(model))
                 order = most_confident(self.ranking, scores, n)
                 return machine_labels(pool, scores.label, scores.margin, order, limits)
             case Measure(pool, model, by):
@@ -133,7 +133,7 @@ class TrainedWorld:
 
     def _verify(self, sample: Indices, pool: Indices, model: int) -> Verification:
         both = np.union1d(sample, pool)
-        scores = self._score_pool(model, both)
+        scores = self._score_pool(model, both, self._ensemble(model))
         in_sample = np.isin(both, sample, assume_unique=True)
         before = np.setdiff1d(np.flatnonzero(self.known >= 0), sample)
         order, classes = most_confident(self.ranking, scores), len(self.dataset.classes)
@@ -150,7 +150,8 @@ class TrainedWorld:
         """The images of ``request.test`` that M(.) would have chosen too, sorted."""
         if request.test is None or request.model is None or request.n == len(request.pool):
             return np.empty(0, np.int64)
-        batch, test = self._score_pool(request.model, chosen), self._score(request.model, request.test)
+        batch = self._score_pool(request.model, chosen)
+        test = self._trainer(request.model).score(self._model(request.model), request.test)
         return request.test[acquisition.would_choose(request.by, batch, test)]
 
     def _order(self, pool: Indices, n: int, by: str, model: int | None, number: int) -> np.ndarray:
@@ -188,17 +189,17 @@ class TrainedWorld:
         if number not in self.models:
             job = self.jobs[number]
             key = jax.random.fold_in(key_of(self.seed), number)
-            kept = self._in_use(number)
+            kept = self._in_use()
             self.models = {k: m for k, m in self.models.items() if k in kept}
             self.models[number] = self._trainer(number).fit(job.train, self.known[job.train], key, self.on_progress)
         return self.models[number]
 
-    def _in_use(self, number: int) -> set[int]:
-        """The models that may be asked for while ``number`` is in the latest round.
+    def _in_use(self) -> set[int]:
+        """The models that may be asked for again.
 
         Those on an older B will not, but for the one before, if it counts; a race keeps one of each architecture.
         """
-        size = len(self.jobs[number].train)
+        size = len(self.jobs[max(self.jobs)].train)
         latest = {k for k, job in self.jobs.items() if len(job.train) == size}
         return latest | {before for k in latest if (before := self._before(k)) is not None}
 
@@ -224,15 +225,18 @@ class TrainedWorld:
         models = (self._model(before), self._model(number))
         return Ensemble(models[::-1], (1 - weight, weight), mirror)
 
-    def _score(self, number: int, indices: Indices) -> Scores:
-        return self._trainer(number).score(self._ensemble(number), indices)
-
     def _features(self, number: int, indices: Indices) -> np.ndarray:
         return self._trainer(number).features(self._model(number), indices)
 
-    def _score_pool(self, number: int, pool: Indices) -> Scores:
-        """Scores of ``pool``; those of a larger pool by the same model are kept and serve its parts."""
-        if self.scored is None or self.scored[0] != number or not np.isin(pool, self.scored[1]).all():
-            self.scored = number, pool, self._score(number, pool)
+    def _score_pool(self, number: int, pool: Indices, ensemble: Ensemble | None = None) -> Scores:
+        """Scores of ``pool`` by the model of request ``number``, which M(.) selects by, or by an ``ensemble``.
+
+        Those of a larger pool by the same are kept and serve its parts.
+        """
+        if ensemble is not None and ensemble.is_plain:
+            ensemble = None
+        scorer = number, ensemble and ensemble.weights
+        if self.scored is None or self.scored[0] != scorer or not np.isin(pool, self.scored[1]).all():
+            self.scored = scorer, pool, self._trainer(number).score(ensemble or self._model(number), pool)
         at = np.searchsorted(self.scored[1], pool)
         return Scores(*(values[at] for values in self.scored[2]))
