@@ -1,7 +1,5 @@
 """Rankings L(.): labels, T, U and the delivered classifier follow the same mean of probabilities."""
 
-from functools import partial
-
 import jax
 import numpy as np
 import pytest
@@ -53,16 +51,11 @@ def averaged(images):
     return world, [(request, world.answer(request, number)) for number, request in enumerate(requests)]
 
 
-@partial(jax.jit, static_argnames="net")
-def logits_of(net, params, stats, images):
-    return net.merge(params, stats)(images, train=False)[0]
-
-
 def probabilities(world, number, pixels):
     """By the model of request ``number``, float32 [n, classes]."""
     trainer, model = world.trainers["resnet18"], world.models[number]
     pool = trainer.pool._replace(images=pixels)
-    logits = logits_of(trainer.net, model.params, model.stats, look_up(pool, np.arange(len(pixels))))
+    logits, _ = trainer.net.merge(model.params, model.stats)(look_up(pool, np.arange(len(pixels))), train=False)
     return np.asarray(jax.nn.softmax(logits))
 
 
