@@ -116,7 +116,7 @@ class Session:
         if begun:
             check_content(begun, self.dataset, self._emit)
         is_finished = begun is not None and begun.end is not None
-        world = trained_world(self.dataset, settings, on_progress, prepare=not is_finished)
+        world = trained_world(self.dataset, settings, job.config.ranking, on_progress, prepare=not is_finished)
         self._open_log(path, job, settings, world)
 
     @classmethod

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from mcal_jax.algorithm.acquisition import ACQUISITIONS, Acquisition
+from mcal_jax.algorithm.rankings import RANKINGS, Ranking
 from mcal_jax.display import html_table
 
 OLD_NAMES = {
@@ -22,7 +23,7 @@ OLD_NAMES = {
 """Settings by the names they had before version 0.2, which YAML files and run logs may still use."""
 
 
-LATER = {"age_test_set": False, "machine_epsilon": None, "certificate": "planned"}
+LATER = {"age_test_set": False, "machine_epsilon": None, "certificate": "planned", "ranking": "margin"}
 """Settings that the first versions did not have, and what they did in their place."""
 
 
@@ -119,6 +120,7 @@ class Config(Settings):
         "then about the truth",
     )
     acquisition: str = Field("margin", description="M(.): which images humans label for training")
+    ranking: str = Field("margin", description="L(.): how the labels of the classifier are made and ranked")
     test_fraction: Fraction | Literal["planned"] = Field(
         0.05, description="|T|; planned, for certified runs: what cost least in simulations, about a hundredth"
     )
@@ -206,6 +208,14 @@ class Config(Settings):
         if callable(acquisition) or isinstance(acquisition, Acquisition):
             return ACQUISITIONS.name_of(acquisition)
         return ACQUISITIONS.check(acquisition) if isinstance(acquisition, str) else acquisition
+
+    @field_validator("ranking", mode="before")
+    @classmethod
+    def _known_ranking(cls, ranking: Any) -> Any:
+        """The name of a ranking; a function or a Ranking is registered under its own name."""
+        if callable(ranking) or isinstance(ranking, Ranking):
+            return RANKINGS.name_of(ranking)
+        return RANKINGS.check(ranking) if isinstance(ranking, str) else ranking
 
     @classmethod
     def paper(cls, **changes) -> "Config":

@@ -47,6 +47,12 @@ class RunOptions:
     noise: Annotated[float | None, Parameter(help="simulated humans: chance that a label is wrong")] = None
     votes: Annotated[int | None, Parameter(help="simulated humans asked for each label, all paid")] = None
     acquisition: Annotated[str | None, Parameter(help="margin, entropy, least_confidence, kcenter or random")] = None
+    ranking: Annotated[
+        str | None,
+        Parameter(
+            help="how the classifier's labels are made and ranked: margin, mirror or averaged, or my_file.py:mine"
+        ),
+    ] = None
     age_test_set: Annotated[
         bool | None, Parameter(help="images of T that the acquisition would have chosen leave the estimate")
     ] = None

@@ -259,7 +259,8 @@ def world_of(run: Run, job: Job, dataset: Dataset):
 
     enable_compilation_cache()
     bar = _TrainingBar() if sys.stderr.isatty() else None
-    world = TrainedWorld(dataset, annotator, width=run.width, recipe=run.recipe, seed=run.seed, on_progress=bar)
+    trained_by: dict[str, Any] = dict(width=run.width, recipe=run.recipe, ranking=job.config.ranking, seed=run.seed)
+    world = TrainedWorld(dataset, annotator, **trained_by, on_progress=bar)
     if job.algorithm != "humans_only":
         world.prepare(job.architectures)
     return world

@@ -58,14 +58,19 @@ def recorded(log: RunLog) -> Setup:
 
 
 def trained_world(
-    dataset: Dataset, given: Setup, on_progress: ProgressCallback | None = None, *, prepare: bool = True
+    dataset: Dataset,
+    given: Setup,
+    ranking: str,
+    on_progress: ProgressCallback | None = None,
+    *,
+    prepare: bool = True,
 ) -> "TrainedWorld":
     """The world that trains on the images; to ``prepare`` is to try every net first. Raises McalError."""
     from mcal_jax.training.cache import enable_compilation_cache
     from mcal_jax.worlds.trained import TrainedWorld
 
     enable_compilation_cache()
-    settings: dict[str, Any] = dict(width=given.width, recipe=given.recipe, seed=given.seed)
+    settings: dict[str, Any] = dict(width=given.width, recipe=given.recipe, ranking=ranking, seed=given.seed)
     world = TrainedWorld(dataset, on_progress=on_progress, **settings)
     if prepare:
         world.prepare(given.architectures)

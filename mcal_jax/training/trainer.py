@@ -21,6 +21,7 @@ from mcal_jax.training.nets import build, name_of
 from mcal_jax.training.outline import check_memory, largest_activation, outline
 from mcal_jax.training.pool import Pool, pool_of, pool_of_features
 from mcal_jax.training.programs import (
+    Ensemble,
     Model,
     State,
     key_of,
@@ -31,7 +32,7 @@ from mcal_jax.training.programs import (
 )
 from mcal_jax.training.recipe import Recipe
 from mcal_jax.training.recipes import RECIPES
-from mcal_jax.training.scoring import score_batch, stream
+from mcal_jax.training.scoring import Member, members_of, score_batch, stream
 
 ProgressCallback = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -122,7 +123,8 @@ class Trainer:
             settings: tuple = (np.int32(0), np.int32(1), np.int32(1), np.float32(1), key)
             state, _ = run_steps(self.net, program_of(self.recipe), state, self.pool, picks, picks, *settings)
             index = np.zeros(self.score_batch, np.int32)
-            jax.block_until_ready(score_batch(self.net, state.params, state.stats, self.pool, index))
+            scored = (Member(state.params, state.stats, np.float32(1)),)
+            jax.block_until_ready(score_batch(self.net, scored, self.pool, index))
         except (RuntimeError, MemoryError) as error:  # of JAX: RESOURCE_EXHAUSTED above all
             why = str(error).strip().partition("\n")[0][:200] or "no memory is left"
             raise McalError(f"{self.description} can't be trained here ({why}): choose {LESS_MEMORY}") from error
@@ -260,8 +262,8 @@ class Trainer:
             raise McalError(f"training labels {outside} are not all within 0 to {self.classes - 1}")
         return indices, labels
 
-    def score(self, model: Model, indices: np.ndarray) -> Scores:
-        """Scores of the images at ``indices`` [m], in that order."""
+    def score(self, model: Model | Ensemble, indices: np.ndarray) -> Scores:
+        """Scores of the images at ``indices`` [m], in that order, by a model or by the mean of several."""
         return Scores(*self._stream(model, indices, lambda outputs: outputs[:-1]))
 
     def features(self, model: Model, indices: np.ndarray) -> np.ndarray:
@@ -274,8 +276,11 @@ class Trainer:
         return Scores(*columns), features
 
     @devices.our_defaults()
-    def _stream(self, model: Model, indices: np.ndarray, select: Callable) -> list[np.ndarray]:
+    def _stream(self, model: Model | Ensemble, indices: np.ndarray, select: Callable) -> list[np.ndarray]:
+        ensemble = model if isinstance(model, Ensemble) else Ensemble((model,))
+        members = members_of(ensemble)
+
         def score(index: np.ndarray) -> Any:
-            return select(score_batch(self.net, model.params, model.stats, self.pool, index))
+            return select(score_batch(self.net, members, self.pool, index, ensemble.mirror))
 
         return stream(score, indices, self.score_batch)
