@@ -14,6 +14,7 @@ from mcal_jax.runs.recorded import RecordedRun
 from mcal_jax.runs.runlog import RunLog
 from mcal_jax.session import Session
 from mcal_jax.testing import check_world
+from mcal_jax.training import kcenter
 from mcal_jax.worlds.difficulty import DifficultyWorld
 
 N = 6000
@@ -106,6 +107,18 @@ def test_what_would_have_been_chosen_is_on_the_chosen_side_of_the_last_of_the_ba
     order = np.argsort(-wanted)
     batch, others = (Scores(*(column[at] for column in scores)) for at in (order[:30], order))
     assert would_choose(by, batch, others).tolist() == [True] * 30 + [False] * 70
+
+
+@pytest.mark.parametrize("labelled", [1, 20])
+def test_k_center_would_choose_what_it_chooses_with_that_image_in_the_pool(labelled, monkeypatch):
+    monkeypatch.setattr(kcenter, "OTHERS", 7)
+    rng = np.random.default_rng(labelled)
+    pool, others, centres = (rng.normal(size=(size, 3)).astype(np.float32) for size in (60, 40, labelled))
+    chosen = np.sort(kcenter.k_center(pool, 15, centres))
+    expected = [60 in kcenter.k_center(np.append(pool, [one], axis=0), 15, centres) for one in others]
+    assert 3 < sum(expected) < 37
+    assert kcenter.would_be_chosen(others, pool[chosen], centres).tolist() == expected
+    assert kcenter.would_be_chosen(others[:0], pool[chosen], centres).tolist() == []
 
 
 def test_the_paper_keeps_its_T():

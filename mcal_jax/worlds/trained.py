@@ -28,7 +28,7 @@ from mcal_jax.annotators import Annotator, ask
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError
 from mcal_jax.training.classifier import Classifier
-from mcal_jax.training.kcenter import k_center
+from mcal_jax.training.kcenter import k_center, would_be_chosen
 from mcal_jax.training.programs import Model, key_of
 from mcal_jax.training.trainer import Trainer
 from mcal_jax.worlds.ranking import machine_labels, verification
@@ -147,6 +147,9 @@ class TrainedWorld:
         """The images of ``request.test`` that M(.) would have chosen too, sorted."""
         if request.test is None or request.model is None or request.n == len(request.pool):
             return np.empty(0, np.int64)
+        if request.by == "kcenter":
+            of = (request.test, chosen, self.jobs[request.model].train)
+            return request.test[would_be_chosen(*(self._features(request.model, indices) for indices in of))]
         batch, test = self._score_pool(request.model, chosen), self._score(request.model, request.test)
         return request.test[acquisition.would_choose(request.by, batch, test)]
 
