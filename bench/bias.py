@@ -85,7 +85,9 @@ def averaged(world: str, rows: Sequence[dict[str, Any]], seeds: int) -> list[dic
     lines = []
     for (by, size), own in pd.DataFrame(rows).groupby(["acquisition", "B"], sort=False):
         means = own.drop(columns=["acquisition", "B"]).mean().to_dict()
-        spread = {f"{name}_se": float(own[name].std() / np.sqrt(seeds)) if seeds > 1 else "" for name in ("plain", "aged")}
+        spread = {
+            f"{name}_se": float(own[name].std() / np.sqrt(seeds)) if seeds > 1 else "" for name in ("plain", "aged")
+        }
         lines.append({"world": world, "acquisition": by, "B": size, "seeds": seeds, **means, **spread})
     return lines
 

@@ -21,9 +21,9 @@ acquisition moves the hardest to B (``worlds/difficulty.py``); in the others the
 """
 
 import argparse
+import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +37,7 @@ from tables import publish
 from tqdm import tqdm
 
 from mcal_jax.algorithm import costs, planner
-from mcal_jax.algorithm.config import LATER, Config, PerImageEpoch
+from mcal_jax.algorithm.config import Config, PerImageEpoch
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.outcome import Outcome
 from mcal_jax.algorithm.protocol import remove
@@ -47,6 +47,8 @@ from mcal_jax.worlds.simulated import THETA_GRID, Analytic, Clairvoyant, Curve, 
 
 PRESETS = {"recommended": Config, "certified": Config.certified, "paper": Config.paper}
 CAUSES = ("theta", "V", "pool", "exploration", "T", "over", "under")
+BEFORE = {"age_test_set": False, "safety_z": 1.0, "min_points": 3, "stability": 0.05}
+"""Defaults of version 0.2."""
 PAPERS_T = {"test_fraction": 0.05}
 
 
@@ -227,7 +229,7 @@ def regret(
 def config_of(reading: str, **prices: Any) -> Config:
     """The configuration of a reading: a preset, "before" or not, and what differs."""
     preset, *changes = reading.split()
-    given = dict(LATER) if "before" in changes else {}
+    given: dict[str, Any] = dict(BEFORE) if "before" in changes else {}
     for change in changes:
         if change != "before":
             key, value = change.split("=")
@@ -256,7 +258,7 @@ def measure(readings: list[str], family: str, seed: int, number: int) -> list[di
 
 def summary(rows: pd.DataFrame, seed: int) -> list[dict[str, Any]]:
     """One line for each family and reading, and for all tuned and all held-out families together."""
-    groups = [(family, own) for family, own in rows.groupby("family", sort=False)]
+    groups = list(rows.groupby("family", sort=False))
     held = rows["family"].isin(HELD_OUT)
     groups += [(name, own) for name, own in (("all tuned", rows[~held]), ("all held out", rows[held])) if len(own)]
     lines = []
@@ -279,14 +281,17 @@ def main() -> None:
     both = ["recommended before", "certified before", "recommended", "certified"]
     parser.add_argument("--readings", nargs="*", default=both)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=60.0, help="no further worlds after these")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     rows: list[dict[str, Any]] = []
+    end = time.monotonic() + 60 * args.minutes
     with ProcessPoolExecutor(args.processes) as pool:
-        for family in args.families:
-            found = pool.map(partial(measure, args.readings, family, args.seed), range(args.worlds), chunksize=2)
-            for some in tqdm(found, desc=family, total=args.worlds):
-                rows += some
+        for number in tqdm(range(args.worlds), desc="worlds of each family"):
+            if time.monotonic() > end:
+                break
+            one = [pool.submit(measure, args.readings, family, args.seed, number) for family in args.families]
+            rows += [row for future in one for row in future.result()]
     publish(summary(pd.DataFrame(rows), args.seed), args.out)
 
 

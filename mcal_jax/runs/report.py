@@ -7,7 +7,7 @@ import numpy as np
 
 from mcal_jax.algorithm import costs
 from mcal_jax.algorithm.certificate import clopper_pearson
-from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.config import BROKEN_IN_SIMULATIONS, Config
 from mcal_jax.algorithm.job import PLANNED
 from mcal_jax.algorithm.outcome import AnnotatorError, Certificate, Outcome
 from mcal_jax.algorithm.plan import Plan
@@ -50,6 +50,11 @@ def summary(delivery: Delivery, config: Config, classes: Sequence[str] = ()) -> 
         f"{STOPS.get(outcome.stop, 'a rule of your own, or of another version')}",
     ]
     rows += machine_lines(outcome)
+    if config.is_recommended and len(outcome.S):
+        rows.append(
+            f"not certified: in simulations {BROKEN_IN_SIMULATIONS:.0%} of such runs exceeded epsilon; "
+            "Config.certified() and --certify 0.95 bound the error"
+        )
     if certificate:
         rows.append(
             f"certified: with {certificate.confidence:.0%} confidence the machine mislabels at most "

@@ -94,7 +94,7 @@ def would_be_chosen(others: np.ndarray, chosen: np.ndarray, centres: np.ndarray)
 
 
 def _before_each_choice(points: np.ndarray, greedy: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Squared distance of each of ``points`` to the nearest centre before each choice of ``greedy``; [points, greedy]."""
+    """Squared distances to the nearest centre before each choice of ``greedy``; [points, greedy]."""
     first = cdist(points, centres, "sqeuclidean").min(1) if len(centres) else np.full(len(points), np.inf)
     later = cdist(points, greedy[:-1], "sqeuclidean")
     return np.minimum.accumulate(np.concatenate([first[:, None], later], axis=1), axis=1)
