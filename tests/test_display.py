@@ -6,6 +6,7 @@ import pytest
 from conftest import HOPELESS, MIDDLING
 
 from mcal_jax import Config, PerHour
+from mcal_jax.algorithm.config import BROKEN_IN_SIMULATIONS
 from mcal_jax.algorithm.job import Job
 from mcal_jax.runs.driver import drive
 from mcal_jax.runs.report import machine_lines, summary
@@ -50,3 +51,12 @@ def test_the_summary_tells_how_wrong_the_machine_is_within_S(delivery):
     assert re.match(r"within S: at most [\d.]+% of the machine's labels are wrong \(95%\)", certified)
     wrong = (delivery.labels[delivery.outcome.S] != 0).mean()
     assert wrong <= float(re.search(r"([\d.]+)%", certified)[1]) / 100
+
+
+def test_the_summary_of_an_uncertified_run_tells_how_often_such_runs_broke_epsilon(delivery):
+    plain = drive(Job(n=2000, config=Config(epsilon=0.2)), SimulatedWorld(2000, MIDDLING))
+    line = f"not certified: in simulations {BROKEN_IN_SIMULATIONS:.0%} of such runs exceeded epsilon"
+    assert line in summary(plain, Config(epsilon=0.2, label_price=0.01))
+    for other in (Config(safety_z=0.5), Config(budget=100.0), Config.certified()):
+        assert "exceeded epsilon" not in summary(plain, other)
+    assert "exceeded epsilon" not in summary(delivery, Config.certified(epsilon=0.2))

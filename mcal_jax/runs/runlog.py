@@ -216,9 +216,12 @@ def _as_begun(head: dict[str, Any]) -> dict[str, Any]:
 
 
 def _job(path: Path, head: dict[str, Any]) -> Job:
-    """The job of a log's head. Raises McalError for a setting that only a later version can know."""
+    """The job of a log's head, with what earlier versions did where they lacked a setting.
+
+    Raises McalError for a setting that only a later version can know.
+    """
     try:
-        return Job.model_validate(head["job"])
+        return Job.model_validate({**head["job"], "config": {**LATER, **head["job"]["config"]}})
     except ValidationError as error:
         unknown = [e["loc"] for e in error.errors() if e["type"] == "extra_forbidden"]
         if not unknown:

@@ -31,7 +31,7 @@ from mcal_jax.errors import McalError
 from mcal_jax.registry import short_name
 from mcal_jax.training.architectures import reads_features, recipe_of
 from mcal_jax.training.classifier import Classifier
-from mcal_jax.training.kcenter import k_center
+from mcal_jax.training.kcenter import k_center, would_be_chosen
 from mcal_jax.training.pool import Pool
 from mcal_jax.training.programs import Ensemble, Model, key_of
 from mcal_jax.training.trainer import Trainer
@@ -153,6 +153,9 @@ class TrainedWorld:
         """The images of ``request.test`` that M(.) would have chosen too, sorted."""
         if request.test is None or request.model is None or request.n == len(request.pool):
             return np.empty(0, np.int64)
+        if request.by == "kcenter":
+            of = (request.test, chosen, self.jobs[request.model].train)
+            return request.test[would_be_chosen(*(self._features(request.model, indices) for indices in of))]
         batch = self._score_pool(request.model, chosen)
         test = self._trainer(request.model).score(self._model(request.model), request.test)
         return request.test[acquisition.would_choose(request.by, batch, test)]
