@@ -18,6 +18,7 @@ import numpy as np
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job, algorithm
 from mcal_jax.algorithm.objectives import OBJECTIVES
+from mcal_jax.algorithm.plan import Plan
 from mcal_jax.algorithm.protocol import Indices, Label, Labels, Relabel, SecondLabels, World
 from mcal_jax.annotators import Annotator, ask
 from mcal_jax.data import Dataset
@@ -179,6 +180,16 @@ class Session:
                 time=round(time.time(), 3),
             )
             self._answers[indices] = numbers
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels of all batches that are complete, int32 [n]; -1 elsewhere."""
+        return self._driver.labels
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan behind the open batch; None before a classifier has been trained."""
+        return self._driver.request.plan if self._driver.request else None
 
     def result(self) -> Result:
         """The labels of all images and how they came about. Raises McalError while labels are wanted."""

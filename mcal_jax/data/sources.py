@@ -204,7 +204,8 @@ def _first_of_each_class(dataset: Dataset, per_class: int) -> np.ndarray:
 def _take(dataset: Dataset, which: slice | np.ndarray) -> Dataset:
     labels = None if dataset.labels is None else dataset.labels[which]
     files = tuple(np.asarray(dataset.files)[which].tolist()) if dataset.files else ()
-    return dataset._replace(images=dataset.images[which], labels=labels, files=files)
+    given = None if dataset.given is None else dataset.given[which]
+    return dataset._replace(images=dataset.images[which], labels=labels, files=files, given=given)
 
 
 def _downsample(name: str, images: np.ndarray, factor: int) -> np.ndarray:
