@@ -86,11 +86,14 @@ def label_by_door(args: argparse.Namespace, photos: Path, truth: dict[str, str])
     command = [*COMMAND, "label", str(photos), "--door", args.door, "--seed", str(args.seed)]
     command += ["--classes", ",".join(CLASSES), *settings]
     kills = commands = 0
-    began = time.perf_counter()
+    latest, began = 0.0, time.perf_counter()
     while not (out / "datasheet.md").exists():
-        killed = play(command, rng.uniform(1, args.latest) if kills < args.kills else None)
+        started = time.perf_counter()
+        to_kill = latest > 0 and kills < args.kills and rng.random() < 0.75
+        killed = play(command, rng.uniform(0, 1.1) * latest if to_kill else None)
         kills, commands = kills + killed, commands + 1
-        share = rng.choice([0.5, 1.0, 1.0])
+        latest = latest if killed else time.perf_counter() - started
+        share = rng.choice([0.3, 0.6, 1.0])
         for path in sorted(out.glob("batch-*")):
             (sort_folder if path.is_dir() else fill_table)(path, truth, share, rng)
     return Result(out / "run.jsonl"), kills, commands, time.perf_counter() - began
@@ -111,9 +114,6 @@ def main() -> None:
     parser.add_argument("--door", choices=["csv", "folder", "copies"], default="csv")
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument(
-        "--latest", type=float, default=15, help="seconds after which a command is killed at the latest"
-    )
     parser.add_argument("--epsilon", type=float, default=0.1)
     parser.add_argument("--width", type=int, default=4)
     parser.add_argument("--recipe", default="brief")

@@ -87,10 +87,13 @@ def read_header(root: Path, file: str) -> Header:
     with one_line_errors(f"picture '{shown(str(path))}' cannot be read"), warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(path, formats=FORMATS) as picture:
-            turned = picture.getexif().get(274, 1) >= 5
-            width, height = picture.size[::-1] if turned else picture.size
+            width, height = picture.size
             if not 0 < width * height <= MOST_PIXELS:
                 raise McalError(f"{width}x{height} pixels; at most {MOST_PIXELS:,} are unpacked")
+            # Pillow decodes a whole PNG to look for EXIF data that may stand behind the pixels.
+            has_exif = picture.format != "PNG" or {"exif", "Raw profile type exif"} & picture.info.keys()
+            if has_exif and picture.getexif().get(274, 1) >= 5:
+                width, height = height, width
             return Header(width, height, picture.mode in ("1", "L", "I", "F") or picture.mode.startswith("I;16"))
 
 
