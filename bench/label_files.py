@@ -93,7 +93,7 @@ def label_by_door(args: argparse.Namespace, photos: Path, truth: dict[str, str])
         killed = play(command, rng.uniform(0, 1.1) * latest if to_kill else None)
         kills, commands = kills + killed, commands + 1
         latest = latest if killed else time.perf_counter() - started
-        share = rng.choice([0.3, 0.6, 1.0])
+        share = rng.choice([0.5, 1.0, 1.0])
         for path in sorted(out.glob("batch-*")):
             (sort_folder if path.is_dir() else fill_table)(path, truth, share, rng)
     return Result(out / "run.jsonl"), kills, commands, time.perf_counter() - began

@@ -114,8 +114,7 @@ class Session:
         algorithm(job).send(None)  # an impossible job is refused before anything is written
         if begun:
             check_content(begun, self.dataset, self._emit)
-        is_finished = begun is not None and begun.end is not None
-        world = trained_world(self.dataset, settings, on_progress, prepare=not is_finished)
+        world = trained_world(self.dataset, settings, on_progress, prepare=begun is None)  # tried when it was begun
         self._open_log(path, job, settings, world)
 
     @classmethod

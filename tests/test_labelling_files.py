@@ -259,11 +259,18 @@ def test_the_same_call_begins_goes_on_and_finishes(photos, tmp_path, simulated):
         batch = call()
     assert batch.record.job.config.epsilon == 0.3
     assert {path.name for path in out.iterdir()} == {
-        "cache", "datasheet.html", "datasheet.md", "done", "labels.csv", "run.jsonl",
+        "cache", "datasheet.html", "datasheet.md", "done", "job.json", "labels.csv", "run.jsonl",
     }  # fmt: skip
     assert rows_of(out / "labels.csv")[0][:4] == ["file", "label", "source", "set"]
     with pytest.raises(McalError, match=r"config.epsilon = 0.3, now 0.1"):
         call(settings={"epsilon": 0.1})
+
+
+def test_a_job_remembers_its_door_and_its_size(photos, tmp_path, simulated):
+    for given in ({"classes": CLASSES, "door": "folder", "size": 8}, {}):
+        work.work_on(photos, emit=lambda line: None, **given)
+    assert (tmp_path / "photos.mcal" / "batch-0000").is_dir()
+    assert not list((tmp_path / "photos.mcal").glob("*.csv"))
 
 
 def test_known_labels_are_taken_and_not_asked_for(tmp_path, simulated):
@@ -299,6 +306,20 @@ def test_a_job_that_cannot_work_is_refused_before_anything_is_asked(photos, tmp_
         work.work_on(photos, emit=lambda line: None, **given)
     assert not list(tmp_path.glob("*.mcal/batch*"))
     assert not (tmp_path / "photos.mcal" / "run.jsonl").exists()
+
+
+def test_the_command_gives_what_it_is_given(monkeypatch):
+    from mcal_jax.cli.entry import app
+
+    calls = []
+    monkeypatch.setattr("mcal_jax.labelling.work_on", lambda source, **given: calls.append((source, given)))
+    for words in (["photos", "--classes", "cat, dog", "--price", "0.1", "--door", "folder"], ["photos"]):
+        with pytest.raises(SystemExit, match="0"):
+            app(["label", *words])
+    (source, begun), (_, again) = calls
+    assert (source, begun["classes"], begun["settings"]) == ("photos", ["cat", "dog"], {"label_price": 0.1})
+    assert begun["door"] == "folder"
+    assert (again["classes"], again["settings"], again["door"]) == (None, {}, None)
 
 
 def test_arrays_are_written_as_pictures(tmp_path, simulated):

@@ -19,9 +19,12 @@ def label(
     certify: Annotated[float | None, Parameter(help="confidence level of the bound; default: 0.95")] = None,
     budget: Annotated[float | None, Parameter(help="US dollars: seek the least error within it instead")] = None,
     door: Annotated[
-        str,
-        Parameter(help="csv: tables to fill in; folder: links to pictures, to be moved into class folders; copies"),
-    ] = "csv",
+        str | None,
+        Parameter(
+            help="csv: tables to fill in; folder: links to pictures, to be moved into class folders; copies: the same "
+            "with copies; default: as before, or csv"
+        ),
+    ] = None,
     annotator: Annotated[str, Parameter(help="who labels, where the answers do not say")] = "",
     out: Annotated[Path | None, Parameter(help="folder of the job; default: SOURCE.mcal")] = None,
     size: Annotated[int | None, Parameter(help="pixels a side to which pictures are scaled")] = None,

@@ -3,6 +3,7 @@
 The folder holds the run log, the decoded pictures, what humans are asked, and in the end labels and datasheet.
 """
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +12,9 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from mcal_jax.algorithm.config import Config
-from mcal_jax.data import Dataset, describe, from_folder, from_table, load
-from mcal_jax.data.pictures import is_table
-from mcal_jax.data.sources import is_own
+from mcal_jax.data import Dataset, describe, from_folder, from_table, is_own, is_table, load
 from mcal_jax.errors import McalError, shown
-from mcal_jax.files import absolute
+from mcal_jax.files import absolute, read_bytes, write_atomically
 from mcal_jax.inputs import Images, as_dataset
 from mcal_jax.labelling import datasheet, export
 from mcal_jax.labelling.doors import DOORS, Visit
@@ -45,7 +44,7 @@ def work_on(
     source: Images,
     *,
     classes: Sequence[str] | None = None,
-    door: str = "csv",
+    door: str | None = None,
     out: str | os.PathLike | None = None,
     annotator: str = "",
     settings: dict[str, Any] | None = None,
@@ -58,20 +57,20 @@ def work_on(
     Args:
       source: a folder of pictures, a table of their paths, or anything else that ``Session`` takes.
       classes: names of the classes; taken from the source where it knows them, and from the log of a job begun.
-      door: how images reach humans, a name in ``mcal_jax.labelling.doors.DOORS``.
+      door: how images reach humans, a name in ``mcal_jax.labelling.doors.DOORS``; by default as before, or csv.
       out: the folder of the job; by default the name of the source with ``.mcal``, beside it.
       annotator: who labelled, where the answers do not say.
       settings: fields of ``Config`` that differ from ``Config.certified()``, or must agree with the job begun.
-      size: pixels a side to which pictures are scaled.
+      size: pixels a side to which pictures are scaled; by default as before.
       emit: called with each line about the job.
       of_session: other arguments of ``Session``: architecture, width, recipe, seed.
 
     Returns the batch that humans are to label, or the Result once every image has a label; then ``out`` holds
     ``labels.csv`` and a datasheet. Raises McalError.
     """
-    visit_door = DOORS[door]
     folder = _folder(source, out)
-    log = folder / "run.jsonl"
+    log, about = folder / "run.jsonl", _about(folder / "job.json", door=door, size=size)
+    visit_door = DOORS[about["door"]]
     begun = RunLog.read(log) if log.exists() else None
     if begun:
         classes = classes or begun.content.get("class_names")
@@ -79,12 +78,12 @@ def work_on(
         as_begun = dict(architecture=list(given.architectures), width=given.width, recipe=given.recipe, seed=given.seed)
         of_session = {**as_begun, **{key: value for key, value in of_session.items() if value is not None}}
     config = _config(begun, settings or {})
-    pool = _open(source, classes, folder / "cache", size)
+    pool = _open(source, classes, folder / "cache", about["size"])
     if begun is None:
         for line in describe(pool.dataset):
             emit(line)
     of_session = {key: value for key, value in of_session.items() if value is not None}
-    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "job.json", json.dumps(about) + "\n")
     with Session(pool.dataset, classes=classes, config=config, log=log, emit=emit, **of_session) as session:
         batch = visit_door(Visit(session, pool.folder, folder, annotator, emit))
         if batch is not None:
@@ -117,6 +116,17 @@ def finish(result: Result, folder: Path, emit: Emit) -> None:
         datasheet.write(result, folder / f"datasheet{ending}")
     emit(result.summary())
     emit(f"every image has a label: {folder / 'labels.csv'}, {folder / 'datasheet.html'}")
+
+
+def _about(path: Path, **given: Any) -> dict[str, Any]:
+    """What a job remembers beside its log: what is given now, else what was given before. Raises McalError."""
+    before = {"door": "csv", "size": None}
+    if path.exists():
+        try:
+            before |= {key: value for key, value in json.loads(read_bytes(path)).items() if key in before}
+        except (ValueError, AttributeError):
+            raise McalError(f"{path}: damaged; delete it, and give --door and --size again") from None
+    return {**before, **{key: value for key, value in given.items() if value is not None}}
 
 
 def _folder(source: Images, out: str | os.PathLike | None) -> Path:
@@ -153,7 +163,7 @@ def _open(source: Images, classes: Sequence[str] | None, cache: Path, size: int 
             return Source(as_dataset(from_folder(path, **how)._replace(name=path.name), classes), path)
         if is_table(path):
             return Source(as_dataset(from_table(path, **how)._replace(name=path.name), classes), path.parent)
-        source = load(os.fspath(path) if is_own(os.fspath(path)) else source)
+        source = load(path)._replace(name=path.name) if is_own(os.fspath(path)) else load(source)
     if size is not None:
         raise McalError("size: only pictures in a folder or a table are scaled")
     return Source(as_dataset(source, classes), None)
