@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mcal_jax.data import cache, describe, from_arrays, load
-from mcal_jax.data.decode import read_pixels
+from mcal_jax.data.decode import SUFFIXES, read_pixels
 from mcal_jax.data.pictures import from_folder, from_table
 from mcal_jax.errors import McalError
 
@@ -69,6 +69,12 @@ def test_exif_turns_a_picture(tmp_path):
     (picture,) = from_folder(tmp_path).images
     assert picture.shape == (64, 32, 1)
     assert picture[:20].mean() > 250 > 5 > picture[-20:].mean()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_format_is_read(tmp_path, suffix):
+    save(tmp_path / f"a{suffix}", grey(16, 16))
+    assert abs(int(from_folder(tmp_path).images[0, 8, 8, 0]) - 100) <= 2
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "tsv"])
@@ -170,6 +176,7 @@ def test_what_cannot_be_read_is_left_out_and_named(hostile, tmp_path, cached, re
     for name in ("bomb", "larger", "drawing", "page", "empty", "cut", "link"):
         assert f"{name}." in text
     assert "it leads out of" in text
+    assert text.count("cannot identify image file") >= 3
     assert all(line.isprintable() for line in pool.notes)
     assert not [warning for warning in recwarn if "Bomb" in str(warning.category)]
 

@@ -16,7 +16,7 @@ from mcal_jax.data.dataset import one_line_errors
 from mcal_jax.errors import McalError, shown
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "WEBP", "TIFF")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 SIZE = 32
 """Pixels a side, where pictures have several sizes or a large one."""
 LARGEST_SIZE_KEPT = 64
@@ -81,6 +81,7 @@ def read_header(root: Path, file: str) -> Header:
     """What a picture's header says. Raises McalError, also for a picture that is too large to unpack."""
     from PIL import Image
 
+    Image.init()  # or formats that are named, but not loaded yet, are unknown
     path = resolve(root, file)
     if path.suffix.lower() in (".svg", ".svgz"):
         raise McalError(f"picture '{shown(str(path))}' cannot be read: SVG is refused; save it as PNG")
@@ -101,6 +102,7 @@ def read_pixels(root: Path, file: str, rule: Rule) -> np.ndarray:
     """A picture as uint8 [height, width, channels]. Raises McalError."""
     from PIL import Image, ImageOps
 
+    Image.init()
     path = resolve(root, file)
     with one_line_errors(f"picture '{shown(str(path))}' cannot be read"), Image.open(path, formats=FORMATS) as picture:
         picture.load()

@@ -95,9 +95,8 @@ def take(session: Session, number: int, batch: Batch | None, rows: Iterable[Row]
     contradicts a label taken before, or another row. All others are taken.
     """
     position = {plain_name(image_name(session.dataset, i)): i for i in range(len(session.dataset.images))}
-    is_open = batch is not None and batch.number == number
-    earlier = _labels_of_open_batch(session, number) if is_open else session.labels
-    wanted = set(batch.indices.tolist()) if batch is not None and is_open else set()
+    earlier = _labels_of_batch(session, number)
+    wanted = set(batch.indices.tolist()) if batch is not None and batch.number == number else set()
     new: dict[int, tuple[int, Row]] = {}
     contradicted: set[int] = set()
     known, refused = 0, []
@@ -134,8 +133,8 @@ def _by_annotator(new: dict[int, tuple[int, Row]]) -> Iterator[tuple[str, list[i
     yield from groups.items()
 
 
-def _labels_of_open_batch(session: Session, number: int) -> np.ndarray:
-    """The labels that are taken of the open batch, int32 [n], -1 elsewhere."""
+def _labels_of_batch(session: Session, number: int) -> np.ndarray:
+    """The labels that are taken of a batch, int32 [n], -1 elsewhere."""
     labels = np.full(len(session.labels), -1, np.int32)
     for part in session.log.parts:
         if part["number"] == number and "labels" in part:

@@ -72,19 +72,15 @@ def work_on(
     log, about = folder / "run.jsonl", _about(folder / "job.json", door=door, size=size)
     visit_door = DOORS[about["door"]]
     begun = RunLog.read(log) if log.exists() else None
-    if begun:
-        classes = classes or begun.content.get("class_names")
-        given = recorded(begun)
-        as_begun = dict(architecture=list(given.architectures), width=given.width, recipe=given.recipe, seed=given.seed)
-        of_session = {**as_begun, **{key: value for key, value in of_session.items() if value is not None}}
+    classes = classes or (begun.content.get("class_names") if begun else None)
     config = _config(begun, settings or {})
     pool = _open(source, classes, folder / "cache", about["size"])
     if begun is None:
         for line in describe(pool.dataset):
             emit(line)
-    of_session = {key: value for key, value in of_session.items() if value is not None}
     write_atomically(folder / "job.json", json.dumps(about) + "\n")
-    with Session(pool.dataset, classes=classes, config=config, log=log, emit=emit, **of_session) as session:
+    chosen = _of_session(begun, of_session)
+    with Session(pool.dataset, classes=classes, config=config, log=log, emit=emit, **chosen) as session:
         batch = visit_door(Visit(session, pool.folder, folder, annotator, emit))
         if batch is not None:
             for line in wanted(session, batch):
@@ -144,6 +140,16 @@ def _folder(source: Images, out: str | os.PathLike | None) -> Path:
         if Path(os.path.realpath(folder)).is_relative_to(root):
             raise McalError(f"out: {shown(str(folder))} lies in the folder of the pictures; give another one")
     return folder
+
+
+def _of_session(begun: RunLog | None, given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of the session: what is given, else what the job began with."""
+    chosen: dict[str, Any] = {}
+    if begun is not None:
+        there = recorded(begun)
+        chosen = {**there._asdict(), "architecture": list(there.architectures)}
+        del chosen["architectures"]
+    return {**chosen, **{key: value for key, value in given.items() if value is not None}}
 
 
 def _config(begun: RunLog | None, settings: dict[str, Any]) -> Config:
