@@ -64,7 +64,10 @@ def as_dataset(images: Images, classes: Sequence[str] | None = None, features: A
             named = data.from_arrays(images.images, images.labels, classes, images.name, features=images.features)
             dataset = named._replace(files=images.files)
     elif isinstance(images, str | os.PathLike):
-        dataset = data.from_folder(images) if Path(images).is_dir() else data.load(images)
+        if Path(images).is_dir():
+            dataset = data.from_folder(images, classes=classes)
+        else:
+            dataset = data.from_table(images, classes=classes) if data.is_table(images) else data.load(images)
         if classes is not None and dataset.labels is None:
             dataset = dataset._replace(classes=data.from_arrays(dataset.images, None, classes, dataset.name).classes)
     else:

@@ -184,7 +184,8 @@ class Result:
         """Sets, bill, savings, error and stop rule, a few lines."""
         return report.summary(self._delivery, self.record.job.config, self.classes)
 
-    def _rows(self) -> dict[str, object]:
+    def facts(self) -> dict[str, object]:
+        """The run in figures, as text by name."""
         outcome, bill = self.outcome, self.bill
         machine = int(self.by_machine.sum())
         rows: dict[str, object] = {
@@ -215,4 +216,4 @@ class Result:
         )
 
     def _repr_html_(self) -> str:
-        return html_table("Result", self._rows())
+        return html_table("Result", self.facts())

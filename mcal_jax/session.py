@@ -18,6 +18,7 @@ import numpy as np
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job, algorithm
 from mcal_jax.algorithm.objectives import OBJECTIVES
+from mcal_jax.algorithm.plan import Plan
 from mcal_jax.algorithm.protocol import Indices, Label, Labels, Relabel, SecondLabels, World
 from mcal_jax.annotators import Annotator, ask
 from mcal_jax.data import Dataset
@@ -115,8 +116,8 @@ class Session:
         algorithm(job).send(None)  # an impossible job is refused before anything is written
         if begun:
             check_content(begun, self.dataset, self._emit)
-        is_finished = begun is not None and begun.end is not None
-        world = trained_world(self.dataset, settings, job.config.ranking, on_progress, prepare=not is_finished)
+        # The nets were tried when the session was begun.
+        world = trained_world(self.dataset, settings, job.config.ranking, on_progress, prepare=begun is None)
         self._open_log(path, job, settings, world)
 
     @classmethod
@@ -181,6 +182,16 @@ class Session:
                 time=round(time.time(), 3),
             )
             self._answers[indices] = numbers
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels of all batches that are complete, int32 [n]; -1 elsewhere."""
+        return self._driver.labels
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan behind the open batch; None before a classifier has been trained."""
+        return self._driver.request.plan if self._driver.request else None
 
     def result(self) -> Result:
         """The labels of all images and how they came about. Raises McalError while labels are wanted."""

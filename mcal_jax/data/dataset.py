@@ -30,6 +30,7 @@ class Dataset(NamedTuple):
     notes: tuple[str, ...] = ()  # what a user should know before labels are bought, a line each
     files: tuple[str, ...] = ()  # names of the picture files, one for each image; empty for arrays
     features: np.ndarray | None = None  # float32 or float16 [n, d], such as embeddings
+    given: np.ndarray | None = None  # int32 [n], labels that are known already where only some are; -1 elsewhere
 
     @property
     def has_images(self) -> bool:
@@ -90,6 +91,21 @@ def from_arrays(
         from_one = " (if they count from 1: labels - 1)" if labels.min() == 1 and largest == len(names) else ""
         raise McalError(f"labels of '{name}' must be from 0 to {len(names) - 1}, and one is {largest}{from_one}")
     return Dataset(name, **pool, labels=labels.astype(np.int32, copy=False), classes=tuple(names), notes=notes)
+
+
+def with_known_labels(
+    name: str, images: np.ndarray, labels: Sequence[Any], classes: Sequence[str] | None = None
+) -> Dataset:
+    """A Dataset whose labels are known in part: None where one is not. Raises McalError as ``from_arrays`` does."""
+    at = np.array([i for i, label in enumerate(labels) if label is not None], np.int64)
+    if len(at) in (0, len(labels)):
+        return from_arrays(images, labels if len(at) else None, classes, name)
+    part = from_arrays(np.zeros((len(at), 1, 1, 1), np.uint8), [labels[i] for i in at], classes, name)
+    assert part.labels is not None
+    given = np.full(len(labels), -1, np.int32)
+    given[at] = part.labels
+    note = f"'{name}': {len(at):,} of {len(labels):,} labels are known; each is taken, and billed, when it is asked for"
+    return from_arrays(images, None, part.classes, name)._replace(given=given, notes=(*part.notes, note))
 
 
 def first_of(name: str, n: int, first: int | None) -> int:

@@ -207,10 +207,11 @@ def _take(dataset: Dataset, which: slice | np.ndarray) -> Dataset:
     labels = None if dataset.labels is None else dataset.labels[which]
     files = tuple(np.asarray(dataset.files)[which].tolist()) if dataset.files else ()
     images = dataset.images[which]
+    given = None if dataset.given is None else dataset.given[which]
     features = dataset.features
     if features is not None:
         features = features[which] if dataset.has_images else images
-    return dataset._replace(images=images, labels=labels, files=files, features=features)
+    return dataset._replace(images=images, labels=labels, files=files, features=features, given=given)
 
 
 def _downsample(name: str, images: np.ndarray, factor: int) -> np.ndarray:
