@@ -28,7 +28,7 @@ def certificate(result: Result) -> list[str]:
     """What is certified: the statement, what it rests on, what confidence means, and what it does not say."""
     certified, outcome = result.certificate, result.outcome
     if certified is None:
-        estimate = machine_lines(outcome)
+        estimate = machine_lines(outcome, result.record.job.config)
         return [
             "Nothing is certified: no certificate was asked for.",
             *([f"Estimated from the test set: {estimate[0]}."] if estimate else []),
