@@ -9,6 +9,7 @@ from mcal_jax.algorithm import acquisition
 from mcal_jax.algorithm.acquisition import PoolView, Scores
 from mcal_jax.algorithm.protocol import (
     MEASURES,
+    UNKNOWN,
     Answer,
     Indices,
     Label,
@@ -187,7 +188,8 @@ class TrainedWorld:
             key = jax.random.fold_in(key_of(self.seed), number)
             # Models on an older B will not be asked for again; a race keeps one of each architecture.
             self.models = {k: m for k, m in self.models.items() if len(self.jobs[k].train) == len(job.train)}
-            self.models[number] = self._trainer(number).fit(job.train, self.known[job.train], key, self.on_progress)
+            known = job.train[self.known[job.train] != UNKNOWN]
+            self.models[number] = self._trainer(number).fit(known, self.known[known], key, self.on_progress)
         return self.models[number]
 
     def _score(self, number: int, indices: Indices) -> Scores:
