@@ -229,6 +229,22 @@ def test_pictures_are_encoded_again_and_come_from_the_folder_alone(tmp_path, des
     assert Browser(desk).send("GET", "/api/image/..%2f..%2fsecret.png").status_code in (404, 405)
 
 
+def test_an_answer_that_cannot_be_written_is_not_acknowledged(desk, monkeypatch):
+    browser = Browser(desk)
+    image = browser.call("take").json()["images"][0]["image"]
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    reply = browser.call("answer", image=image, label=0)
+    assert reply.status_code == 409
+    assert "No space left on device" in reply.json()["error"]
+    reply = browser.call("take").json()
+    assert reply["images"] == []
+    assert reply["status"]["state"] == "failed"
+
+
 @pytest.fixture
 def server(desk):
     server = Server(desk, Api(desk, Pictures(desk.session.dataset)), token=TOKEN)

@@ -132,7 +132,8 @@ export class View {
       this.act("Skip", "S", () => this.desk.skip()),
     ];
     const actions = element("div", { class: "actions" }, ...this.others, this.undoButton);
-    return element("section", { class: "choices", "aria-label": "Answer" }, this.search, this.list, actions);
+    this.panel = element("section", { class: "choices", "aria-label": "Answer" }, this.search, this.list, actions);
+    return this.panel;
   }
 
   act(text, key, onclick) {
@@ -141,7 +142,8 @@ export class View {
 
   strip() {
     this.thumbs = element("ol", { class: "strip", "aria-label": "Images before and after this one" });
-    return element("nav", { class: "film", "aria-label": "Neighbours" }, this.thumbs);
+    this.film = element("nav", { class: "film", "aria-label": "Neighbours" }, this.thumbs);
+    return this.film;
   }
 
   helpDialog() {
@@ -177,6 +179,8 @@ export class View {
     this.drawStatus();
     this.drawPicture();
     this.drawStrip();
+    const over = ["finished", "failed"].includes(this.desk.mode);
+    for (const part of [this.panel, this.film, this.pauseButton]) part.hidden = over;
     const idle = !this.desk.current;
     for (const button of [...this.buttons, ...this.others]) button.toggleAttribute("disabled", idle);
     this.undoButton.toggleAttribute("disabled", !this.desk.answers.length || this.desk.mode !== "at work");
@@ -191,10 +195,12 @@ export class View {
     const expected = progress.expected ?? progress.images;
     this.bar.max = Math.max(expected, labelled, 1);
     this.bar.value = labelled;
-    this.count.textContent = `${number(labelled)} of ${progress.expected === null ? "at most" : "about"} ${number(expected)} labels`;
+    const over = this.desk.mode === "finished";
+    const of = over ? "" : ` of ${progress.expected === null ? "at most" : "about"} ${number(expected)}`;
+    this.count.textContent = `${number(labelled)}${of} labels`;
     this.cost.textContent = `${dollars(progress.cost)} so far`;
     const left = pace > 0 && progress.expected !== null ? (expected - labelled) / pace : null;
-    this.end.textContent = left === null ? "" : left < 30 ? "almost done" : `about ${duration(left)} left`;
+    this.end.textContent = left === null || over ? "" : left < 30 ? "almost done" : `about ${duration(left)} left`;
   }
 
   drawPicture() {
