@@ -1,7 +1,8 @@
 """Many annotators at once on one server on loopback: answers a second, latency, and whether anything was lost.
 
 Each annotator takes images and answers one after the other, without thinking, over connections of one pool. With
-``--kills`` the server is killed (SIGKILL) at random moments and started again on the same log. Checked: every accepted
+``--kills`` the server is first killed (SIGKILL) so often, each time within a second, and started again on the same log.
+Checked: every accepted
 answer is in the log as it was given, none twice; no image is handed out after its answer was accepted, and without
 kills none to two annotators (leases die with the server, answers do not).
 
@@ -11,6 +12,7 @@ kills none to two annotators (leases die with the server, answers do not).
 
 import argparse
 import asyncio
+import math
 import multiprocessing
 import random
 import sys
@@ -71,7 +73,8 @@ class Load:
     and how many images were handed out ``again`` after their answer was accepted."""
 
     def __init__(self, client: httpx.AsyncClient, seconds: float):
-        self.client, self.until = client, time.monotonic() + seconds
+        self.client, self.began = client, time.monotonic()
+        self.until = self.began + seconds
         self.accepted: dict[int, tuple[str, int]] = {}
         self.handed: dict[int, set[str]] = {}
         self.latencies: list[float] = []
@@ -111,14 +114,15 @@ async def run(child: Child, annotators: int, seconds: float, kills: int) -> Load
     limits = httpx.Limits(max_connections=annotators, max_keepalive_connections=annotators)
     headers, url = {"authorization": f"Bearer {TOKEN}"}, f"http://127.0.0.1:{child.port}"
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60, limits=limits) as client:
-        load = Load(client, seconds)
+        load = Load(client, math.inf if kills else seconds)
 
         async def kill() -> None:
             rng = random.Random(0)
             for _ in range(kills):
-                await asyncio.sleep(rng.uniform(0, seconds / kills / 2))
+                await asyncio.sleep(rng.uniform(0, 1))
                 child.kill()
                 await asyncio.to_thread(child.start)
+            load.until = min(load.until, time.monotonic() + seconds)
 
         await asyncio.gather(kill(), *(load.annotate(f"annotator {i}") for i in range(annotators)))
     return load
@@ -150,9 +154,10 @@ def main() -> None:
     twice = len(rows) - len(dict(rows))
     shared = 0 if args.kills else sum(len(names) > 1 for names in load.handed.values())
     median, p99 = 1e3 * np.quantile(load.latencies, [0.5, 0.99])
+    seconds = load.until - load.began
     print(
-        f"{args.annotators} annotators, {args.seconds:.0f} s, {args.kills} kills: {len(load.accepted):,} answers, "
-        f"{len(load.accepted) / args.seconds:.0f} a second; latency {median:.0f} ms (median), {p99:.0f} ms (p99); "
+        f"{args.annotators} annotators, {seconds:.0f} s, {args.kills} kills: {len(load.accepted):,} answers, "
+        f"{len(load.accepted) / seconds:.0f} a second; latency {median:.0f} ms (median), {p99:.0f} ms (p99); "
         f"lost {lost}, recorded twice {twice}, handed out again {load.again}, handed to two {shared}"
     )
     if lost or twice or shared or load.again:

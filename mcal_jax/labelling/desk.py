@@ -8,11 +8,11 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mcal_jax.algorithm.protocol import UNKNOWN
 from mcal_jax.errors import McalError
+from mcal_jax.labelling.leases import Item, Leases
 from mcal_jax.runs.tally import Progress
 from mcal_jax.session import Session
 
@@ -34,21 +34,6 @@ class Status(NamedTuple):
     progress: Progress
     seconds: float | None = None
     message: str = ""
-
-
-@dataclass
-class _Item:
-    """An image of an open batch: who called it what, who has it until when, and its label once that is settled."""
-
-    number: int
-    votes: dict[str, int] = field(default_factory=dict)
-    holders: dict[str, float] = field(default_factory=dict)
-    label: int | None = None
-
-    def is_wanted(self, opinions: int) -> bool:
-        """Whether one more annotator is to see it."""
-        needed = max(opinions, len(self.votes) + 1)
-        return self.label is None and len(self.votes) + len(self.holders) < needed
 
 
 class Desk:
@@ -73,19 +58,15 @@ class Desk:
             raise McalError(f"opinions: at least 1, got {opinions}")
         if not lease > 0:
             raise McalError(f"lease: more than 0 seconds, got {lease}")
-        self.session, self.opinions, self.lease, self._clock = session, opinions, lease, clock
+        self.session, self.opinions, self._clock = session, opinions, clock
+        self._leases = Leases(opinions, lease, clock)
         self._changed = threading.Condition(threading.RLock())
         self._state, self._message, self._closed = "working", "", False
-        self._items: dict[int, _Item] = {}
         self._purposes: dict[int, str] = {}  # of the open batches
         self._unlabelled: dict[int, int] = {}  # how many images of each open batch have no label
-        self._queue: deque[int] = deque()  # images that are wanted, and some that are no more
-        self._held: dict[str, list[int]] = {}
         self._given: dict[str, list[int]] = {}  # what can be undone
-        self._skipped: set[tuple[str, int]] = set()
         self._times: deque[float] = deque()
-        self._began, self._took, self._looked = clock(), 0.0, clock()
-        self.version = 0  # rises when images may have become free, and when the state changes
+        self._began, self._took = clock(), 0.0
         self._thread = threading.Thread(target=self._work, name="mcal-desk", daemon=True)
         self._thread.start()
 
@@ -95,14 +76,7 @@ class Desk:
     def take(self, annotator: str, count: int = 1) -> list[int]:
         """Up to ``count`` images for an annotator: those that they hold already, then new ones. Renews their leases."""
         with self._changed:
-            now = self._clock()
-            self._lapse(now)
-            held = self._held.setdefault(annotator, [])
-            held[:] = [image for image in held if annotator in self._items[image].holders]
-            self._lease_new(annotator, held, count)
-            for image in held:
-                self._items[image].holders[annotator] = now + self.lease
-            return held[:count]
+            return self._leases.take(annotator, count)
 
     def answer(self, annotator: str, image: int, label: int) -> None:
         """Take an annotator's answer to an image they hold: the number of a class, or UNKNOWN for "I can't tell".
@@ -113,13 +87,13 @@ class Desk:
         if label != UNKNOWN and not 0 <= label < classes:
             raise McalError(f"class {label} of {classes}: classes are numbered from 0")
         with self._changed:
-            item = self._items.get(image)
+            item = self._leases.items.get(image)
             if item and item.votes.get(annotator) == label:
                 return
-            if item is None or annotator not in item.holders:
+            if not item or not (annotator in item.holders or self._is_free(annotator, item)):
                 raise McalError(f"image {image} is not yours to label: it has a label, or someone else has it now")
             self._keep(annotator, image, item, label)
-            self._give_back(annotator, image)
+            self._leases.end(annotator, image)
             self._given.setdefault(annotator, []).append(image)
             self._times.append(self._clock())
             if not self._unlabelled[item.number]:
@@ -128,11 +102,8 @@ class Desk:
     def skip(self, annotator: str, image: int) -> None:
         """Give an image that an annotator holds to someone else, or to them again when no other is left."""
         with self._changed:
-            if image in self._items and annotator in self._items[image].holders:
-                self._give_back(annotator, image)
-                self._skipped.add((annotator, image))
-                self._queue.append(image)
-                self.version += 1
+            if image in self._leases.items and annotator in self._leases.items[image].holders:
+                self._leases.skip(annotator, image)
 
     def undo(self, annotator: str) -> int:
         """Take back the last answer of an annotator, who holds its image again. Returns the image.
@@ -146,38 +117,35 @@ class Desk:
             image = given[-1]
             self.session.undo(image, annotator=annotator)
             given.pop()
-            item = self._items[image]
+            item = self._leases.items[image]
             item.votes.pop(annotator, None)
             if item.label is not None:
                 item.label = None
                 self._unlabelled[item.number] += 1
-            item.holders[annotator] = self._clock() + self.lease
-            self._held.setdefault(annotator, []).insert(0, image)
-            if item.is_wanted(self.opinions):
-                self._queue.append(image)
-            self.version += 1
+            self._leases.give(annotator, image)
             return image
 
     def release(self, annotator: str) -> None:
         """Give back all images that an annotator holds: they pause or leave."""
         with self._changed:
-            for image in reversed(self._held.pop(annotator, [])):
-                if annotator in self._items[image].holders:
-                    self._give_back(annotator, image)
-                    self._queue.appendleft(image)
-            self.version += 1
+            self._leases.release(annotator)
 
     def answers(self, annotator: str, count: int = 8) -> list[tuple[int, int]]:
         """The last answers of an annotator that can be undone, the latest last: images and labels."""
         with self._changed:
             images = [image for image in self._given.get(annotator, []) if self._is_open(image)][-count:]
-            return [(image, self._items[image].votes[annotator]) for image in images]
+            return [(image, self._leases.items[image].votes[annotator]) for image in images]
 
     def purpose(self, image: int) -> str:
         """What an image is labelled for (``Batch.purpose``), empty where it is in no open batch."""
         with self._changed:
-            item = self._items.get(image)
+            item = self._leases.items.get(image)
             return self._purposes.get(item.number, "") if item else ""
+
+    @property
+    def version(self) -> int:
+        """Another number whenever images may have become free, or the state is another."""
+        return self._leases.version
 
     def status(self) -> Status:
         """How far the labelling is."""
@@ -196,9 +164,9 @@ class Desk:
     def close(self) -> None:
         """Hand out no more images. The session stays open; a training that runs goes on to its end."""
         with self._changed:
-            self._closed, self._items, self._held, self._given = True, {}, {}, {}
-            self._queue.clear()
-            self._notify()
+            self._closed, self._given = True, {}
+            self._leases.replace({})
+            self._changed.notify_all()
 
     def fail(self, message: str) -> None:
         """Hand out no more images, and say why."""
@@ -218,70 +186,62 @@ class Desk:
                 ahead = self.session.ask_ahead()
                 with self._changed:
                     if batch is None:
-                        self._state, self._items, self._unlabelled, self._held = "finished", {}, {}, {}
-                        self._notify()
+                        self._state, self._unlabelled = "finished", {}
+                        self._leases.replace({})
+                        self._changed.notify_all()
                         return
                     self._took = self._clock() - self._began
                     self._purposes = {each.number: each.purpose for each in (batch, ahead) if each}
                     self._open()
                     while self._unlabelled[batch.number] and not self._closed:
                         self._changed.wait()
+                    if self._closed:
+                        return
                     self._state = "labelling" if any(self._unlabelled.values()) else "working"
-                    self.version += 1
+                    self._leases.version += 1
         except Exception as error:  # those who wait are told whatever ends this thread
             self.fail(str(error))
 
-    def _notify(self) -> None:
-        self.version += 1
-        self._changed.notify_all()
-
     def _open(self) -> None:
         """Hand out the open batches, less what is answered or in hand."""
-        batches, before = self.session.batches, self._items
-        self._items = {
-            image: _Item(batch.number, holders=before[image].holders if image in before else {})
-            for batch in batches.batches.values()
-            for image in batch.indices.tolist()
-        }
+        batches = self.session.batches
+        items = {image: Item(batch.number) for batch in batches.batches.values() for image in batch.indices.tolist()}
         self._unlabelled = {batch.number: len(batch.indices) for batch in batches.batches.values()}
         self._given = {}
         for opinion in batches.opinions():
-            item = self._items[opinion.image]
+            item = items[opinion.image]
             if opinion.final:
                 item.label = opinion.label
                 self._unlabelled[item.number] -= 1
             if not opinion.final or self.opinions == 1:
                 item.votes[opinion.annotator] = opinion.label
                 self._given.setdefault(opinion.annotator, []).append(opinion.image)
-        for image, item in self._items.items():
+        for image, item in items.items():
             self._settle(image, item)
-        self._held = {name: [i for i in images if i in self._items] for name, images in self._held.items()}
-        self._skipped = {(name, image) for name, image in self._skipped if image in self._items}
-        self._queue = deque(image for image, item in self._items.items() if item.is_wanted(self.opinions))
+        self._leases.replace(items)
         self._state = "labelling"
-        self._notify()
+        self._changed.notify_all()
 
-    def _keep(self, annotator: str, image: int, item: _Item, label: int) -> None:
+    def _keep(self, annotator: str, image: int, item: Item, label: int) -> None:
         """Have an answer on disk, and the image's label too if that is settled by it."""
         if self.opinions > 1:
             self.session.vote(image, label, annotator=annotator)
             item.votes[annotator] = label
-            self._settle(image, item)
+            if not self._settle(image, item):
+                self._leases.want(image)
         else:
             self._tell(image, item, label, annotator)
             item.votes[annotator] = label
 
-    def _settle(self, image: int, item: _Item) -> None:
+    def _settle(self, image: int, item: Item) -> bool:
         """Tell the session the label that most annotators gave, once there are enough of them and no tie."""
-        if item.label is not None or len(item.votes) < self.opinions:
-            return
-        ranked = Counter(item.votes.values()).most_common(2)
-        if len(ranked) == 1 or ranked[0][1] > ranked[1][1]:
-            self._tell(image, item, ranked[0][0], ", ".join(item.votes))
-        else:
-            self._queue.append(image)
+        if item.label is None and len(item.votes) >= self.opinions:
+            ranked = Counter(item.votes.values()).most_common(2)
+            if len(ranked) == 1 or ranked[0][1] > ranked[1][1]:
+                self._tell(image, item, ranked[0][0], ", ".join(item.votes))
+        return item.label is not None
 
-    def _tell(self, image: int, item: _Item, label: int, annotator: str) -> None:
+    def _tell(self, image: int, item: Item, label: int, annotator: str) -> None:
         if label == UNKNOWN:
             self.session.tell_unknown([image], annotator=annotator)
         else:
@@ -291,45 +251,11 @@ class Desk:
 
     def _is_open(self, image: int) -> bool:
         """Whether an answer to an image can be taken back still."""
-        return image in self._items and self._unlabelled[self._items[image].number] > 0
+        return image in self._leases.items and self._unlabelled[self._leases.items[image].number] > 0
 
-    # ------------------------------------------------------------------------------------------------------
-    # Leases
-
-    def _lease_new(self, annotator: str, held: list[int], count: int) -> None:
-        """Lease images from the queue until ``held`` has ``count``, skipped ones last."""
-        for again in (False, True):
-            later = []
-            while len(held) < count and self._queue:
-                image = self._queue.popleft()
-                item = self._items.get(image)
-                if item is None or not item.is_wanted(self.opinions):
-                    continue
-                skipped = (annotator, image) in self._skipped
-                if annotator in item.votes or annotator in item.holders or (skipped and not again):
-                    later.append(image)
-                    continue
-                item.holders[annotator] = 0.0
-                held.append(image)
-                if item.is_wanted(self.opinions):
-                    later.append(image)
-            self._queue.extendleft(reversed(later))
-
-    def _give_back(self, annotator: str, image: int) -> None:
-        self._items[image].holders.pop(annotator, None)
-        if image in self._held.get(annotator, []):
-            self._held[annotator].remove(image)
-
-    def _lapse(self, now: float) -> None:
-        """End the leases of those of whom nothing was heard for too long; looks once a second."""
-        if now < self._looked + 1:
-            return
-        self._looked = now
-        for annotator, images in self._held.items():
-            for image in [image for image in images if self._items[image].holders.get(annotator, now) < now]:
-                self._give_back(annotator, image)
-                self._queue.append(image)
-                self.version += 1
+    def _is_free(self, annotator: str, item: Item) -> bool:
+        """Whether an annotator whose lease was lost may label an image all the same, because nobody else has it."""
+        return annotator not in item.votes and item.is_wanted(self.opinions)
 
     # ------------------------------------------------------------------------------------------------------
     # Estimates
