@@ -2,12 +2,11 @@
 
 Each annotator takes images and answers one after the other, without thinking, over connections of one pool. With
 ``--kills`` the server is first killed (SIGKILL) so often, each time within a second, and started again on the same log.
-Checked: every accepted
-answer is in the log as it was given, none twice; no image is handed out after its answer was accepted, and without
-kills none to two annotators (leases die with the server, answers do not).
+Checked: every accepted answer is in the log as it was given, none twice; no image is handed out after its answer was
+accepted, and without kills none to two annotators (leases die with the server, answers do not).
 
     python bench/annotators_load.py --annotators 200 --seconds 60
-    python bench/annotators_load.py --annotators 20 --seconds 60 --kills 20
+    python bench/annotators_load.py --annotators 20 --seconds 5 --kills 20
 """
 
 import argparse

@@ -13,7 +13,7 @@ from mcal_jax.labelling.desk import Desk
 from mcal_jax.session import Session
 
 STATIC = Path(__file__).parent / "static"
-MODULES = ("view.js", "app.js", "notebook.js")
+MODULES = ("parts.js", "view.js", "app.js", "notebook.js")
 
 
 def bundle() -> str:

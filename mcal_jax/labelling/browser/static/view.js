@@ -1,5 +1,7 @@
 /* What is seen: built once, then redrawn from the desk's state. */
 
+import { dollars, duration, element, helpDialog, number, welcome } from "./parts.js";
+
 const PURPOSES = {
   test: "Test set",
   train: "Training set",
@@ -7,28 +9,8 @@ const PURPOSES = {
   residual: "The rest",
   relabel: "Second opinion",
 };
-const KEYS = [
-  ["1 … 9 0", "choose one of the first ten classes shown"],
-  ["X", "can’t tell"],
-  ["S", "skip: later, or someone else"],
-  ["Z", "undo"],
-  ["/", "search the classes; Enter takes the first"],
-  ["P", "pause"],
-  ["?", "this help"],
-];
 const KEYED = 10; // classes that have a key
 const FEW = 12; // classes that need no search
-
-export function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (value === true) made.setAttribute(name, "");
-    else if (value !== false && value !== null) made.setAttribute(name, value);
-  }
-  made.append(...children);
-  return made;
-}
 
 export class View {
   constructor(root, desk) {
@@ -39,25 +21,8 @@ export class View {
   }
 
   askName(name) {
-    const input = element("input", { id: "mcal-name", maxlength: 60, autocomplete: "nickname", required: true });
-    input.value = name;
-    this.refusal = element("p", { class: "refusal", role: "alert" });
-    const form = element(
-      "form",
-      {
-        class: "card welcome",
-        onsubmit: (event) => {
-          event.preventDefault();
-          this.desk.join(input.value);
-        },
-      },
-      element("h1", {}, "Label images"),
-      element("p", {}, "Your name is kept with each label that you give, on the machine that this page comes from."),
-      element("label", { for: "mcal-name" }, "Your name"),
-      input,
-      this.refusal,
-      element("button", { class: "primary", type: "submit" }, "Start"),
-    );
+    const { form, input, refusal } = welcome(name, (given) => this.desk.join(given));
+    this.refusal = refusal;
     this.root.replaceChildren(element("main", { class: "centre" }, form));
     input.focus();
   }
@@ -72,7 +37,7 @@ export class View {
     this.banner = element("p", { class: "banner", role: "alert", hidden: true });
     this.toast = element("p", { class: "toast", role: "status", hidden: true });
     this.root.replaceChildren(this.header(name), this.banner, this.main(classes), this.strip(), this.toast, this.live);
-    this.dialog = this.helpDialog();
+    this.dialog = helpDialog((use) => (this.desk.shortcuts = use));
     this.root.append(this.dialog);
     this.filter();
   }
@@ -144,26 +109,6 @@ export class View {
     this.thumbs = element("ol", { class: "strip", "aria-label": "Images before and after this one" });
     this.film = element("nav", { class: "film", "aria-label": "Neighbours" }, this.thumbs);
     return this.film;
-  }
-
-  helpDialog() {
-    const rows = KEYS.map(([key, text]) => element("div", {}, element("dt", {}, element("kbd", {}, key)), element("dd", {}, text)));
-    const box = element("input", {
-      type: "checkbox",
-      id: "mcal-keys",
-      checked: true,
-      onchange: (event) => (this.desk.shortcuts = event.target.checked),
-    });
-    const close = element("button", { type: "button", class: "primary", onclick: () => this.dialog.close() }, "Close");
-    return element(
-      "dialog",
-      { class: "card", "aria-labelledby": "mcal-help" },
-      element("h2", { id: "mcal-help" }, "Keys"),
-      element("dl", {}, ...rows),
-      element("label", { class: "check", for: "mcal-keys" }, box, "Use these keys"),
-      element("p", {}, "Every answer is saved at once. An answer can be taken back until its batch is complete."),
-      close,
-    );
   }
 
   help() {
@@ -344,18 +289,4 @@ export class View {
     this.banner.textContent = text;
     this.banner.hidden = !text;
   }
-}
-
-function number(value) {
-  return Math.round(value).toLocaleString("en-US");
-}
-
-function dollars(value) {
-  return value.toLocaleString("en-US", { style: "currency", currency: "USD" });
-}
-
-function duration(seconds) {
-  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
-  return `${(seconds / 3600).toFixed(1)} h`;
 }
