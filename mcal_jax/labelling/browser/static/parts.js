@@ -21,6 +21,11 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/* Disabled, but it keeps the focus, and with it the keys. */
+export function disable(button, off) {
+  button.setAttribute("aria-disabled", String(off));
+}
+
 /* A form that asks for a name and passes it on. */
 export function welcome(name, onName) {
   const input = element("input", { id: "mcal-name", maxlength: 60, autocomplete: "nickname", required: true });

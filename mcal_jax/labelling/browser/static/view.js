@@ -1,6 +1,6 @@
 /* What is seen: built once, then redrawn from the desk's state. */
 
-import { dollars, duration, element, helpDialog, number, welcome } from "./parts.js";
+import { disable, dollars, duration, element, helpDialog, number, welcome } from "./parts.js";
 
 const PURPOSES = {
   test: "Test set",
@@ -39,6 +39,7 @@ export class View {
     this.root.replaceChildren(this.header(name), this.banner, this.main(classes), this.strip(), this.toast, this.live);
     this.dialog = helpDialog((use) => (this.desk.shortcuts = use));
     this.root.append(this.dialog);
+    this.stage.focus();
     this.filter();
   }
 
@@ -68,7 +69,7 @@ export class View {
     this.caption = element("figcaption");
     this.figure = element("figure", {}, element("div", { class: "frame" }, this.picture), this.caption);
     this.message = element("div", { class: "message", hidden: true, tabindex: -1 });
-    this.stage = element("section", { class: "stage", "aria-label": "Image" }, this.figure, this.message);
+    this.stage = element("section", { class: "stage", "aria-label": "Image", tabindex: -1 }, this.figure, this.message);
     return element("main", { class: "work" }, this.stage, this.choices(classes));
   }
 
@@ -127,8 +128,8 @@ export class View {
     const over = ["finished", "failed"].includes(this.desk.mode);
     for (const part of [this.panel, this.film, this.pauseButton]) part.hidden = over;
     const idle = !this.desk.current;
-    for (const button of [...this.buttons, ...this.others]) button.toggleAttribute("disabled", idle);
-    this.undoButton.toggleAttribute("disabled", !this.desk.answers.length || this.desk.mode !== "at work");
+    for (const button of [...this.buttons, ...this.others]) disable(button, idle);
+    disable(this.undoButton, !this.desk.answers.length || this.desk.mode !== "at work");
     this.pauseButton.textContent = this.desk.mode === "paused" ? "Go on" : "Pause";
   }
 
