@@ -8,7 +8,7 @@ import numpy as np
 
 from mcal_jax.algorithm.outcome import Certificate, Ledger, Outcome
 from mcal_jax.algorithm.plan import Plan
-from mcal_jax.algorithm.protocol import Labels, MachineLabel
+from mcal_jax.algorithm.protocol import UNKNOWN, Labels, MachineLabel
 from mcal_jax.data import Dataset
 from mcal_jax.display import html_table
 from mcal_jax.errors import McalError, suggestion
@@ -47,7 +47,7 @@ class Result:
 
     @property
     def labels(self) -> np.ndarray:
-        """The labels, int32 [n], as numbers of ``classes``."""
+        """The labels, int32 [n], as numbers of ``classes``; -1 where no human could tell the class."""
         return self._delivery.labels
 
     @property
@@ -139,7 +139,7 @@ class Result:
             "index": np.arange(n),
             **({"file": list(files)} if files else {}),
             "label": self.labels,
-            "class": [self.classes[label] for label in self.labels],
+            "class": [self.classes[label] if label != UNKNOWN else "" for label in self.labels],
             "source": np.where(self.by_machine, "machine", "human"),
             "set": sets,
             **({} if np.isnan(margins).all() else {"margin": margins}),

@@ -4,9 +4,12 @@ A torn last line, the trace of a kill while writing, is dropped. Every line carr
 before it, so no damage goes unnoticed. ``recorded.py`` reads what a log says of a run without running anything.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,6 +63,7 @@ class RunLog:
         self.end: dict[str, Any] | None = None
         self._file: Any = None
         self._lock: Lock | None = None
+        self._together: int | None = None
 
     @classmethod
     def create(
@@ -155,6 +159,18 @@ class RunLog:
         self._write({"part": part})
         self.parts.append(part)
 
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Lines that this thread writes within are on the disk at the end, all by one wait for it. Raises McalError."""
+        self._together = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._together = None
+            if self._file and not self._file.closed:
+                with self._writing():
+                    os.fsync(self._file.fileno())
+
     def finish(self, end: dict[str, Any]) -> None:
         """Write the outcome in figures, or compare it with the one written before. Raises McalError if they differ,
         dollars by a cent."""
@@ -182,11 +198,17 @@ class RunLog:
         if self._file.closed:
             raise McalError(f"{self.path} is closed; open it again")
         sealed, self.checksum = seal(line, self.checksum)
-        try:
+        with self._writing():
             self._file.seek(0, os.SEEK_END)
             self._file.write(sealed)
             self._file.flush()
-            os.fsync(self._file.fileno())
+            if self._together != threading.get_ident():
+                os.fsync(self._file.fileno())
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise McalError(f"can't write {self.path}: {error.strerror}; resume it when that is mended") from None
 

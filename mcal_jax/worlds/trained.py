@@ -9,6 +9,7 @@ from mcal_jax.algorithm import acquisition, rankings
 from mcal_jax.algorithm.acquisition import PoolView, Scores
 from mcal_jax.algorithm.protocol import (
     MEASURES,
+    UNKNOWN,
     Answer,
     Indices,
     Label,
@@ -207,7 +208,8 @@ class TrainedWorld:
             key = jax.random.fold_in(key_of(self.seed), number)
             kept = self._in_use()
             self.models = {k: m for k, m in self.models.items() if k in kept}
-            self.models[number] = self._trainer(number).fit(job.train, self.known[job.train], key, self.on_progress)
+            known = job.train[self.known[job.train] != UNKNOWN]
+            self.models[number] = self._trainer(number).fit(known, self.known[known], key, self.on_progress)
         return self.models[number]
 
     def _in_use(self) -> set[int]:
