@@ -1,7 +1,7 @@
 """What a user may give: images, classes, annotators and acquisition functions of any kind, made into ours."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,14 @@ def class_number(label: Any, classes: Sequence[str]) -> int:
     if not 0 <= label < len(classes):
         raise McalError(f"class {label} of {len(classes)}: classes are numbered from 0")
     return int(label)
+
+
+def class_numbers(labels: Iterable[Any], n: int, classes: Sequence[str]) -> np.ndarray:
+    """The numbers of ``n`` classes given by number or by name, int32 [n]. Raises McalError."""
+    given = list(labels)
+    if len(given) != n:
+        raise McalError(f"{len(given)} labels for {n} images")
+    return np.array([class_number(label, classes) for label in given], np.int32)
 
 
 def as_dataset(images: Images, classes: Sequence[str] | None = None, features: Any = None) -> Dataset:

@@ -24,7 +24,7 @@ from mcal_jax.data import Dataset
 from mcal_jax.display import html_table
 from mcal_jax.errors import McalError
 from mcal_jax.files import absolute
-from mcal_jax.inputs import Images, as_annotator, as_dataset, class_number, with_defaults
+from mcal_jax.inputs import Images, as_annotator, as_dataset, class_numbers, with_defaults
 from mcal_jax.result import Result
 from mcal_jax.runs.driver import Driver
 from mcal_jax.runs.images import check_content, content
@@ -42,7 +42,8 @@ class Session:
 
     Args:
       images: uint8 [n, h, w] or [n, h, w, c], a Dataset, a folder of pictures, a table of paths, or a data set's name;
-        or features in their place, floats [n, d]. ``features`` stand beside images.
+        or features in their place, floats [n, d]. ``features`` stand beside images. Labels that a table knows are
+        taken when they are asked for.
       classes: names of the classes; taken from the images where they know them.
       config: bounds, prices and the reading of the algorithm; by default that of the log, or ``Config.certified()``.
       architecture: a name, a class, "my_file.py:MyNet", or a list: a race; default: "resnet18", on features "linear".
@@ -52,8 +53,7 @@ class Session:
       log: the run log; the session goes on from it if it is there. Without one nothing outlives the process.
       width, recipe: of the net and its training; by default what suits the images and this machine.
       seed: of all that is random.
-      emit: called with a line for each decision, such as ``print``.
-      on_progress: called while a classifier trains, with the steps done and all steps.
+      emit, on_progress: called with a line for each decision, and in training with the steps done and all steps.
 
     Raises McalError for images, classes or settings that can't work, before a label is bought, and for a log of other
     images or settings. May be used from several threads.
@@ -136,8 +136,8 @@ class Session:
                     self._driver.answer(self._world.answer(request, number))
                 elif number not in self.batches.batches:
                     self._open(request, number)
-                elif len(self.batches.left(number)):
-                    return self._batch(request, number)
+                elif len(batch := self._batch(request, number)):
+                    return batch
                 else:
                     self._complete(request)
             self.log.close()
@@ -157,7 +157,8 @@ class Session:
                 return None
             if number + 1 not in self.batches.batches:
                 self._open(following, number + 1)
-            return self._batch(following, number + 1) if len(self.batches.left(number + 1)) else None
+            batch = self._batch(following, number + 1)
+            return batch if len(batch) else None
 
     def tell(self, batch: Batch | Iterable[int], labels: Iterable[Any], *, annotator: str = "") -> None:
         """Labels for images of the open batch: all or part of it, in any order.
@@ -168,7 +169,7 @@ class Session:
         """
         with self._lock:
             indices = np.asarray(batch.indices if isinstance(batch, Batch) else list(batch), np.int64)
-            self.batches.tell(indices, self._numbers(labels, indices), annotator)
+            self.batches.tell(indices, class_numbers(labels, len(indices), self.dataset.classes), annotator)
 
     def tell_unknown(self, images: Iterable[int], *, annotator: str = "") -> None:
         """No human can tell the class of these ``images`` of the open batch. Raises McalError as ``tell`` does.
@@ -236,9 +237,13 @@ class Session:
         self.close()
 
     def _batch(self, request: Label | Relabel, number: int) -> Batch:
-        """What is left of a batch."""
-        left = self.batches.left(number)
+        """What is left of a batch, once the labels that its source knew are taken."""
+        left, given = self.batches.left(number), self.dataset.given
         purpose = request.purpose if isinstance(request, Label) else "relabel"
+        if given is not None and purpose != "relabel" and (given[left] >= 0).any():
+            known = left[given[left] >= 0]
+            self.batches.tell(known, given[known], self.dataset.name)
+            left = self.batches.left(number)
         files = tuple(self.dataset.files[i] for i in left) if self.dataset.files else ()
         return Batch(number, left, purpose, len(left) * self.log.job.config.label_price, files)
 
@@ -255,13 +260,6 @@ class Session:
             answer = SecondLabels(batch.indices, labels != self._driver.labels[batch.indices])
         self._world.restore(request, self._driver.number, answer)
         self._driver.answer(answer)
-
-    def _numbers(self, labels: Iterable[Any], indices: Indices) -> np.ndarray:
-        """Class numbers, int32, of as many labels as there are images. Raises McalError."""
-        given = list(labels)
-        if len(given) != len(indices):
-            raise McalError(f"{len(given)} labels for {len(indices)} images")
-        return np.array([class_number(label, self.dataset.classes) for label in given], np.int32)
 
     def _summary(self) -> dict[str, object]:
         driver = self._driver

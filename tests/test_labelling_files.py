@@ -11,11 +11,14 @@ from PIL import Image
 
 from mcal_jax import Config, McalError, Session, from_arrays
 from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.protocol import UNKNOWN
 from mcal_jax.labelling import files, work
 from mcal_jax.labelling.answers import plain_name, read_table, safe_name
 from mcal_jax.labelling.doors import DOORS, Visit
 from mcal_jax.labelling.pictures import LinkNames
+from mcal_jax.runs.codec import unpack
 from mcal_jax.runs.driver import drive
+from mcal_jax.runs.runlog import RunLog
 from mcal_jax.worlds.simulated import SimulatedWorld
 
 N = 200
@@ -135,6 +138,13 @@ def shown(name):
     return name if name.isprintable() else ascii(name)
 
 
+def unknown_files(desk):
+    """The files whose class nobody could tell, by the log."""
+    told = [part for part in RunLog.read(desk.out / "run.jsonl").parts if "labels" in part]
+    pairs = [zip(unpack(part["indices"], int), unpack(part["labels"], int), strict=True) for part in told]
+    return [dataset(desk.photos).files[index] for of in pairs for index, label in of if label == UNKNOWN]
+
+
 def test_each_bad_row_is_refused_in_one_line_and_the_others_are_taken(photos, tmp_path):
     desk = Desk(photos, tmp_path / "job")
     first = desk.visit()
@@ -153,8 +163,9 @@ def test_each_bad_row_is_refused_in_one_line_and_the_others_are_taken(photos, tm
     ]
     save(path, rows)
     left = desk.visit()
-    assert len(left) == len(first) - 1  # only "Cat " was clear
+    assert len(left) == len(first) - 2  # only "Cat " was clear, and that nobody can tell what the third is
     assert len(desk.refused) == 6
+    assert unknown_files(desk) == [plain_name(rows[3][0])]
     text = "\n".join(desk.refused)
     assert "unknown class 'cta': did you mean 'cat'?" in text
     assert "nowhere.png: no such image in this pool" in text

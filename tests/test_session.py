@@ -64,6 +64,18 @@ def test_a_session_is_the_run_of_the_same_job(tmp_path, name):
     assert len(np.unique(everything)) == len(everything)
 
 
+def test_labels_that_the_source_knows_are_taken_when_they_are_asked_for(tmp_path):
+    """As if a human had given them; nobody is asked for them, ahead of time or not."""
+    given = np.where(np.arange(N) % 3 == 0, 2 * world().slips.astype(np.int32), -1).astype(np.int32)
+    session = Session.over(world(), JOBS["certified"], pool()._replace(given=given), tmp_path / "run.jsonl")
+    session.ask()
+    ahead = session.ask_ahead()
+    asked, result = finish(session, world())
+    for batch in [*asked, ahead]:
+        assert not (batch.indices % 3 == 0).any()
+    assert np.array_equal(result.labels, drive(JOBS["certified"], world()).labels)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_labels_come_in_any_order_and_in_parts_and_survive_a_new_process(tmp_path, seed):
     rng, job, simulated = np.random.default_rng(seed), JOBS["certified"], world()

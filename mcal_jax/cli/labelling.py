@@ -22,9 +22,10 @@ def label(
         str | None,
         Parameter(
             help="csv: tables to fill in; folder: links to pictures, to be moved into class folders; copies: the same "
-            "with copies; default: as before, or csv"
+            "with copies; browser: a page; default: as before, or csv"
         ),
     ] = None,
+    browser: Annotated[bool, Parameter(help="the same as --door browser", negative=())] = False,
     annotator: Annotated[str, Parameter(help="who labels, where the answers do not say")] = "",
     out: Annotated[Path | None, Parameter(help="folder of the job; default: SOURCE.mcal")] = None,
     size: Annotated[int | None, Parameter(help="pixels a side to which pictures are scaled")] = None,
@@ -44,15 +45,18 @@ def label(
     - mcal label photos --classes cat,dog --price 0.04
     - mcal label photos
     - mcal label photos --classes cat,dog --door folder
+    - mcal label photos --classes cat,dog --browser
     """
     from mcal_jax.labelling import work_on
 
+    if browser and door not in (None, "browser"):
+        raise McalError(f"--browser and --door {door}: give one of them")
     settings: dict[str, Any] = dict(label_price=price, epsilon=epsilon, certify=certify, budget=budget)
     work_on(
         source,
         classes=None if classes is None else [name.strip() for name in classes.split(",")],
         settings={name: value for name, value in settings.items() if value is not None},
-        door=door, annotator=annotator, out=out, size=size, emit=emit,
+        door="browser" if browser else door, annotator=annotator, out=out, size=size, emit=emit,
         architecture=architecture, width=width, recipe=recipe, seed=seed,
     )  # fmt: skip
 

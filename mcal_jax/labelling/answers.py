@@ -8,14 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mcal_jax.algorithm.protocol import UNKNOWN
 from mcal_jax.data import image_name
 from mcal_jax.errors import McalError, shown, suggestion
 from mcal_jax.files import read_bytes
 from mcal_jax.runs.codec import unpack
+from mcal_jax.runs.open_batches import UNANSWERED
 from mcal_jax.session import Batch, Session
 
-OPEN = ("", "?")
-"""Labels that say nothing yet."""
+CANT_TELL = "?"
+"""The label of an image whose class nobody can tell; an empty one says nothing yet."""
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula."""
 
@@ -101,16 +103,17 @@ def take(session: Session, number: int, batch: Batch | None, rows: Iterable[Row]
     contradicted: set[int] = set()
     known, refused = 0, []
     for row in rows:
-        if row.label in OPEN:
+        if not row.label:
             continue
         try:
             index, label = _index(row, position), _class(row.label, session.dataset.classes)
             before = new[index][0] if index in new else int(earlier[index])
-            if before >= 0 and before != label:
+            if before not in (UNANSWERED, label):
                 if index in new:
                     contradicted.add(index)
-                raise McalError(f"has the label {shown(session.dataset.classes[before])!r} already")
-            if before >= 0:
+                name = CANT_TELL if before == UNKNOWN else shown(session.dataset.classes[before])
+                raise McalError(f"has the label {name!r} already")
+            if before == label:
                 known += 1
             elif index in wanted:
                 new[index] = label, row
@@ -122,7 +125,10 @@ def take(session: Session, number: int, batch: Batch | None, rows: Iterable[Row]
         row = new.pop(index)[1]
         refused.append(f"refused: {row.where}: {shown(row.file)}: another row has another label")
     for annotator, indices in _by_annotator(new):
-        session.tell(indices, [new[index][0] for index in indices], annotator=annotator)
+        unknown = [index for index in indices if new[index][0] == UNKNOWN]
+        labels = {index: new[index][0] for index in indices if index not in unknown}
+        session.tell(labels, labels.values(), annotator=annotator)
+        session.tell_unknown(unknown, annotator=annotator)
     return Taken(len(new), known, refused)
 
 
@@ -134,11 +140,15 @@ def _by_annotator(new: dict[int, tuple[int, Row]]) -> Iterator[tuple[str, list[i
 
 
 def _labels_of_batch(session: Session, number: int) -> np.ndarray:
-    """The labels that are taken of a batch, int32 [n], -1 elsewhere."""
-    labels = np.full(len(session.labels), -1, np.int32)
+    """The labels that are taken of a batch, int32 [n], UNANSWERED elsewhere."""
+    labels = np.full(len(session.labels), UNANSWERED, np.int32)
     for part in session.log.parts:
-        if part["number"] == number and "labels" in part:
+        if part["number"] != number:
+            continue
+        if "labels" in part:
             labels[unpack(part["indices"], np.int64)] = unpack(part["labels"], np.int32)
+        elif "undone" in part:
+            labels[part["undone"]] = UNANSWERED
     return labels
 
 
@@ -149,7 +159,12 @@ def _index(row: Row, position: dict[str, int]) -> int:
 
 
 def _class(label: str, classes: tuple[str, ...]) -> int:
-    """The number of a class by its name, whatever its case where that is clear. Raises McalError."""
+    """The number of a class by its name, whatever its case where that is clear; UNKNOWN for CANT_TELL.
+
+    Raises McalError.
+    """
+    if label == CANT_TELL and label not in classes:
+        return UNKNOWN
     if label in classes:
         return classes.index(label)
     near = [k for k, name in enumerate(classes) if name.strip().casefold() == label.casefold()]

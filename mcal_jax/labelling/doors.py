@@ -35,16 +35,6 @@ DOORS: Registry[Door] = Registry(
         "csv": "mcal_jax.labelling.files:by_table",
         "folder": "mcal_jax.labelling.files:by_links",
         "copies": "mcal_jax.labelling.files:by_copies",
+        "browser": "mcal_jax.labelling.browser:by_page",
     },
 )
-
-
-def next_batch(session: Session) -> Batch | None:
-    """What humans are to label next, once every label that the source knew already is taken; None at the end."""
-    given = session.dataset.given
-    while (batch := session.ask()) is not None:
-        known = batch.indices[given[batch.indices] >= 0] if given is not None and batch.purpose != "relabel" else []
-        if given is None or not len(known):
-            return batch
-        session.tell(known, given[known].tolist(), annotator=session.dataset.name)
-    return None

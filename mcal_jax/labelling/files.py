@@ -19,7 +19,7 @@ from mcal_jax.data.decode import resolve
 from mcal_jax.errors import McalError, shown
 from mcal_jax.files import write_atomically
 from mcal_jax.labelling.answers import Row, plain_name, read_table, safe_name, take
-from mcal_jax.labelling.doors import Visit, next_batch
+from mcal_jax.labelling.doors import Visit
 from mcal_jax.labelling.pictures import LinkNames, save_picture
 from mcal_jax.session import Batch
 
@@ -51,10 +51,10 @@ def by_copies(visit: Visit) -> Batch | None:
 def _go_on(visit: Visit, hand_out: HandOut) -> Batch | None:
     """Take answers for as long as they complete batches, then hand out what is missing of the open one."""
     names = LinkNames(visit.session.dataset)
-    batch = next_batch(visit.session)
+    batch = visit.session.ask()
     while True:
         mentioned = _collect(visit, batch, names)
-        before, batch = batch, next_batch(visit.session)
+        before, batch = batch, visit.session.ask()
         _put_away(visit.out, batch)
         if batch is None:
             return None

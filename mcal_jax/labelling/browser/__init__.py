@@ -9,7 +9,8 @@ from mcal_jax.errors import McalError
 from mcal_jax.labelling.browser.api import Api
 from mcal_jax.labelling.browser.pictures import Pictures
 from mcal_jax.labelling.desk import Desk
-from mcal_jax.session import Session
+from mcal_jax.labelling.doors import Visit
+from mcal_jax.session import Batch, Session
 
 FAREWELL = 3.0
 """Seconds for which the page is served after the last label, so that every page learns of the end."""
@@ -57,6 +58,12 @@ def serve(
         server.stop()
     if (status := desk.status()).state == "failed":
         raise McalError(status.message)
+
+
+def by_page(visit: Visit) -> Batch | None:
+    """The door of ``mcal label --browser``: serves the page until every image has a label. Raises as ``serve`` does."""
+    serve(visit.session, folder=visit.source, emit=visit.emit)
+    return visit.session.ask()
 
 
 def widget(session: Session, **settings: Any) -> Any:
