@@ -4,6 +4,7 @@ python bench/docs_tables.py
 """
 
 import csv
+import itertools
 import re
 from pathlib import Path
 
@@ -48,6 +49,69 @@ def aged() -> str:
     return "\n".join(lines)
 
 
+def junk() -> str:
+    """What a bound on the error within S avoids and costs, from results/bench/junk.csv, as Markdown."""
+    rows = rows_of("junk")
+    bounds = list(dict.fromkeys(row["machine_epsilon"] for row in rows))
+    named = [f"{float(bound):.0%}" for bound in bounds if bound != "none"]
+    lines = [
+        f"| runs | configuration | junk, savings without a bound | {' | '.join(f'with {name}' for name in named)} |",
+        f"|---|---|---|{'---|' * len(named)}",
+    ]
+    for k in range(0, len(rows), len(bounds)):
+        free, *bounded = rows[k : k + len(bounds)]
+        cells = [f"{free['runs']} of {free['worlds']}", free["reading"]]
+        cells.append(f"{free['junk']}, {float(free['savings']):.1%}")
+        cells += [f"{row['junk']}, {-100 * float(row['lost']) + 0.0:+.1f}" for row in bounded]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def peers(case: str, service: str) -> str:
+    """MCAL and its peers on the same images, classifier, prices and seeds (bench/peers_labelling.py), as Markdown."""
+    lines = [
+        "| method | cost | more than certified MCAL | labelled by machine | wrong of X | epsilon broken | wrong of S |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows_of("peers_labelling"):
+        if (row["case"], row["service"]) == (case, service):
+            got = {name: 100 * float(value) for name, value in row.items() if name not in TEXT}
+            cells = [
+                row["method"], f"{got['cost_share']:.1f} %",
+                f"{got['more_than_certified']:+.1f} [{got['more_low']:+.1f}, {got['more_high']:+.1f}]",
+                f"{got['machine']:.1f} %", f"{got['error']:.2f} %",
+                f"{got['broken']:.0f} % [{got['broken_low']:.0f}, {got['broken_high']:.0f}]",
+                f"{got['error_on_S']:.2f} %",
+            ]  # fmt: skip
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+TEXT = ("case", "service", "method")
+
+
+def pac_data() -> str:
+    """PAC labels and MCAL's certificate on the data of PAC labels (bench/peers_labelling.py), as Markdown."""
+    lines = [
+        "| data | images | wrong | calibration labels | method | labels saved | wrong of all | epsilon broken |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows_of("peers_pac_data"):
+        share = {name: f"{float(row[name]):.1%}" for name in ("wrong", "saved", "broken", "broken_low", "broken_high")}
+        cells = [
+            row["data"], f"{int(row['n']):,}", share["wrong"], row["calibration"], row["method"], share["saved"],
+            f"{float(row['error']):.2%}", f"{share['broken']} [{share['broken_low']}, {share['broken_high']}]",
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def rows_of(name: str) -> list[dict[str, str]]:
+    """The rows of a table under results/bench."""
+    with (ROOT / f"results/bench/{name}.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def write_between(page: Path, marker: str, text: str) -> None:
     """Replace what stands between <!-- marker --> and <!-- /marker -->."""
     whole = page.read_text(encoding="utf-8")
@@ -60,3 +124,7 @@ def write_between(page: Path, marker: str, text: str) -> None:
 if __name__ == "__main__":
     write_between(ROOT / "docs/reproduction.md", "claims", claims())
     write_between(ROOT / "docs/algorithm.md", "aged", aged())
+    write_between(ROOT / "docs/guarantees.md", "junk", junk())
+    for case, service in itertools.product(("shipped", "simulated"), ("amazon", "satyam")):
+        write_between(ROOT / "docs/peers.md", f"peers-{case}-{service}", peers(case, service))
+    write_between(ROOT / "docs/peers.md", "peers-pac-data", pac_data())

@@ -41,6 +41,7 @@ from tqdm import tqdm
 from mcal_jax.algorithm.acquisition import ACQUISITIONS
 from mcal_jax.algorithm.config import Config, PerImageEpoch
 from mcal_jax.algorithm.job import Job, algorithm
+from mcal_jax.algorithm.rankings import RANKINGS
 from mcal_jax.errors import McalError
 from mcal_jax.runs.driver import Delivery, drive, end_json, replay
 from mcal_jax.runs.runlog import RunLog
@@ -58,6 +59,7 @@ SENSIBLE: dict[str, Callable[[random.Random], Any]] = {
     "class_epsilon": lambda rng: rng.uniform(0.01, 0.5),
     "repeat": lambda rng: rng.choice([0.05, 0.5, 0.999]),
     "acquisition": lambda rng: rng.choice(sorted(ACQUISITIONS)),
+    "ranking": lambda rng: rng.choice(sorted(RANKINGS)),
     "test_fraction": lambda rng: rng.choice(["planned", rng.uniform(0.005, 0.6)]),
     "seed_fraction": lambda rng: rng.uniform(0.002, 0.6),
     "growth": lambda rng: rng.choice([None, rng.uniform(1.01, 6)]),

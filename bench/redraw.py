@@ -22,9 +22,10 @@ from mcal_jax.runs import execution, sweeps
 from mcal_jax.worlds.trained import TrainedWorld
 
 
-def redraw(planned: sweeps.Planned, draws: int, class_epsilon: float | None) -> dict[str, float]:
+def last_ranking(planned: sweeps.Planned) -> tuple[execution.LoggedRun, np.ndarray, np.ndarray]:
+    """A recorded run, and for U as its last classifier left it, most confident first: its labels, and the truth."""
     result = execution.execute(planned.run, profile="laptop", emit=lambda line: None)
-    outcome, job, n = result.outcome, result.job, result.job.n
+    outcome = result.outcome
     world = execution.world_of(planned.run, result.job, result.dataset)
     assert isinstance(world, TrainedWorld)
     assert world.truth is not None
@@ -35,15 +36,20 @@ def redraw(planned: sweeps.Planned, draws: int, class_epsilon: float | None) -> 
     U = np.sort(np.concatenate([outcome.V, outcome.S, outcome.R]))
     scores = world._score_pool(last, U)
     order = acquisition.rank_confident(scores)
-    label, truth = scores.label[order], world.truth[U][order]  # most confident first
+    return result, scores.label[order], world.truth[U][order]
+
+
+def redraw(planned: sweeps.Planned, draws: int, class_epsilon: float | None) -> dict[str, float]:
+    result, label, truth = last_ranking(planned)
+    outcome, job, n, pool = result.outcome, result.job, result.job.n, len(label)
     wrong, called = label != truth, np.bincount(label, minlength=len(result.dataset.classes))
     config = Config.model_validate({**job.config.model_dump(), "class_epsilon": class_epsilon})
     rng = np.random.default_rng(0)
     errors, machines, worst = [], [], []
     for _ in range(draws):
-        drawn = np.zeros(len(U), bool)
-        drawn[rng.choice(len(U), len(outcome.V), replace=False)] = True
-        ahead = acquisition.rank_within_class(np.arange(len(U)), ~drawn, label)
+        drawn = np.zeros(pool, bool)
+        drawn[rng.choice(pool, len(outcome.V), replace=False)] = True
+        ahead = acquisition.rank_within_class(np.arange(pool), ~drawn, label)
         left = np.bincount(label[~drawn], minlength=len(called))
         verification = Verification(np.cumsum(~drawn)[drawn], wrong[drawn], label[drawn], ahead[drawn], left)
         certified = certificate.certificate(n, int(left.sum()), 0, verification, config)
@@ -55,7 +61,7 @@ def redraw(planned: sweeps.Planned, draws: int, class_epsilon: float | None) -> 
         worst.append((mistakes / np.maximum(called, 1)).max())
     broke = (np.array(errors) >= config.epsilon) | (np.array(worst) >= (class_epsilon or np.inf))
     return {
-        "seed": planned.run.seed, "U": len(U), "V": len(outcome.V), "draws": draws, "broke": float(broke.mean()),
+        "seed": planned.run.seed, "U": pool, "V": len(outcome.V), "draws": draws, "broke": float(broke.mean()),
         "mean_error": float(np.mean(errors)), "p95_error": float(np.quantile(errors, 0.95)),
         "mean_S": float(np.mean(machines)), "worst_class": float(np.mean(worst)),
         "error_of_the_run": float(result.delivery.true_error or 0),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jax
 
-from mcal_jax.runs import provenance
+from mcal_jax.runs.provenance import provenance
 
 
 def measured_on() -> dict[str, str]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mcal_jax.data import Dataset, from_arrays, load
     from mcal_jax.errors import McalError
     from mcal_jax.estimates import plan
+    from mcal_jax.labelling.browser import serve, widget
     from mcal_jax.result import Result
     from mcal_jax.session import Batch, Session, label
     from mcal_jax.training.classifier import Classifier
@@ -34,6 +35,8 @@ _PUBLIC = {
     "label": "session",
     "load": "data",
     "plan": "estimates",
+    "serve": "labelling.browser",
+    "widget": "labelling.browser",
 }
 """Where each public name is defined; it is imported when it is first used."""
 
@@ -41,6 +44,8 @@ __all__ = [  # noqa: RUF022 - in the order in which a reader meets them
     "__version__",
     "label",
     "Session",
+    "serve",
+    "widget",
     "certify",
     "Batch",
     "Result",

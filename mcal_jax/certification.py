@@ -67,7 +67,9 @@ def certify(
     names, labels = _named(predictions, classes)
     if labels.shape != scores.shape or not len(labels):
         raise McalError(f"{len(labels)} predictions and {len(scores)} confidences: give one of each for every image")
-    config = Config(epsilon=epsilon, certify=level, class_epsilon=class_epsilon, label_price=label_price)
+    config = Config(
+        epsilon=epsilon, certify=level, class_epsilon=class_epsilon, label_price=label_price, certificate="trimmed"
+    )
     job = Job(
         algorithm="certify_predictions",
         n=len(labels),

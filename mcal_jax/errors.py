@@ -32,3 +32,12 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     names = list(known)
     near = nearest(name, names)
     return f"did you mean {near!r}?" if near else f"known: {', '.join(names) or 'none'}"
+
+
+def shown(name: str) -> str:
+    """A name of a file or a class as it may stand in a line: control characters and what is no text are escaped.
+
+    >>> shown("a b.png"), shown("two\\nlines.png")
+    ('a b.png', "'two\\\\nlines.png'")
+    """
+    return name if name.isprintable() else ascii(name)

@@ -75,6 +75,8 @@ def plan(
 ) -> Estimate:
     """The cost of labelling ``n`` images, with its uncertainty, if the classifier's error follows ``law``.
 
+    ``config`` is by default ``Config.certified()``, as for ``label``.
+
     ``law`` is a guess, (alpha, gamma) of Eqn 3: an error of alpha |B|^-gamma after training on |B| labels; or a run on
     similar images, whose measured errors are taken. The algorithm runs ``runs`` times in simulated worlds with that
     law, which differ in the luck of their test sets. Raises McalError for settings that can't work.
@@ -86,7 +88,7 @@ def plan(
     if runs < 1:
         raise McalError(f"runs: at least 1, got {runs}")
     curve = as_curve(law)
-    job = Job(n=n, architectures=(architecture,), config=config or Config())
+    job = Job(n=n, architectures=(architecture,), config=config or Config.certified())
     deliveries = [drive(job, SimulatedWorld(n, curve, seed=seed + run)) for run in range(runs)]
     outcomes = [delivery.outcome for delivery in deliveries]
     return Estimate(

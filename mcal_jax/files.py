@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,26 @@ def absolute(path: str | os.PathLike) -> Path:
     if "\0" in os.fsdecode(path):
         raise McalError(f"no file can have the name {os.fsdecode(path)!r}")
     return Path(os.path.abspath(os.path.expanduser(path)))
+
+
+def cache_folder() -> Path:
+    """Where compiled programs and decoded pictures are kept: mcal_jax in the user's cache folder.
+
+    That is XDG_CACHE_HOME, if it is absolute, or ~/.cache.
+
+    Raises OSError if there is no such folder and none can be made, or if it can't be written to.
+    """
+    variable = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        path = (Path(variable) if os.path.isabs(variable) else Path.home() / ".cache") / "mcal_jax"
+    except RuntimeError:
+        raise OSError("no home folder: set XDG_CACHE_HOME to a folder for compiled programs and pictures") from None
+    path.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        dir=path
+    ):  # a folder's permissions say little about a disk that is read-only or full
+        pass
+    return path
 
 
 def write_atomically(path: Path, text: str) -> None:

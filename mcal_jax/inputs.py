@@ -1,7 +1,7 @@
 """What a user may give: images, classes, annotators and acquisition functions of any kind, made into ours."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,8 @@ import numpy as np
 
 from mcal_jax import data
 from mcal_jax.algorithm.acquisition import ACQUISITIONS
-from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.config import Config, PerImageEpoch
+from mcal_jax.algorithm.costs import head_prices
 from mcal_jax.algorithm.protocol import Indices
 from mcal_jax.annotators import Annotator
 from mcal_jax.annotators.function import FromFunction
@@ -17,14 +18,24 @@ from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError, suggestion
 
 Images = np.ndarray | Sequence | Dataset | str | os.PathLike
-"""Arrays, a Dataset, a folder of pictures, a table of paths, a .npz file, or the name of a TFDS set."""
+"""Arrays of images or of features, a Dataset, a folder, a table of paths, a .npz file, or the name of a TFDS set."""
 
 
-def with_acquisition(config: Config, acquisition: Any) -> Config:
-    """``config`` with another acquisition function, if one is given. Raises McalError for an unknown name."""
-    if acquisition is None:
-        return config
-    return config.model_copy(update={"acquisition": ACQUISITIONS.check(ACQUISITIONS.name_of(acquisition))})
+def with_defaults(config: Config, acquisition: Any, dataset: Dataset, architectures: Sequence[str]) -> Config:
+    """``config`` with another acquisition function, if one is given.
+
+    ``linear`` and ``mlp`` have the price of their work where ``config`` was given none. Raises McalError for an unknown
+    name.
+    """
+    changes: dict[str, Any] = {}
+    if acquisition is not None:
+        changes["acquisition"] = ACQUISITIONS.check(ACQUISITIONS.name_of(acquisition))
+    if dataset.features is not None and "training_price" not in config.model_fields_set:
+        heads, others = head_prices(dataset.features.shape[1], len(dataset.classes)), PerImageEpoch().dollars
+        if set(heads) & set(architectures):
+            prices = {name: heads.get(name, others) for name in architectures}
+            changes["training_price"] = PerImageEpoch(dollars=prices)
+    return config.model_copy(update=changes) if changes else config
 
 
 def as_annotator(annotate: Annotator | Callable[[Indices], Any], classes: Sequence[str]) -> Annotator:
@@ -45,18 +56,35 @@ def class_number(label: Any, classes: Sequence[str]) -> int:
     return int(label)
 
 
-def as_dataset(images: Images, classes: Sequence[str] | None = None) -> Dataset:
-    """A pool from whatever a user has. Raises McalError."""
+def class_numbers(labels: Iterable[Any], n: int, classes: Sequence[str]) -> np.ndarray:
+    """The numbers of ``n`` classes given by number or by name, int32 [n]. Raises McalError."""
+    given = list(labels)
+    if len(given) != n:
+        raise McalError(f"{len(given)} labels for {n} images")
+    return np.array([class_number(label, classes) for label in given], np.int32)
+
+
+def as_dataset(images: Images, classes: Sequence[str] | None = None, features: Any = None) -> Dataset:
+    """A pool from whatever a user has; ``features`` [n, d] stand beside images. Raises McalError."""
     if isinstance(images, Dataset):
         dataset = images
         if classes is not None and tuple(classes) != dataset.classes:
-            dataset = data.from_arrays(images.images, images.labels, classes, images.name)._replace(files=images.files)
+            named = data.from_arrays(images.images, images.labels, classes, images.name, features=images.features)
+            dataset = named._replace(files=images.files)
     elif isinstance(images, str | os.PathLike):
-        dataset = data.from_folder(images) if Path(images).is_dir() else data.load(images)
+        if Path(images).is_dir():
+            dataset = data.from_folder(images, classes=classes)
+        else:
+            dataset = data.from_table(images, classes=classes) if data.is_table(images) else data.load(images)
         if classes is not None and dataset.labels is None:
             dataset = dataset._replace(classes=data.from_arrays(dataset.images, None, classes, dataset.name).classes)
     else:
         dataset = data.from_arrays(images, None, classes, "arrays")
+    if features is not None:
+        if not dataset.has_images:
+            raise McalError(f"'{dataset.name}' has features already: give images, and features beside them")
+        beside = data.from_arrays(dataset.images, name=dataset.name, features=features)
+        dataset = dataset._replace(features=beside.features)
     if len(dataset.classes) < 2:
         have = f"{len(dataset.classes)} class{'es' * (len(dataset.classes) != 1)}"
         raise McalError(f"'{dataset.name}' has {have}: give the names of at least 2, classes=[...]")

@@ -8,7 +8,7 @@ import numpy as np
 
 from mcal_jax.algorithm.outcome import Certificate, Ledger, Outcome
 from mcal_jax.algorithm.plan import Plan
-from mcal_jax.algorithm.protocol import Labels, MachineLabel
+from mcal_jax.algorithm.protocol import UNKNOWN, Labels, MachineLabel
 from mcal_jax.data import Dataset
 from mcal_jax.display import html_table
 from mcal_jax.errors import McalError, suggestion
@@ -47,7 +47,7 @@ class Result:
 
     @property
     def labels(self) -> np.ndarray:
-        """The labels, int32 [n], as numbers of ``classes``."""
+        """The labels, int32 [n], as numbers of ``classes``; -1 where no human could tell the class."""
         return self._delivery.labels
 
     @property
@@ -104,7 +104,8 @@ class Result:
             raise McalError(f"{self.record.path}: humans labelled everything, there is no classifier")
         world = self._world
         if world is None:
-            world = trained_world(self.images, recorded(self.record.log), prepare=False)
+            ranking = self.record.job.config.ranking
+            world = trained_world(self.images, recorded(self.record.log), ranking, prepare=False)
             for number, (request, answer) in enumerate(self.record.steps):
                 world.restore(request, number, answer)
         return world.classifier(model)
@@ -121,6 +122,7 @@ class Result:
 
         ``set`` is T, B, S, R or V; ``margin`` the classifier's for its own labels; ``cost`` in US dollars, 0 for a
         machine's label; ``file``, ``margin``, ``annotator`` and ``time`` (UTC) only where they are known.
+        ``attrs["machine_error"]`` bounds the share of the machine's labels that are wrong, see ``MachineError``.
         """
         import pandas as pd
 
@@ -137,14 +139,17 @@ class Result:
             "index": np.arange(n),
             **({"file": list(files)} if files else {}),
             "label": self.labels,
-            "class": [self.classes[label] for label in self.labels],
+            "class": [self.classes[label] if label != UNKNOWN else "" for label in self.labels],
             "source": np.where(self.by_machine, "machine", "human"),
             "set": sets,
             **({} if np.isnan(margins).all() else {"margin": margins}),
             **self._annotators(n),
             "cost": np.where(self.by_machine, 0.0, price),
         }
-        return pd.DataFrame(columns)
+        frame = pd.DataFrame(columns)
+        if error := self.outcome.machine_error:
+            frame.attrs["machine_error"] = error._asdict()
+        return frame
 
     def _annotators(self, n: int) -> dict[str, Any]:
         """Who labelled each image and when, as far as the log says."""
@@ -179,7 +184,8 @@ class Result:
         """Sets, bill, savings, error and stop rule, a few lines."""
         return report.summary(self._delivery, self.record.job.config, self.classes)
 
-    def _rows(self) -> dict[str, object]:
+    def facts(self) -> dict[str, object]:
+        """The run in figures, as text by name."""
         outcome, bill = self.outcome, self.bill
         machine = int(self.by_machine.sum())
         rows: dict[str, object] = {
@@ -196,15 +202,18 @@ class Result:
             rows["certified"] = (
                 f"error of all labels at most {self.certificate.bound:.2%} ({self.certificate.confidence:.0%})"
             )
+        if self.outcome.why:
+            rows["the machine's labels"] = self.outcome.why
         return rows
 
     def __repr__(self) -> str:
         error = "true error not known" if self.true_error is None else f"true error {self.true_error:.2%}"
         bound = f", certified at most {self.certificate.bound:.2%}" if self.certificate else ""
+        why = f"; {self.outcome.why}" if self.outcome.why else ""
         return (
             f"Result({self.outcome.n:,} images, {self.by_machine.mean():.1%} labelled by the machine, "
-            f"${self.bill.total:,.2f}, {self.bill.savings:.1%} saved, {error}{bound})"
+            f"${self.bill.total:,.2f}, {self.bill.savings:.1%} saved, {error}{bound}{why})"
         )
 
     def _repr_html_(self) -> str:
-        return html_table("Result", self._rows())
+        return html_table("Result", self.facts())

@@ -7,73 +7,53 @@ that comes back is on disk before the call returns, so a killed process asks for
 import os
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import mcal_jax
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job, algorithm
 from mcal_jax.algorithm.objectives import OBJECTIVES
-from mcal_jax.algorithm.protocol import Indices, Label, Labels, Relabel, SecondLabels, World
+from mcal_jax.algorithm.plan import Plan
+from mcal_jax.algorithm.protocol import UNKNOWN, Indices, Label, Labels, Relabel, SecondLabels, World
 from mcal_jax.annotators import Annotator, ask
 from mcal_jax.data import Dataset
 from mcal_jax.display import html_table
 from mcal_jax.errors import McalError
 from mcal_jax.files import absolute
-from mcal_jax.inputs import Images, as_annotator, as_dataset, class_number, with_acquisition
+from mcal_jax.inputs import Images, as_annotator, as_dataset, class_numbers, with_defaults
 from mcal_jax.result import Result
-from mcal_jax.runs.codec import pack, unpack
 from mcal_jax.runs.driver import Driver
 from mcal_jax.runs.images import check_content, content
+from mcal_jax.runs.open_batches import UNANSWERED, Batch, OpenBatch, OpenBatches, request_after_test
 from mcal_jax.runs.progress import Reporter
 from mcal_jax.runs.provenance import provenance
 from mcal_jax.runs.runlog import RunLog
 from mcal_jax.runs.session_setup import ProgressCallback, Setup, setup, trained_world
 from mcal_jax.runs.settings import Emit
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Batch:
-    """Images that humans are asked to label.
-
-    ``purpose``: "test" (T), "train" (B), "certify" (V), "residual" (R), or "relabel" for a second, independent opinion
-    on images of T. ``files`` are the names of the pictures, if they came from disk; ``cost`` is in US dollars.
-    """
-
-    number: int
-    indices: Indices
-    purpose: str
-    cost: float
-    files: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __repr__(self) -> str:
-        return f"Batch({len(self.indices):,} images, {self.purpose}, ${self.cost:,.2f})"
+from mcal_jax.runs.tally import Progress, Tally
 
 
 class Session:
     """Labelling a pool step by step: ``ask`` for images, ``tell`` their labels, and at the end take the ``result``.
 
     Args:
-      images: uint8 [n, h, w] or [n, h, w, c], a Dataset, a folder of pictures, a table of paths, or a data set's name.
+      images: uint8 [n, h, w] or [n, h, w, c], a Dataset, a folder of pictures, a table of paths, or a data set's name;
+        or features in their place, floats [n, d]. ``features`` stand beside images. Labels that a table knows are
+        taken when they are asked for.
       classes: names of the classes; taken from the images where they know them.
-      config: bounds, prices and the reading of the algorithm.
-      architecture: a name, a class of one's own, or "my_file.py:MyNet"; a list of several, which race.
-      acquisition: a name, a function of one's own from ``Scores`` to numbers, or "my_file.py:my_scores"; by default
-        that of ``config``.
+      config: bounds, prices and the reading of the algorithm; by default that of the log, or ``Config.certified()``.
+      architecture: a name, a class, "my_file.py:MyNet", or a list: a race; default: "resnet18", on features "linear".
+      acquisition: a name, a function from ``Scores`` to numbers, or "my_file.py:my_scores"; default: as ``config``.
       stop_rules: rules of one's own, besides the default ones: functions, or "my_file.py:my_rule".
       objective: what is minimised instead of what ``config`` asks for, by name or as an ``Objective``.
       log: the run log; the session goes on from it if it is there. Without one nothing outlives the process.
       width, recipe: of the net and its training; by default what suits the images and this machine.
       seed: of all that is random.
-      emit: called with a line for each decision, such as ``print``.
-      on_progress: called while a classifier trains, with the steps done and all steps.
+      emit, on_progress: called with a line for each decision, and in training with the steps done and all steps.
 
     Raises McalError for images, classes or settings that can't work, before a label is bought, and for a log of other
     images or settings. May be used from several threads.
@@ -84,8 +64,9 @@ class Session:
         images: Images,
         *,
         classes: Sequence[str] | None = None,
+        features: Any = None,
         config: Config | None = None,
-        architecture: Any = "resnet18",
+        architecture: Any = None,
         acquisition: Any = None,
         stop_rules: Sequence[Any] = (),
         objective: Any = None,
@@ -96,25 +77,28 @@ class Session:
         emit: Emit | None = None,
         on_progress: ProgressCallback | None = None,
     ):
-        self.dataset = as_dataset(images, classes)
+        self.dataset = as_dataset(images, classes, features)
         self._emit = emit or (lambda line: None)
         self._lock = threading.RLock()
         self._folder = None if log else tempfile.TemporaryDirectory(prefix="mcal-")
         path = absolute(log) if log else Path(self._folder.name, "run.jsonl")  # type: ignore[union-attr]
         begun = RunLog.read(path) if path.exists() else None
         settings = setup(self.dataset, architecture, width, recipe, seed, begun)
+        config = config or (begun.job.config if begun else Config.certified())
         job = Job(
             n=len(self.dataset.images),
             architectures=settings.architectures,
-            config=with_acquisition(config or Config(), acquisition),
+            config=with_defaults(config, acquisition, self.dataset, settings.architectures),
             stop_rules=tuple(stop_rules),
             objective=None if objective is None else OBJECTIVES.name_of(objective),
         )
         algorithm(job).send(None)  # an impossible job is refused before anything is written
         if begun:
             check_content(begun, self.dataset, self._emit)
-        is_finished = begun is not None and begun.end is not None
-        world = trained_world(self.dataset, settings, on_progress, prepare=not is_finished)
+        self._tally = Tally(job, on_progress)
+        # The nets were tried when the session was begun.
+        report = self._tally.on_progress
+        world = trained_world(self.dataset, settings, job.config.ranking, report, prepare=begun is None)
         self._open_log(path, job, settings, world)
 
     @classmethod
@@ -122,7 +106,7 @@ class Session:
         """A session over any world, such as a simulated one."""
         session = cls.__new__(cls)
         session.dataset, session._emit = dataset, lambda line: None
-        session._lock, session._folder = threading.RLock(), None
+        session._lock, session._folder, session._tally = threading.RLock(), None, Tally(job)
         session._open_log(absolute(log), job, None, world)
         return session
 
@@ -133,15 +117,12 @@ class Session:
             run = {"data": {"name": self.dataset.name}, "session": settings._asdict() if settings else {}}
             self.log = RunLog.create(path, job, run, provenance(), content(self.dataset))
         try:
-            self._driver = Driver(job, world, self.log, Reporter(self._emit, job))
+            self._driver = Driver(job, world, self.log, self._tally.then(Reporter(self._emit, job)))
         except BaseException:
             self.log.close()
             raise
         self._world = world
-        self._asked: Indices | None = None
-        self._retired = np.empty(0, np.int64)
-        self._answers = np.full(job.n, -1, np.int32)
-        self._recall()
+        self.batches = OpenBatches(self.log, job.n, self._driver.number if self._driver.request is not None else None)
 
     def ask(self) -> Batch | None:
         """The images that humans are to label next: what is left of the open batch, or the next one; None at the end.
@@ -150,16 +131,34 @@ class Session:
         """
         with self._lock:
             while (request := self._driver.request) is not None:
+                number = self._driver.number
                 if not isinstance(request, Label | Relabel):
-                    self._driver.answer(self._world.answer(request, self._driver.number))
-                elif self._asked is None:
-                    self._choose(request)
-                elif len(left := self._left()):
-                    return self._batch(request, left)
+                    self._driver.answer(self._world.answer(request, number))
+                elif number not in self.batches.batches:
+                    self._open(request, number)
+                elif len(batch := self._batch(request, number)):
+                    return batch
                 else:
                     self._complete(request)
             self.log.close()
             return None
+
+    def ask_ahead(self) -> Batch | None:
+        """What is left of the batch after the open one, where no missing answer can change it; else None.
+
+        That is the first batch of B while T is being labelled: both are random. ``ask`` asks for it later.
+        """
+        with self._lock:
+            request, number = self._driver.request, self._driver.number
+            if not isinstance(request, Label) or request.purpose != "test" or number not in self.batches.batches:
+                return None
+            following = request_after_test(self.log.job, self.batches.batches[number].indices)
+            if following is None:
+                return None
+            if number + 1 not in self.batches.batches:
+                self._open(following, number + 1)
+            batch = self._batch(following, number + 1)
+            return batch if len(batch) else None
 
     def tell(self, batch: Batch | Iterable[int], labels: Iterable[Any], *, annotator: str = "") -> None:
         """Labels for images of the open batch: all or part of it, in any order.
@@ -170,15 +169,46 @@ class Session:
         """
         with self._lock:
             indices = np.asarray(batch.indices if isinstance(batch, Batch) else list(batch), np.int64)
-            numbers = self._numbers(labels, indices)
-            self._check_open(indices)
-            self._keep(
-                indices=pack(indices),
-                labels=pack(numbers),
-                annotator=annotator,
-                time=round(time.time(), 3),
-            )
-            self._answers[indices] = numbers
+            self.batches.tell(indices, class_numbers(labels, len(indices), self.dataset.classes), annotator)
+
+    def tell_unknown(self, images: Iterable[int], *, annotator: str = "") -> None:
+        """No human can tell the class of these ``images`` of the open batch. Raises McalError as ``tell`` does.
+
+        They are billed, their label is -1 (``UNKNOWN``), and no classifier trains on them. Every label that a
+        classifier gives such an image of T or V counts as a mistake, so that estimate and certificate err on the safe
+        side.
+        """
+        with self._lock:
+            indices = np.asarray(list(images), np.int64)
+            self.batches.tell(indices, np.full(len(indices), UNKNOWN, np.int32), annotator)
+
+    def vote(self, image: int, label: int, *, annotator: str) -> None:
+        """Keep what one of several annotators calls an ``image`` of the open batch: a class number, or UNKNOWN.
+
+        It is labelled by ``tell`` alone. Raises McalError as ``tell`` does.
+        """
+        with self._lock:
+            self.batches.vote(image, label, annotator)
+
+    def undo(self, image: int, *, annotator: str = "") -> None:
+        """Take back the answer to an ``image`` of an open batch: ``ask`` asks for it again. Raises McalError."""
+        with self._lock:
+            self.batches.undo(int(image), annotator)
+
+    def progress(self) -> Progress:
+        """How far the run is: labels, US dollars, and what is expected. Does not wait for a training."""
+        answered = int((self.batches.labels != UNANSWERED).sum())
+        return self._tally.progress(self._driver.request, answered)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels of all batches that are complete, int32 [n]; -1 elsewhere."""
+        return self._driver.labels
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan behind the open batch; None before a classifier has been trained."""
+        return self._driver.request.plan if self._driver.request else None
 
     def result(self) -> Result:
         """The labels of all images and how they came about. Raises McalError while labels are wanted."""
@@ -186,6 +216,14 @@ class Session:
             if (batch := self.ask()) is not None:
                 raise McalError(f"{len(batch):,} images are still to be labelled ({batch.purpose}): see Session.ask")
             return Result(self.log.path, self.dataset, self._world, self._folder)
+
+    def serve(self, **settings: Any) -> None:
+        """Have the images labelled in web browsers: ``mcal_jax.serve``, which has the ``settings``."""
+        mcal_jax.serve(self, **settings)
+
+    def widget(self, **settings: Any) -> Any:
+        """A widget for notebooks in which to label the images: ``mcal_jax.widget``, which has the ``settings``."""
+        return mcal_jax.widget(self, **settings)
 
     def close(self) -> None:
         """Leave the log to other processes; the session can be opened again from it."""
@@ -198,68 +236,35 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _batch(self, request: Label | Relabel, left: Indices) -> Batch:
+    def _batch(self, request: Label | Relabel, number: int) -> Batch:
+        """What is left of a batch, once the labels that its source knew are taken."""
+        left, given = self.batches.left(number), self.dataset.given
         purpose = request.purpose if isinstance(request, Label) else "relabel"
+        if given is not None and purpose != "relabel" and (given[left] >= 0).any():
+            known = left[given[left] >= 0]
+            self.batches.tell(known, given[known], self.dataset.name)
+            left = self.batches.left(number)
         files = tuple(self.dataset.files[i] for i in left) if self.dataset.files else ()
-        return Batch(self._driver.number, left, purpose, len(left) * self.log.job.config.label_price, files)
+        return Batch(number, left, purpose, len(left) * self.log.job.config.label_price, files)
 
-    def _choose(self, request: Label | Relabel) -> None:
-        """Open the next batch, on disk first."""
-        asked = self._world.choose(request, self._driver.number)
+    def _open(self, request: Label | Relabel, number: int) -> None:
+        asked = self._world.choose(request, number)
         retired = self._world.retire(request, asked) if isinstance(request, Label) else np.empty(0, np.int64)
-        self._keep(asked=pack(asked, differences=True), retired=pack(retired, differences=True))
-        self._asked, self._retired = asked, retired
-
-    def _left(self) -> Indices:
-        """The images of the open batch that have no label yet."""
-        assert self._asked is not None
-        return self._asked[self._answers[self._asked] < 0]
+        self.batches.open(OpenBatch(number, asked, retired))
 
     def _complete(self, request: Label | Relabel) -> None:
         """Answer the request with the labels of its whole batch."""
-        assert self._asked is not None
-        labels = self._answers[self._asked]
-        answer: Labels | SecondLabels = Labels(self._asked, labels, retired=self._retired)
+        batch, labels = self.batches.complete(self._driver.number)
+        answer: Labels | SecondLabels = Labels(batch.indices, labels, retired=batch.retired)
         if isinstance(request, Relabel):
-            answer = SecondLabels(self._asked, labels != self._driver.labels[self._asked])
-        number, self._asked = self._driver.number, None
-        self._answers[answer.indices] = -1
-        self._world.restore(request, number, answer)
+            answer = SecondLabels(batch.indices, labels != self._driver.labels[batch.indices])
+        self._world.restore(request, self._driver.number, answer)
         self._driver.answer(answer)
-
-    def _keep(self, **part: Any) -> None:
-        self.log.append_part({"number": self._driver.number, **part})
-
-    def _recall(self) -> None:
-        """Learn from the log which images of the open batch were asked for, and their labels."""
-        for part in self.log.parts:
-            if part["number"] != self._driver.number or self._driver.request is None:
-                continue
-            if "asked" in part:
-                self._asked, self._retired = (unpack(part[name], np.int64) for name in ("asked", "retired"))
-            else:
-                self._answers[unpack(part["indices"], np.int64)] = unpack(part["labels"], np.int32)
-
-    def _check_open(self, indices: Indices) -> None:
-        asked = self._asked if self._asked is not None else np.empty(0, np.int64)
-        if len(strange := indices[~np.isin(indices, asked)]):
-            raise McalError(f"image {strange[0]} is not asked for; call ask for the images that are")
-        if len(known := indices[self._answers[indices] >= 0]):
-            raise McalError(f"image {known[0]} has a label in this batch already")
-        if len(np.unique(indices)) < len(indices):
-            raise McalError("an image is named twice in one call of tell")
-
-    def _numbers(self, labels: Iterable[Any], indices: Indices) -> np.ndarray:
-        """Class numbers, int32, of as many labels as there are images. Raises McalError."""
-        given = list(labels)
-        if len(given) != len(indices):
-            raise McalError(f"{len(given)} labels for {len(indices)} images")
-        return np.array([class_number(label, self.dataset.classes) for label in given], np.int32)
 
     def _summary(self) -> dict[str, object]:
         driver = self._driver
-        labelled = int((driver.labels >= 0).sum() + (self._answers >= 0).sum())
-        state = "finished" if driver.request is None else "labels wanted" if self._asked is not None else "at work"
+        labelled = int((driver.labels >= 0).sum() + (self.batches.labels != UNANSWERED).sum())
+        state = "finished" if driver.request is None else "labels wanted" if self.batches.batches else "at work"
         return {
             "images": f"{len(driver.labels):,}",
             "labelled": f"{labelled:,}",

@@ -1,5 +1,7 @@
 """T ages with the pool: images that acquisition would have chosen leave the estimate, which is then unbiased."""
 
+import json
+
 import numpy as np
 import pytest
 from conftest import MIDDLING, assert_partition
@@ -11,13 +13,14 @@ from mcal_jax.algorithm.protocol import Label, Labels, Train, remove
 from mcal_jax.runs.answers import check_answer
 from mcal_jax.runs.driver import drive, replay
 from mcal_jax.runs.recorded import RecordedRun
-from mcal_jax.runs.runlog import RunLog
+from mcal_jax.runs.runlog import RunLog, seal
 from mcal_jax.session import Session
 from mcal_jax.testing import check_world
+from mcal_jax.training import kcenter
 from mcal_jax.worlds.difficulty import DifficultyWorld
 
 N = 6000
-AGED = Config(age_test_set=True)
+AGED, PLAIN = Config(), Config(age_test_set=False)
 
 
 def job(config=AGED):
@@ -46,8 +49,7 @@ def test_the_aged_estimate_is_unbiased_where_the_plain_one_is_too_high():
 
 def test_aging_saves_labels_at_the_same_bound():
     plain, aged = (
-        [drive(job(config), DifficultyWorld(N, MIDDLING, seed=seed)) for seed in range(12)]
-        for config in (Config(), AGED)
+        [drive(job(config), DifficultyWorld(N, MIDDLING, seed=seed)) for seed in range(12)] for config in (PLAIN, AGED)
     )
     cost = [np.mean([one.outcome.ledger.total for one in group]) for group in (plain, aged)]
     assert cost[1] < cost[0]
@@ -62,7 +64,7 @@ def test_all_of_T_is_billed_and_the_sets_partition_X():
 
 
 def test_random_acquisition_retires_nothing():
-    outcome = drive(job(Config(age_test_set=True, acquisition="random")), DifficultyWorld(N, MIDDLING)).outcome
+    outcome = drive(job(Config(acquisition="random")), DifficultyWorld(N, MIDDLING)).outcome
     assert {fit.n_test for fit in outcome.history} == {len(outcome.T)}
 
 
@@ -108,6 +110,30 @@ def test_what_would_have_been_chosen_is_on_the_chosen_side_of_the_last_of_the_ba
     assert would_choose(by, batch, others).tolist() == [True] * 30 + [False] * 70
 
 
-def test_the_paper_keeps_its_T():
+@pytest.mark.parametrize("labelled", [1, 20])
+def test_k_center_would_choose_what_it_chooses_with_that_image_in_the_pool(labelled, monkeypatch):
+    monkeypatch.setattr(kcenter, "OTHERS", 7)
+    rng = np.random.default_rng(labelled)
+    pool, others, centres = (rng.normal(size=(size, 3)).astype(np.float32) for size in (60, 40, labelled))
+    chosen = np.sort(kcenter.k_center(pool, 15, centres))
+    expected = [60 in kcenter.k_center(np.append(pool, [one], axis=0), 15, centres) for one in others]
+    assert 3 < sum(expected) < 37
+    assert kcenter.would_be_chosen(others, pool[chosen], centres).tolist() == expected
+    assert kcenter.would_be_chosen(others[:0], pool[chosen], centres).tolist() == []
+
+
+def test_a_log_of_before_keeps_its_T(tmp_path):
+    old = job(PLAIN)
+    log = RunLog.create(tmp_path / "run.jsonl", old, {})
+    log.close()
+    head = json.loads(log.path.read_text(encoding="utf-8"))
+    del head["checksum"], head["job"]["config"]["age_test_set"]
+    log.path.write_bytes(seal(head, "")[0])
+    assert RunLog.read(log.path).job == old
+
+
+def test_the_recommended_T_ages_and_the_paper_keeps_its_own():
+    assert Config().age_test_set
+    assert Config.certified().age_test_set
     assert not Config.paper().age_test_set
     assert not Config.authors_code().age_test_set

@@ -3,29 +3,39 @@
 import importlib.util
 import subprocess
 import sys
+from itertools import combinations, product
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.mcal import mcal
 from mcal_jax.algorithm.protocol import TrainResult
 from mcal_jax.errors import McalError
 from mcal_jax.runs.settings import home
 from mcal_jax.training.nets import build
 from mcal_jax.training.recipes import RECIPES
+from mcal_jax.worlds.difficulty import DifficultyWorld
 from mcal_jax.worlds.simulated import THETA_GRID, Analytic, Recorded
 
 sys.path.insert(0, str(home() / "bench"))
 import device
+import labelling_peers
+import labelling_worlds
+import learned_confidence
 import mcal_run
 import peers
+import peers_labelling
 import recipes
 import simulated_worlds
 import speed_net
 import throughput
+from two_strata import TwoStrata
 
 NETS = tuple(peers.KINDS)
 
@@ -292,3 +302,134 @@ def test_trainings_of_one_length_are_summarised_together():
     assert (short["epochs"], short["reached_94"], short["of"]) == (16, 0, 1)
     assert (long["worst_accuracy"], long["reached_94"], long["median_seconds"]) == (0.939, 1, 3.5)
     assert long["mean_accuracy"] == pytest.approx(0.94)
+
+
+def test_two_strata_state_the_risk_of_the_worst_ranking():
+    """Against all V and all rankings of nine images, of which the first four are one stratum."""
+    design = TwoStrata(4, 2, 5, 3, weight=1.5)
+    rankings = (np.arange(2**9)[:, None] >> np.arange(9) & 1).astype(bool)
+    pairs = product(combinations(range(4), 2), combinations(range(4, 9), 3))
+    draws = [np.isin(np.arange(9), [*first, *rest]) for first, rest in pairs]
+    weights = np.repeat([1.5, 1.0], [4, 5])
+    for limit, threshold in product((1, 2, 3), (0.0, 1.0, 1.5, 2.5)):
+        in_S = [np.cumsum(weights * (rankings & V), axis=1) <= threshold for V in draws]
+        broke = sum((rankings & ~V & S).sum(axis=1) >= limit for V, S in zip(draws, in_S, strict=True))
+        assert design.chance_of_failure(threshold, limit) == pytest.approx(broke.max() / len(draws))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Peers that label
+
+
+def scored(confidence, label=None):
+    confidence = np.asarray(confidence, float)
+    return labelling_worlds.Scored(np.zeros(len(confidence), int) if label is None else label, confidence, None)
+
+
+def test_a_threshold_is_the_lowest_at_which_enough_validation_images_are_right(monkeypatch):
+    monkeypatch.setattr(labelling_peers, "FEWEST", 0)
+    V = scored([0.9, 0.8, 0.7, 0.6, 0.5])
+    wrong = np.array([False, False, True, False, False])
+    seen = labelling_peers.Round(V, wrong, np.ones(5, bool), scored([0.75, 0.55] + 8 * [0.1]), True, 20)
+    assert labelling_peers.thresholds_on_S(seen, 0.2, c_1=0) == [0.5]
+    assert labelling_peers.thresholds_on_S(seen, 0.19, c_1=0) == [0.8]
+    assert labelling_peers.thresholds_on_S(seen, 0.2, c_1=0.25) == [0.8]
+    # above 0.6 lie two images of the pool, a quarter of which is expected to be wrong: 2.5 % of X
+    assert labelling_peers.threshold_on_X(seen, 0.025, c_1=0) == [0.5]
+    assert labelling_peers.threshold_on_X(seen._replace(last=False), 0.5) == [np.inf]
+
+
+def test_each_class_has_its_own_threshold():
+    label = np.repeat([0, 1], 40)
+    confidence = np.tile(np.linspace(1, 0.5, 40), 2)
+    wrong = (label == 1) & (confidence < 0.7)
+    V = scored(confidence, label)._replace(logits=np.zeros((80, 2)))
+    at = labelling_peers.thresholds_on_S(labelling_peers.Round(V, wrong, wrong >= 0, V, True, 160), 0.05)
+    assert at[0] == 0.5
+    assert 0.65 < at[1] < 0.71
+    assert labelling_peers.above(V, at).sum() == 40 + (confidence[40:] >= at[1]).sum()
+
+
+def test_a_betting_bound_fails_no_more_often_than_it_says():
+    rng = np.random.default_rng(0)
+    excluded = [labelling_peers.betting_excludes(rng.random(400) < 0.05, 0.05, 0.1) for _ in range(400)]
+    assert 0.01 < np.mean(excluded) < 0.13
+    assert labelling_peers.betting_excludes(np.zeros(200, bool), 0.05, 0.05)
+    assert not labelling_peers.betting_excludes(np.zeros(20, bool), 0.05, 0.05)
+
+
+def test_pac_labels_end_where_the_bound_exceeds_epsilon():
+    rng = np.random.default_rng(1)
+    confidence = rng.random(2000)
+    draws = rng.integers(0, 2000, 500)
+    wrong = rng.random(500) > confidence[draws] + 0.3
+    at = labelling_peers.pac_threshold(confidence, draws, wrong, 0.03, 0.05)
+
+    def allowed(level):
+        return labelling_peers.betting_excludes(wrong & (confidence[draws] > level), 0.03, 0.05)
+
+    below = confidence[confidence < at].max()
+    assert allowed(at)
+    assert not allowed(below)
+    assert labelling_peers.pac_threshold(confidence, draws, wrong & False, 0.03, 0.05) == -np.inf
+
+
+def test_peers_label_every_image_once_and_pay_for_what_they_buy():
+    n, config = 4000, Config.certified()
+    curve = Analytic(alpha=2.0, gamma=0.4, quality=2.0)
+    world = lambda: DifficultyWorld(n, curve, seed=3)  # noqa: E731
+    certified = labelling_worlds.deliver(mcal(n, config), world()).outcome
+    budget = labelling_peers.Budget(900, 500)
+    assert budget.sizes() == [360, 135, 135, 135, 135]
+    for algorithm in (
+        labelling_peers.tbal(n, config, "resnet18", budget),
+        labelling_peers.tbal_on_X(n, config, "resnet18", budget),
+        labelling_peers.ground_truth(n, config, "resnet18"),
+        labelling_peers.pac_labels(n, config, "resnet18", certified, 3),
+    ):
+        done = labelling_worlds.deliver(algorithm, world())
+        out = done.outcome
+        assert np.array_equal(np.sort(np.concatenate([out.T, out.B, out.S, out.R])), np.arange(n))
+        human = n - len(out.S)
+        assert out.ledger.total == pytest.approx(0.04 * human + out.ledger.training)
+        assert len(out.S) > 400
+        assert done.error == pytest.approx(done.error_of_machine * len(out.S) / n)
+
+
+def test_a_learned_confidence_sees_mistakes_that_the_classifier_is_sure_of():
+    rng = np.random.default_rng(0)
+    logits = rng.standard_normal((400, 3)).astype(np.float32)
+    label = logits[:, :2].argmax(1).astype(np.int32)
+    wrong = logits[:, 2] > 0.8
+    V = labelling_worlds.Scored(label, np.ones(400), logits)
+    seen = learned_confidence.learned(labelling_peers.Round(V, wrong, wrong >= 0, V, True, 1000))
+    assert seen.usable.sum() == 200
+    surest = np.argsort(-seen.V.confidence[seen.usable])[:100]
+    assert wrong[seen.usable].mean() > 0.1
+    assert wrong[seen.usable][surest].mean() < 0.03
+
+
+def test_ridge_regression_separates_what_its_features_do():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, 300)
+    inputs = (np.eye(3)[truth] + 0.1 * rng.standard_normal((300, 3))).astype(np.float32)
+    trainer = labelling_worlds.RidgeTrainer(inputs, 3)
+    few, many = (trainer.fit(np.arange(size), truth[:size]) for size in (2, 100))
+    scores = trainer.score(many, np.arange(100, 300))
+    assert (scores.label == truth[100:]).mean() > 0.98
+    assert np.all((scores.margin >= 0) & (scores.margin <= scores.confidence))
+    assert few.logits.shape == (300, 3)
+
+
+def test_peers_are_summarised_seed_by_seed():
+    row = dict(case="shipped", service="amazon", n=100, humans_only=4.0, training=0.1, T=5, B=5, V=0, S=50)
+    runs = [
+        row | dict(seed=seed, method=method, cost=2.0 + seed + more, error=error, error_on_S=2 * error)
+        for seed in (0, 1)
+        for method, more, error in (("MCAL, certified", 0.0, 0.04), ("peer", -0.4, 0.05 - 0.02 * seed))
+    ]
+    ours, peer = peers_labelling.summary(pd.DataFrame(runs)).to_dict("records")
+    assert (ours["broken"], ours["more_than_certified"], ours["machine"]) == (0, 0, 0.5)
+    assert (peer["broken"], peer["broken_on_S"]) == (0.5, 1)
+    assert (peer["more_low"], peer["more_high"]) == pytest.approx((-0.1, -0.1))
+    assert peers_labelling.clopper_pearson(0, 20) == pytest.approx((0, 0.1684), abs=1e-4)

@@ -1,6 +1,7 @@
 """The certificate: exact where it says so, kept as often as it promises, and worth its labels."""
 
 from functools import cache
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -59,6 +60,75 @@ def test_the_upper_limit_is_the_largest_number_that_the_sample_does_not_rule_out
 def test_zero_mistakes_in_59_images_of_many_promise_less_than_5_percent():
     assert certificate.acceptance_number(10**6, 58, 0.05 * 10**6, 0.05) == -1
     assert certificate.acceptance_number(10**6, 59, 0.05 * 10**6, 0.05) == 0  # 0.95^59 = 0.0485
+
+
+@given(st.integers(2, 60), st.data())
+def test_a_trimmed_V_is_the_smallest_of_its_acceptance_number(pool, data):
+    sample = data.draw(st.integers(1, pool))
+    most = data.draw(st.integers(1, pool))
+    risk = data.draw(st.sampled_from([0.01, 0.05, 0.2]))
+    k = certificate.acceptance_number(pool, sample, most, risk)
+    least = certificate.smallest_sample(pool, sample, most, risk)
+    assert certificate.acceptance_number(pool, least, most, risk) == k
+    if k == -1:
+        assert least == sample
+    else:
+        fewer = [certificate.acceptance_number(pool, size, most, risk) for size in range(1, least)]
+        assert k <= least <= sample
+        assert all(one < k for one in fewer)
+        assert fewer == sorted(fewer)
+
+
+def test_every_V_of_tiny_pools_in_every_ranking_keeps_the_risk():
+    """Exact: all V, and all 512 or 1,024 rankings, clusters and mistakes at the top among them."""
+    for pool, sample, limit, risk in ((10, 4, 4, 0.5), (9, 6, 2, 0.2), (9, 3, 4, 0.3)):
+        rankings = (np.arange(2**pool)[:, None] >> np.arange(pool) & 1).astype(bool)
+        size = certificate.smallest_sample(pool, sample, limit, risk)
+        draws = np.array([np.isin(np.arange(pool), V) for V in combinations(range(pool), size)])
+        k = certificate.acceptance_number(pool, size, limit, risk)
+        assert k >= 0
+        broke = np.zeros(len(rankings))
+        for V in draws:
+            in_S = np.cumsum(rankings & V, axis=1) <= k
+            broke += (rankings & ~V & in_S).sum(axis=1) >= limit
+        worst = hypergeom.cdf(k, pool, k + limit, size)
+        assert broke.max() / len(draws) == pytest.approx(worst)
+        assert worst <= risk
+        assert size == 1 or hypergeom.cdf(k, pool, k + limit, size - 1) > risk
+
+
+def test_what_is_bought_for_a_certificate():
+    """By hand: of 600 planned images 589 have the acceptance number 28; a budget and bounds by class keep the 600."""
+    trim = Config(certify=0.95, certificate="trimmed")
+    assert certificate.size_to_buy(10_000, 8247, 600, CONFIG) == 600
+    assert certificate.size_to_buy(10_000, 8247, 600, trim) == 589
+    assert certificate.size_to_buy(10_000, 8247, 600, trim.model_copy(update={"budget": 100.0})) == 600
+    assert certificate.size_to_buy(10_000, 8247, 600, trim.model_copy(update={"class_epsilon": 0.2})) == 600
+    assert certificate.size_to_buy(10_000, 8247, 40, trim) == 40  # too few for any S: nothing to trim
+
+
+@pytest.mark.parametrize("shape", ["mistakes first", "clusters", "ties", "mistakes last", "tiny"])
+def test_a_trimmed_V_keeps_the_risk_in_rankings_made_to_break_it(shape):
+    """So does the planned V; the rankings hold just too many mistakes."""
+    rng, draws = np.random.default_rng(11), 1500
+    pool, limit, planned = (60, 8, 30) if shape == "tiny" else (2000, 150, 250)
+    rank, bad = np.arange(pool), int(1.25 * limit)
+    wrong = {
+        "mistakes first": rank < bad,
+        "clusters": rank // 10 % 9 == 0,
+        "ties": rng.permutation(pool) < bad,
+        "mistakes last": rank >= pool - bad,
+        "tiny": rank % 5 == 0,
+    }[shape]
+    share = {}
+    for size in (planned, certificate.smallest_sample(pool, planned, limit, 0.05)):
+        broke = 0
+        for _ in range(draws):
+            seen, rest = draw(rng, wrong, size)
+            machine, _ = certificate.largest_certified_prefix(len(rest), size, seen.ahead[seen.wrong], limit, 0.05)
+            broke += rest[:machine].sum() >= limit
+        share[size] = broke / draws
+    assert max(share.values()) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / draws)
 
 
 @pytest.mark.parametrize("shape", ["rising", "all at the end", "none", "scattered", "at the limit"])
@@ -432,7 +502,7 @@ def test_any_V_fits_its_pool(pool, epsilon, level, theta):
 
 @pytest.mark.parametrize("curve", [EASY, MIDDLING, HOPELESS])
 def test_a_certified_run_partitions_X_and_bills_V(curve):
-    done = simulate(Config(certify=0.95), curve, 4000).outcome
+    done = simulate(Config(certify=0.95, machine_epsilon=None), curve, 4000).outcome
     certified = done.certificate
     assert_partition(done)
     assert len(done.V) == certified.sample > 0
@@ -440,6 +510,18 @@ def test_a_certified_run_partitions_X_and_bills_V(curve):
     assert done.ledger.certificate == pytest.approx(0.04 * len(done.V))
     parts = sum(0.04 * len(images) for images in (done.T, done.B, done.R, done.V))
     assert done.ledger.total == pytest.approx(parts + done.ledger.training)
+
+
+@pytest.mark.parametrize("curve", [EASY, MIDDLING])
+def test_a_trimmed_certificate_buys_no_more_labels_than_planned(curve):
+    planned, trimmed = (
+        simulate(Config(certify=0.95, certificate=name), curve, 4000).outcome for name in ("planned", "trimmed")
+    )
+    assert_partition(trimmed)
+    U = trimmed.n - len(trimmed.T) - len(trimmed.B)
+    assert len(planned.V) == planned.plans[-1].certificate_size == trimmed.plans[-1].certificate_size
+    assert len(trimmed.V) == certificate.smallest_sample(U, len(planned.V), 0.05 * trimmed.n, 0.05) <= len(planned.V)
+    assert trimmed.certificate.bound < 0.05
 
 
 def test_certified_runs_break_the_bound_less_often_and_cost_more():

@@ -102,7 +102,8 @@ def test_files_that_are_no_classifier_are_told_in_one_line(saved, tmp_path):
 
 def test_an_architecture_that_is_unknown_or_another_is_told(saved, tmp_path):
     _, classifier, *_ = saved
-    state = classifier.header, [np.asarray(leaf) for leaf in jax.tree.leaves((classifier._params, classifier._stats))]
+    one = classifier._members[0]
+    state = classifier.header, [np.asarray(leaf) for leaf in jax.tree.leaves((one.params, one.stats))]
     with pytest.raises(McalError, match="unknown architecture 'resnet81': did you mean 'resnet18'"):
         Classifier(state[0]._replace(architecture="resnet81"), state[1])
     with pytest.raises(McalError, match="the weights are not those of the architecture 'cnn18'"):

@@ -506,7 +506,9 @@ def test_other_arrays_of_an_npz_are_told(tmp_path):
     np.savez(tmp_path / "own.npz", images=pixels(2), label=[0, 1], weights=[1, 1])
     dataset = load(tmp_path / "own.npz")
     assert dataset.labels is None
-    assert dataset.notes == (f"'{tmp_path}/own.npz': not read: label, weights (only images, labels, classes are)",)
+    assert dataset.notes == (
+        f"'{tmp_path}/own.npz': not read: label, weights (only images, features, labels, classes are)",
+    )
 
 
 def test_an_npz_takes_no_more_memory_than_the_pool(tmp_path):
@@ -540,7 +542,7 @@ def test_damaged_npz_is_named(tmp_path, damage):
 
 def test_npz_without_images_names_the_arrays_it_has(tmp_path):
     np.savez(tmp_path / "own.npz", x_train=pixels(2), y_train=[0, 1])
-    told = r"own\.npz' has no array 'images', only: x_train, y_train; .* np\.savez\(file, images=\.\.\., labels="
+    told = r"own\.npz' has no array 'images' or 'features', only: x_train, y_train; .* np\.savez\(file, images=\.\.\."
     with pytest.raises(McalError, match=told):
         load(tmp_path / "own.npz")
     with zipfile.ZipFile(tmp_path / "pictures.npz", "w") as archive:

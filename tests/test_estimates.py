@@ -33,7 +33,7 @@ def test_the_law_of_a_recorded_run(tmp_path):
     log = RunLog.create(tmp_path / "run.jsonl", job, {})
     live = drive(job, SimulatedWorld(30_000, MIDDLING, seed=1), log)
     log.close()
-    estimate = plan(30_000, law=tmp_path / "run.jsonl", runs=5)
+    estimate = plan(30_000, Config(), law=tmp_path / "run.jsonl", runs=5)
     assert np.median(estimate.cost) == pytest.approx(live.outcome.ledger.total, rel=0.1)
     assert len(repr(estimate)) < 150
 

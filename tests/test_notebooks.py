@@ -162,7 +162,12 @@ def test_mcal_run_trains_on_real_images(tmp_path):
     parameters = dict(data_set="fashion_mnist_10k", profile="smoke", epsilon=0.3, seed=987_654)
     described = {k: v for k, v in parameters.items() if k != "profile"}
     run = settings.describe(
-        **described, profile="smoke", service="amazon", architectures=["resnet18"], acquisition="margin"
+        **described,
+        profile="smoke",
+        service="amazon",
+        architectures=["resnet18"],
+        acquisition="margin",
+        config={"machine_epsilon": None},
     )
     log = execution.log_path(run, "smoke")
     log.unlink(missing_ok=True)

@@ -1,10 +1,17 @@
 """Pictures on disk: folders and tables of any sizes and kinds become one pool, or one clear line says why not."""
 
+import os
+import struct
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from mcal_jax.data import cache, describe, from_arrays, load
+from mcal_jax.data.decode import SUFFIXES, read_pixels
 from mcal_jax.data.pictures import from_folder, from_table
 from mcal_jax.errors import McalError
 
@@ -64,6 +71,12 @@ def test_exif_turns_a_picture(tmp_path):
     assert picture[:20].mean() > 250 > 5 > picture[-20:].mean()
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_format_is_read(tmp_path, suffix):
+    save(tmp_path / f"a{suffix}", grey(16, 16))
+    assert abs(int(from_folder(tmp_path).images[0, 8, 8, 0]) - 100) <= 2
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "tsv"])
 def test_a_table_names_files_and_labels_in_its_order(tmp_path, suffix):
     for name in ("b.png", "a.png"):
@@ -94,9 +107,198 @@ def test_what_cannot_be_read_is_told_in_a_line(tmp_path):
         ("name\na.png\n", "no column of files: call it 'file'; it has name"),
         ("file\na.png\na.png\n", "more than once, such as a.png"),
         ("file\nz.png\n", r"picture '.*z.png' cannot be read: .*No such file"),
-        ("file,label\na.png,\nc.png,cat\n", "1 of 2 rows have no label"),
+        ("file\n../pool.csv\n", "it leads out of"),
+        ("file,label\na.png,cat\n,dog\n", "1 of 2 rows name no file"),
         ("file\n", "has no rows"),
     ):
         table.write_text(text)
         with pytest.raises(McalError, match=says):
             from_table(table)
+
+
+def test_labels_may_be_known_in_part(tmp_path):
+    for i, name in enumerate(("a.png", "b.png", "c.png")):
+        save(tmp_path / name, grey(8, 8, i))
+    (tmp_path / "pool.csv").write_text("file,label\na.png,dog\nb.png,\nc.png,cat\n")
+    pool = from_table(tmp_path / "pool.csv", classes=["cat", "dog"])
+    assert (pool.labels, pool.given.tolist()) == (None, [1, -1, 0])
+    (tmp_path / "pool.csv").write_text("file,label\na.png,1\nb.png,\nc.png,0\n")
+    assert from_table(tmp_path / "pool.csv", classes=["cat", "dog"]).given.tolist() == [1, -1, 0]
+    (tmp_path / "pool.csv").write_text("file,label\na.png,cow\nb.png,\n")
+    with pytest.raises(McalError, match="'cow', which is none of its 2 classes"):
+        from_table(tmp_path / "pool.csv", classes=["cat", "dog"])
+
+
+def test_only_folders_of_named_classes_are_labels(tmp_path):
+    for name in ("cat/a.png", "2019/b.png", "c.png"):
+        save(tmp_path / name, grey(8, 8))
+    pool = from_folder(tmp_path, classes=["cat", "dog"])
+    assert dict(zip(pool.files, pool.given.tolist(), strict=True)) == {"2019/b.png": -1, "c.png": -1, "cat/a.png": 0}
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Files of strangers
+
+
+def png_header(width, height):
+    """A PNG of a few bytes that says it is large."""
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    end = b"IEND"
+    parts = [struct.pack(">I", len(b) - 4) + b + struct.pack(">I", zlib.crc32(b)) for b in (body, b"IDAT", end)]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    folder = tmp_path / "photos"
+    save(folder / "good.png", grey(8, 8))
+    (folder / "bomb.png").write_bytes(png_header(20_000, 20_000))
+    (folder / "larger.png").write_bytes(png_header(10_000, 10_000))  # Pillow itself only warns
+    (folder / "drawing.png").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
+    (folder / "page.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    (folder / "empty.gif").touch()
+    (folder / "cut.png").write_bytes((folder / "good.png").read_bytes()[:-30])
+    save(tmp_path / "secret.png", grey(8, 8))
+    (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    (folder / "two\nlines\x1b[31m.png").write_bytes(b"no picture")
+    (folder / "notes.txt").touch()
+    return folder
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_what_cannot_be_read_is_left_out_and_named(hostile, tmp_path, cached, recwarn):
+    pool = from_folder(hostile, cache=tmp_path / "cache" if cached else None, skip_unreadable=True)
+    assert pool.files == ("good.png",)
+    assert pool.images.shape == (1, 8, 8, 1)
+    text = "\n".join(pool.notes)
+    assert "8 pictures can't be read and are left out" in text
+    assert "1 other files are left aside (1 .txt)" in text
+    for name in ("bomb", "larger", "drawing", "page", "empty", "cut", "link"):
+        assert f"{name}." in text
+    assert "it leads out of" in text
+    assert text.count("cannot identify image file") >= 3
+    assert all(line.isprintable() for line in pool.notes)
+    assert not [warning for warning in recwarn if "Bomb" in str(warning.category)]
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "sub/../../secret.png", "link.png", "drawing.svg"])
+def test_a_table_names_no_file_outside_its_folder_and_no_svg(hostile, name):
+    (hostile / "drawing.svg").write_text("<svg/>")
+    (hostile / "pool.csv").write_text(f"file\n{name}\n")
+    with pytest.raises(McalError, match=r"leads out of|SVG is refused"):
+        from_table(hostile / "pool.csv")
+
+
+def test_a_pipe_is_no_picture(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "pool.csv").write_text("file\npipe.png\n")
+    with pytest.raises(McalError, match="it is no file"):
+        from_table(tmp_path / "pool.csv")
+
+
+def test_a_pickle_in_an_npz_is_not_loaded(tmp_path):
+    np.savez(tmp_path / "pool.npz", images=np.array([{"a": 1}, None], dtype=object))
+    with pytest.raises(McalError, match="Python objects"):
+        load(tmp_path / "pool.npz")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The cache
+
+
+@pytest.fixture
+def many(tmp_path):
+    folder = tmp_path / "photos"
+    for i in range(40):
+        save(folder / f"{i:02d}.png", grey(70 + i, 90, 5 * i))
+    (folder / "20.png").write_bytes((folder / "20.png").read_bytes()[:-25])
+    return folder
+
+
+def test_a_cache_holds_the_same_pixels_and_is_mapped_into_memory(many, tmp_path, monkeypatch):
+    plain = from_folder(many, skip_unreadable=True)
+    first = from_folder(many, cache=tmp_path / "cache", skip_unreadable=True)
+    monkeypatch.setattr("mcal_jax.data.cache.read_pixels", None)  # nothing is decoded again
+    monkeypatch.setattr("mcal_jax.data.cache.read_header", None)
+    second = from_folder(many, cache=tmp_path / "cache", skip_unreadable=True)
+    for pool in (first, second):
+        assert pool.files == plain.files
+        assert pool.notes == plain.notes
+        assert np.array_equal(pool.images, plain.images)
+        assert isinstance(pool.images.base, np.memmap)
+    with pytest.raises(McalError, match=r"20\.png' cannot be read"):
+        from_folder(many, cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("after", [1, 3, 7])
+def test_a_killed_process_goes_on_where_it_stopped(many, tmp_path, monkeypatch, after):
+    monkeypatch.setattr(cache, "_AT_ONCE", 4)
+    decoded = []
+
+    def read(root, file, rule):
+        if len(decoded) >= 4 * after:
+            raise KeyboardInterrupt
+        decoded.append(file)
+        return read_pixels(root, file, rule)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cache, "read_pixels", read)
+        patched.setattr(cache, "ThreadPoolExecutor", lambda n: ThreadPoolExecutor(1))
+        with pytest.raises(KeyboardInterrupt):
+            from_folder(many, cache=tmp_path / "cache", skip_unreadable=True)
+    draft = next((tmp_path / "cache").glob("*.part"))
+    with draft.open("ab") as file:
+        file.write(b"torn")
+    with (tmp_path / "cache" / "files.jsonl").open("ab") as file:
+        file.write(b'{"file": "39.p')
+    count = []
+    monkeypatch.setattr(cache, "read_pixels", lambda *what: count.append(1) or read_pixels(*what))
+    pool = from_folder(many, cache=tmp_path / "cache", skip_unreadable=True)
+    assert len(count) == 40 - 4 * after
+    assert np.array_equal(pool.images, from_folder(many, skip_unreadable=True).images)
+    assert not list((tmp_path / "cache").glob("*.part"))
+
+
+def test_a_changed_file_is_decoded_again_and_old_pixels_are_removed(many, tmp_path):
+    def pixels():
+        return from_folder(many, cache=tmp_path / "cache", skip_unreadable=True).images
+
+    before = np.array(pixels())
+    save(many / "00.png", grey(70, 90, 255))
+    after = np.array(pixels())
+    assert (after[0] == 255).all()
+    assert np.array_equal(before[1:], after[1:])
+    assert len(list((tmp_path / "cache").glob("pixels-*.u8"))) == 1
+    next((tmp_path / "cache").glob("pixels-*.u8")).write_bytes(b"cut off")
+    assert np.array_equal(pixels(), after)
+
+
+def test_a_pool_that_is_large_is_cached_by_itself(many, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("mcal_jax.data.pictures.LARGE", 1000)
+    pool = from_folder(many, skip_unreadable=True)
+    assert isinstance(pool.images.base, np.memmap)
+    assert len(list((tmp_path / "home").rglob("pixels-*.u8"))) == 1
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The report
+
+
+def test_the_report_names_copies_classes_and_what_was_left_out(hostile):
+    save(hostile / "again.png", grey(8, 8))
+    save(hostile / "other.png", grey(8, 8, 7))
+    pool = from_folder(hostile, classes=["cat", "dog"], skip_unreadable=True)
+    lines = describe(pool)
+    assert lines[0].endswith("photos: 3 images, 8x8 pixels, grey")
+    assert lines[1] == "  2 classes: cat, dog"
+    assert lines[-2:] == ["  1 images are exact copies of others, each labelled and billed on its own:",
+                          "    again.png = good.png"]  # fmt: skip
+    labelled = from_arrays(
+        np.zeros((3, 4, 4, 3), np.uint8) + np.arange(3, dtype=np.uint8)[:, None, None, None], [0, 1, 1]
+    )
+    assert describe(labelled) == [
+        "arrays: 3 images, 4x4 pixels, in colour",
+        "  2 classes: 0 1, 1 2",
+        "  all labels are known; they are used for nothing but the true error in the end",
+    ]

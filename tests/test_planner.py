@@ -324,7 +324,7 @@ def test_what_a_budget_affords_is_the_largest_step_it_pays_for():
 
 
 def test_a_plan_is_stable_once_its_cost_moved_by_less_than_Delta():
-    config, old = Config(min_points=3), plan(stable=False, value=20.0)
+    config, old = Config(min_points=3, stability=0.05), plan(stable=False, value=20.0)
     assert planner.is_stable(20.9, old, 3, config)
     assert planner.is_stable(19.1, old, 3, config)
     assert not planner.is_stable(21.2, old, 3, config)

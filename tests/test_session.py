@@ -1,5 +1,6 @@
 """Ask and tell: a pool labelled step by step is the run of ``drive``, whatever happens in between."""
 
+import asyncio
 import dataclasses
 
 import numpy as np
@@ -8,6 +9,7 @@ from conftest import MIDDLING
 
 from mcal_jax import Config, McalError, Session, from_arrays, label, load
 from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.protocol import UNKNOWN
 from mcal_jax.inputs import class_number
 from mcal_jax.runs.driver import drive
 from mcal_jax.worlds.simulated import SimulatedWorld
@@ -60,6 +62,18 @@ def test_a_session_is_the_run_of_the_same_job(tmp_path, name):
     first = [batch for batch in asked if batch.purpose != "relabel"]
     everything = np.concatenate([batch.indices for batch in first])
     assert len(np.unique(everything)) == len(everything)
+
+
+def test_labels_that_the_source_knows_are_taken_when_they_are_asked_for(tmp_path):
+    """As if a human had given them; nobody is asked for them, ahead of time or not."""
+    given = np.where(np.arange(N) % 3 == 0, 2 * world().slips.astype(np.int32), -1).astype(np.int32)
+    session = Session.over(world(), JOBS["certified"], pool()._replace(given=given), tmp_path / "run.jsonl")
+    session.ask()
+    ahead = session.ask_ahead()
+    asked, result = finish(session, world())
+    for batch in [*asked, ahead]:
+        assert not (batch.indices % 3 == 0).any()
+    assert np.array_equal(result.labels, drive(JOBS["certified"], world()).labels)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -131,14 +145,19 @@ def test_the_log_of_other_images_or_settings_is_refused(tmp_path):
     images = load("fashion_mnist_10k", first=300, downsample=2)._replace(version=None)
     path = tmp_path / "run.jsonl"
     settings = dict(width=2, recipe="brief", log=path)
-    Session(images, **settings).close()
+    with Session(images, **settings) as session:
+        assert session.log.job.config == Config.certified()
     with pytest.raises(McalError, match=r"epsilon = 0\.05, now 0\.1"):
-        Session(images, config=Config(epsilon=0.1), **settings)
+        Session(images, config=Config.certified(epsilon=0.1), **settings)
     with pytest.raises(McalError, match=r"width is 2 there, 4 here"):
         Session(images, **{**settings, "width": 4})
     with pytest.raises(McalError, match="log of other images: the pixels"):
         Session(images._replace(images=255 - images.images), **settings)
     Session(images, log=path).close()  # what is not given is as the log says
+    with Session(images, config=Config(epsilon=0.2), **{**settings, "log": tmp_path / "loose.jsonl"}):
+        pass
+    with Session(images, log=tmp_path / "loose.jsonl") as session:
+        assert session.log.job.config == Config(epsilon=0.2)
 
 
 def test_images_without_labels_are_labelled_by_a_function(tmp_path):
@@ -182,3 +201,51 @@ def test_a_pool_that_cannot_work_is_refused_before_anything_is_asked(tmp_path, i
 
 def test_classes_are_named_or_numbered():
     assert [class_number(one, ("a", "b")) for one in ("b", 1, np.int64(0))] == [1, 1, 0]
+
+
+def test_images_that_no_human_can_tell_are_billed_and_not_trained_on(tmp_path):
+    known = load("fashion_mnist_10k", first=300, downsample=2)
+    session = Session(known, width=2, recipe="brief", config=Config(epsilon=0.6), log=tmp_path / "run.jsonl")
+    unknown = []
+    while (batch := session.ask()) is not None:
+        session.tell_unknown(batch.indices[:2], annotator="ada")
+        session.tell(batch.indices[2:], known.labels[batch.indices[2:]])
+        unknown += batch.indices[:2].tolist()
+    result = session.result()
+    assert len(result.outcome.history) >= 1
+    assert np.flatnonzero(result.labels == UNKNOWN).tolist() == sorted(unknown)
+    assert result.bill.test == pytest.approx(0.04 * len(result.outcome.T))
+    with pytest.raises(McalError, match="is not asked for"):
+        session.tell_unknown([unknown[0]])
+    path = result.save(tmp_path / "labels.csv")
+    row = path.read_text(encoding="utf-8").splitlines()[unknown[0] + 1]
+    assert row.startswith(f"{unknown[0]},-1,,human")
+
+
+def test_a_session_is_driven_from_asyncio_while_others_tell(tmp_path):
+    session, simulated = Session.over(world(), JOBS["recommended"], pool(), tmp_path / "run.jsonl"), world()
+
+    async def tell(batch, part):
+        labels = answers_of(simulated, batch)[part]
+        await asyncio.to_thread(session.tell, batch.indices[part], labels)
+
+    async def run():
+        while (batch := await asyncio.to_thread(session.ask)) is not None:
+            await asyncio.gather(*(tell(batch, np.s_[i::4]) for i in range(4)))
+
+    asyncio.run(run())
+    assert session.result().bill == drive(JOBS["recommended"], world()).outcome.ledger
+
+
+def test_progress_counts_labels_and_dollars(tmp_path):
+    session, simulated = Session.over(world(), JOBS["recommended"], pool(), tmp_path / "run.jsonl"), world()
+    assert session.progress() == (N, 0, None, 0.0, None)
+    batch = session.ask()
+    session.tell(batch.indices[:3], [0, 0, 0])
+    assert session.progress()[:4] == (N, 3, None, pytest.approx(0.12))
+    session.undo(batch.indices[0])
+    assert session.progress().labelled == 2
+    assert batch.indices[0] in session.ask().indices
+    _, result = finish(session, simulated)
+    assert session.progress() == (N, result.by_machine.size - result.by_machine.sum(), *session.progress()[2:])
+    assert session.progress().cost == pytest.approx(result.bill.total)

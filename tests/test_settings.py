@@ -79,6 +79,28 @@ def test_preset_changes_the_reading_and_config_goes_on_top():
     assert (config.constraint, config.law, config.epsilon) == ("on_S", "power", 0.1)
 
 
+@pytest.mark.parametrize(
+    ("content", "changes", "preset"),
+    [
+        ({}, {}, "certified"),
+        ({"config": {"class_epsilon": 0.2}}, {}, "certified"),
+        ({}, {"budget": 60}, "certified"),
+        ({"preset": "paper"}, {}, "paper"),
+        ({}, {"preset": "recommended"}, "recommended"),
+        ({"algorithm": "naive_al", "delta": 0.1}, {}, "recommended"),
+        ({}, {"algorithm": "naive_al", "delta": 0.1}, "recommended"),
+    ],
+)
+def test_a_run_of_ones_own_is_certified_unless_it_says_otherwise(tmp_path, content, changes, preset):
+    run = from_file(written(tmp_path, {"seed": 1, **content}), **changes)
+    assert run.preset == preset
+    assert run.resolve(1).certify == (0.95 if preset == "certified" else None)
+
+
+def test_a_sweep_states_its_own_preset():
+    assert describe("cifar10").resolve(3).certify is None
+
+
 def test_id_names_the_run_whatever_the_order_of_keys_and_the_defaults_written_out(tmp_path):
     one = from_file(written(tmp_path, "seed: 1\nwidth: 8"))
     two = from_file(written(tmp_path, "width: 8\nseed: 1"))

@@ -224,8 +224,8 @@ def would_choose(by: str, chosen: Scores, others: Scores) -> np.ndarray:
     """Whether M(.) = ``by`` would have chosen each of ``others`` too, had it been in the pool; bool [others].
 
     ``chosen`` are the scores of a batch: an image whose score is no lower than the lowest of these belongs to it. Never
-    so for a function without a score: random images leave the pool as it is, and k-center's choices depend on each
-    other.
+    so for a function without a score: random images leave the pool as it is. k-center has a rule of its own, see
+    ``training.kcenter.would_be_chosen``.
 
     >>> batch, others = (Scores(*[np.array(margin)] * 4) for margin in ([0.1, 0.3], [0.2, 0.3, 0.4]))
     >>> would_choose("margin", batch, others).tolist()

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mcal_jax.algorithm import costs, planner
+from mcal_jax.algorithm import costs, machine_epsilon, planner
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.mcal import mcal
 from mcal_jax.algorithm.objectives import Objective
@@ -109,10 +109,11 @@ def _step(n: int, delta: float) -> int:
 
 
 def may_label_all(n: int, rest: int, fit: TrainResult, config: Config) -> bool:
-    """Whether the classifier, by its mistakes on T, may label all ``rest`` images of U (Eqn 2)."""
+    """Whether the classifier, by its mistakes on T, may label all ``rest`` images of U: Eqn 2 and ``machine_epsilon``
+    hold."""
     one = np.ones(1)
-    eps = planner.eps_on_test(fit, one)
-    return bool(planner.constrained_error(n, rest, one, eps, fit.n_test, config)[0] < config.epsilon)
+    error = planner.constrained_error(n, rest, one, planner.eps_on_test(fit, one), fit.n_test, config)
+    return bool(error[0] < config.epsilon and machine_epsilon.is_kept(error, n, rest, one, config)[0])
 
 
 def without_active_learning(

@@ -6,7 +6,8 @@ through U from the most confident image on. S ends just before the (k + 1)-th mi
 where k, the acceptance number, is fixed beforehand: the largest number of mistakes in V with which S may have fewer
 than epsilon |X|. That S fails only if of the first k + epsilon |X| mistakes in U the sample caught k or fewer, whose
 chance is hypergeometric, whatever the ranking. It is fixed-sequence testing (Learn then Test, Angelopoulos et al. 2021)
-over every threshold there is: the hypotheses are nested, so their number costs no confidence.
+over every threshold there is: the hypotheses are nested, so their number costs no confidence. |V| may be the smallest
+of its acceptance number (``smallest_sample``): then nearly all of the risk is used.
 
 Bounds by class are on two different questions. ``certificate_by_class`` bounds how many of the labels c are wrong.
 ``recall_bounds`` bounds how many images of c get another label: a class that is never predicted has no wrong labels,
@@ -16,10 +17,13 @@ Throughout, ``pool`` is |U \\ V| or |U|, as each function says; ``sample`` is |V
 minus a confidence level.
 """
 
+from bisect import bisect_left
+
 import numpy as np
-from scipy.stats import beta, binom, hypergeom
+from scipy.stats import binom, hypergeom
 
 from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.limits import clopper_pearson
 from mcal_jax.algorithm.outcome import AnnotatorError, Certificate, ClassBound, ClassRecall
 from mcal_jax.algorithm.protocol import SecondLabels, Verification
 
@@ -38,18 +42,35 @@ def acceptance_number(pool: int, sample: int, max_mistakes: float, risk: float) 
     >>> acceptance_number(10**6, 58, 0.05 * 10**6, 0.05), acceptance_number(10**6, 59, 0.05 * 10**6, 0.05)
     (-1, 0)
     """
-    limit = max(int(np.ceil(max_mistakes - 1e-9)), 1)  # the least number of mistakes left in S that is too many
-
-    def is_safe(k: int) -> bool:
-        return k + limit > pool or hypergeom.cdf(k, pool, k + limit, sample) <= risk
-
     safe, unsafe = -1, sample  # with every image of V wrong no k is safe, unless all are
-    if is_safe(sample):
+    if _is_safe(sample, pool, sample, max_mistakes, risk):
         return sample
     while unsafe - safe > 1:
         middle = (safe + unsafe) // 2
-        safe, unsafe = (middle, unsafe) if is_safe(middle) else (safe, middle)
+        safe, unsafe = (middle, unsafe) if _is_safe(middle, pool, sample, max_mistakes, risk) else (safe, middle)
     return safe
+
+
+def smallest_sample(pool: int, sample: int, max_mistakes: float, risk: float) -> int:
+    """The smallest |V| that has the acceptance number of ``sample``; ``sample`` itself where that number is -1.
+
+    Acceptance numbers are whole, so between two of them a larger V does not take S further into the mistakes of V: it
+    only shows each of them earlier, at a risk below ``risk``.
+
+    >>> acceptance_number(8247, 600, 500, 0.05), smallest_sample(8247, 600, 500, 0.05)
+    (28, 589)
+    """
+    k = acceptance_number(pool, sample, max_mistakes, risk)
+    if k < 0:
+        return sample
+    sizes = range(k, sample + 1)
+    return sizes[bisect_left(sizes, True, key=lambda size: _is_safe(k, pool, size, max_mistakes, risk))]
+
+
+def _is_safe(k: int, pool: int, sample: int, max_mistakes: float, risk: float) -> bool:
+    """Whether S may go on until V shows ``k`` mistakes: a larger ``sample`` makes it safer."""
+    limit = max(int(np.ceil(max_mistakes - 1e-9)), 1)  # the least number of mistakes left in S that is too many
+    return k + limit > pool or bool(hypergeom.cdf(k, pool, k + limit, sample) <= risk)
 
 
 def upper_bound_on_mistakes(pool: int, sample: int, mistakes: int, risk: float) -> int:
@@ -63,11 +84,6 @@ def upper_bound_on_mistakes(pool: int, sample: int, mistakes: int, risk: float) 
         is_possible = hypergeom.cdf(mistakes, pool, mistakes + middle, sample) > risk
         low, high = (middle, high) if is_possible else (low, middle - 1)
     return low
-
-
-def clopper_pearson(mistakes: int, trials: int, risk: float) -> float:
-    """Exact upper confidence limit on the chance of a mistake, of which there were ``mistakes`` in ``trials``."""
-    return 1.0 if mistakes == trials else float(beta.ppf(1 - risk, mistakes + 1, trials - mistakes))
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -92,6 +108,17 @@ def certificate(n: int, pool: int, planned: int, verification: Verification, con
         certified = certificate_by_class(n, certified, verification, config)
     by_true_class = recall_bounds(pool, certified.machine, verification, 1 - config.certify)
     return certified._replace(by_true_class=by_true_class)
+
+
+def size_to_buy(n: int, pool: int, planned: int, config: Config) -> int:
+    """|V| as it is bought where ``planned`` images were planned: by ``config.certificate`` as many, or the fewest of
+    the same acceptance number.
+
+    ``pool`` is |U|. A budget or ``class_epsilon`` keep the planned size, for there S does not end by that number alone.
+    """
+    if config.certificate == "planned" or config.budget is not None or config.class_epsilon:
+        return planned
+    return smallest_sample(pool, planned, config.epsilon * n, risk_of_all(config))
 
 
 def risk_of_all(config: Config) -> float:

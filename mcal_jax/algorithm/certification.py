@@ -3,19 +3,23 @@
 from collections.abc import Generator
 from typing import Any, NamedTuple
 
-from mcal_jax.algorithm import certificate, planner
+from mcal_jax.algorithm import certificate, machine_epsilon, planner
 from mcal_jax.algorithm.config import Config
-from mcal_jax.algorithm.outcome import AnnotatorError, Certificate
+from mcal_jax.algorithm.outcome import AnnotatorError, Certificate, Rejected
 from mcal_jax.algorithm.plan import Plan
 from mcal_jax.algorithm.protocol import Indices, Label, Relabel, Request, Verify, remove
 
 
 class Allowance(NamedTuple):
-    """What the machine may label: the ``machine`` most confident images of U \\ V, and their certificate, if any."""
+    """What the machine may label: the ``machine`` most confident images of U \\ V, and their certificate, if any.
+
+    ``rejected`` is the S that ``machine_epsilon`` leaves to humans.
+    """
 
     V: Indices
     machine: int
     certificate: Certificate | None = None
+    rejected: Rejected | None = None
 
     @property
     def limits(self) -> tuple[int, ...] | None:
@@ -41,9 +45,12 @@ def certify_pool(n: int, U: Indices, model: int, plan: Plan, config: Config) -> 
     """
     machine = planner.n_machine(n, len(U), plan, config)
     if not (config.certify and plan.certificate_size):
-        return Allowance(U[:0], machine)
-    V = (yield Label(U, plan.certificate_size, "random", "certify", model, plan)).indices
+        rejected = None if machine else machine_epsilon.rejected_by_plan(n, len(U), plan.surface, config)
+        return Allowance(U[:0], machine, rejected=rejected)
+    size = certificate.size_to_buy(n, len(U), plan.certificate_size, config)
+    V = (yield Label(U, size, "random", "certify", model, plan)).indices
     U = remove(U, V)
     verification = yield Verify(V, U, model, plan)
     certified = certificate.certificate(n, len(U), machine, verification, config)
-    return Allowance(V, certified.machine, certified)
+    certified, rejected = machine_epsilon.without_junk(n, certified, verification, config)
+    return Allowance(V, certified.machine, certified, rejected)

@@ -5,7 +5,7 @@ Humans label V, a random sample of X; S are the most confident images as far as 
 
 import numpy as np
 
-from mcal_jax.algorithm import certificate, costs
+from mcal_jax.algorithm import certificate, costs, machine_epsilon
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.outcome import Algorithm, Outcome
 from mcal_jax.algorithm.protocol import Label, MachineLabel, Verify, remove
@@ -31,11 +31,15 @@ def certify_predictions(n: int, config: Config, sample: int) -> Algorithm:
     U = remove(X, V)
     verification = yield Verify(V, U, MODEL)
     certified = certificate.certificate(n, len(U), len(U), verification, config)
+    certified, rejected = machine_epsilon.without_junk(n, certified, verification, config)
     S = (yield MachineLabel(U, certified.machine, MODEL, None, certified.limits)).indices
     R = (yield Label(remove(U, S), len(U) - len(S), "all", "residual")).indices
     bill = costs.ledger(n, 0, 0, len(R), 0.0, config, len(V))
     theta = len(S) / max(len(U), 1)
-    return Outcome(n, none, none, S, R, theta, "predictions", "certified", bill, (), (), V=V, certificate=certified)
+    return Outcome(
+        n, none, none, S, R, theta, "predictions", "certified", bill, (), (), V=V, certificate=certified,
+        rejected=rejected,
+    )  # fmt: skip
 
 
 def suggested_sample(n: int, wrong: np.ndarray, config: Config) -> int:
@@ -45,4 +49,5 @@ def suggested_sample(n: int, wrong: np.ndarray, config: Config) -> int:
     """
     thetas = np.arange(1, len(wrong) + 1) / len(wrong)
     risk = certificate.risk_of_all(config)
-    return max(best_sample_size(n, n, thetas, wrong, config.epsilon, risk).sample, 1)
+    best = best_sample_size(n, n, thetas, wrong, config.epsilon, risk, machine_epsilon=config.machine_epsilon)
+    return max(certificate.size_to_buy(n, n, best.sample, config), 1)

@@ -26,6 +26,23 @@ equations give the labels bought and the training cost; that is divided by 200 e
 fits, with T among the labels (but for ResNet50 at 32x32x3, the highest value of its range). They are derived, the
 paper does not print them; the experiment "audit" shows both ways of counting."""
 
+RESNET18 = 0.556e9
+"""Multiply-adds of ResNet18 for one image of 32x32x3 (He et al. 2016), by which work has a price."""
+HIDDEN = 256
+"""Units in the hidden layer of ``mlp``."""
+
+
+def head_prices(features: int, classes: int) -> dict[str, float]:
+    """US dollars per image and epoch of ``linear`` and ``mlp`` on so many ``features``.
+
+    Their multiply-adds at the price of those of ResNet18, which Table 2 implies: about 1e-14 dollars each.
+
+    >>> {name: f"{price:.1e}" for name, price in head_prices(768, 10).items()}
+    {'linear': '7.2e-11', 'mlp': '1.9e-09'}
+    """
+    price = PAPER_PRICES["colour"]["resnet18"] / RESNET18
+    return {"linear": price * features * classes, "mlp": price * (features + classes) * HIDDEN}
+
 
 def label_price(service: str | float) -> float:
     """US dollars per label of a service named in SERVICES, or the price given. Raises McalError for any other.

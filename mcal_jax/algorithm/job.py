@@ -52,6 +52,12 @@ class Job(Settings):
         return {key: value for key, value in plain.items() if value or key not in LATER}
 
 
+def certified_by_default(plain: dict[str, Any]) -> dict[str, Any]:
+    """A run in plain values, by the certified preset if none is given and its algorithm can certify."""
+    is_given = "preset" in plain or plain.get("algorithm", "mcal") not in PLANNED
+    return plain if is_given else {**plain, "preset": "certified"}
+
+
 def algorithm(job: Job, stop: StopRule | None = None) -> Algorithm:
     """The generator that a job describes; ``stop`` says when MCAL trains no more, in the place of the job's rules.
 

@@ -46,7 +46,7 @@ def mcal(
         history.append(fit)  #                                                                                 13,14-15
         plans.append(planner.search(n, history, architecture, plan, config, objective))  #              13, 16-18,19-23
     plan = plans[-1]  #                                                                                           24-25
-    V, machine, certificate = allowance = yield from certify_pool(n, U, fit.model, plan, config)  #                ours
+    V, machine, certificate, rejected = allowance = yield from certify_pool(n, U, fit.model, plan, config)  #      ours
     U = remove(U, V)
     S = (yield MachineLabel(U, machine, fit.model, plan, allowance.limits)).indices  #                               26
     R = (yield Label(remove(U, S), len(U) - len(S), "all", "residual", fit.model, plan)).indices  #                  27
@@ -66,4 +66,5 @@ def mcal(
         V=V,
         certificate=certificate,
         annotator_error=annotator_error,
+        rejected=rejected,
     )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mcal_jax.algorithm import certificate, sample_size
+from mcal_jax.algorithm import certificate, machine_epsilon, sample_size
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.plan import Forecast, Split
 from mcal_jax.errors import McalError
@@ -44,8 +44,10 @@ def error_alone(cost: np.ndarray, error: np.ndarray) -> np.ndarray:
 
 
 def within_epsilon(forecast: Forecast, config: Config) -> Split:
-    """The largest theta of which the constraint holds, Eqn 2 or ``constraint="on_S"``; 0 where there is none."""
-    theta = np.array([largest_allowed(forecast.thetas, row < config.epsilon) for row in forecast.error])
+    """The largest theta of which the constraint, Eqn 2 or ``constraint="on_S"``, and ``machine_epsilon`` hold; 0 where
+    there is none."""
+    kept = machine_epsilon.is_kept(forecast.error, forecast.n, forecast.rest[:, None], forecast.thetas, config)
+    theta = np.array([largest_allowed(forecast.thetas, row) for row in kept & (forecast.error < config.epsilon)])
     return Split(theta, error_at(forecast, theta))
 
 
@@ -60,6 +62,7 @@ def within_certified_epsilon(forecast: Forecast, config: Config) -> Split:
             config.epsilon,
             certificate.risk_of_all(config),
             float(log_sd),
+            config.machine_epsilon,
         )
         for rest, eps, log_sd in zip(forecast.rest, forecast.eps, forecast.log_sd, strict=True)
     ]

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mcal_jax.algorithm.limits import clopper_pearson
 from mcal_jax.algorithm.plan import Plan
-from mcal_jax.algorithm.protocol import Indices, Request, TrainResult
+from mcal_jax.algorithm.protocol import Indices, Request, TrainResult, trials
 from mcal_jax.display import html_table
 
 
@@ -45,6 +46,7 @@ class Certificate(NamedTuple):
     are the ``machine`` most confident images, of each class no more than ``limits``, if there are any. ``by_class``
     holds for all classes at once: with that confidence alone, or with ``class_epsilon`` together with ``bound``. It
     goes by the labels of the classifier; ``by_true_class``, by those of humans, holds with that confidence alone.
+    ``bound_in_S`` is ``bound`` as a share of S; the first logs lack it.
     """
 
     confidence: float
@@ -57,16 +59,19 @@ class Certificate(NamedTuple):
     by_class: tuple[ClassBound, ...] = ()
     limits: tuple[int, ...] | None = None
     by_true_class: tuple[ClassRecall, ...] = ()
+    bound_in_S: float | None = None
 
     def __repr__(self) -> str:
+        in_S = "" if self.bound_in_S is None else f" and {self.bound_in_S:.1%} of S"
         return (
-            f"Certificate(the machine mislabels at most {self.bound:.2%} of X, {self.confidence:.0%} confidence: "
+            f"Certificate(the machine mislabels at most {self.bound:.2%} of X{in_S}, {self.confidence:.0%} confidence: "
             f"{self.mistakes} mistakes among {self.trials:,} of {self.sample:,} images)"
         )
 
     def _repr_html_(self) -> str:
         rows = {
             "wrong by the machine, of all labels": f"at most {self.bound:.2%}",
+            "of its own labels": "not known" if self.bound_in_S is None else f"at most {self.bound_in_S:.1%}",
             "confidence": f"{self.confidence:.0%}",
             "labelled by the machine": f"{self.machine:,}",
             "images of V": f"{self.sample:,}",
@@ -74,6 +79,29 @@ class Certificate(NamedTuple):
             "method": self.method,
         }
         return html_table("Certificate", rows)
+
+
+class MachineError(NamedTuple):
+    """The error within S, a share of S: ``limit`` is an upper confidence limit.
+
+    With a certificate it is V's bound, and holds with its ``confidence``. Without one it is that of Clopper and Pearson
+    for ``mistakes`` among ``trials`` images of T where S lies, which is none: T has also chosen theta. ``estimate`` is
+    the share there, None with a certificate, or where T has no image.
+    """
+
+    limit: float
+    confidence: float
+    estimate: float | None = None
+    mistakes: int = 0
+    trials: int = 0
+
+
+class Rejected(NamedTuple):
+    """An S that epsilon allows and ``machine_epsilon`` does not: ``machine`` images, of which up to the share ``error``
+    may be wrong. Humans label them."""
+
+    machine: int
+    error: float
 
 
 class AnnotatorError(NamedTuple):
@@ -136,7 +164,7 @@ class Outcome(NamedTuple):
 
     The sets T, B, S, R and V partition X, ``n`` images; V, by which the labels are certified, is empty if that was not
     asked for. ``theta`` is |S| / |U|, ``stop`` the name of the rule that ended training, ``plans`` and ``history`` are
-    one per training.
+    one per training. ``rejected`` is the S that was left to humans, if ``machine_epsilon`` asked for that.
     """
 
     n: int
@@ -154,10 +182,43 @@ class Outcome(NamedTuple):
     V: Indices = np.empty(0, np.int64)
     certificate: Certificate | None = None
     annotator_error: AnnotatorError | None = None
+    rejected: Rejected | None = None
+
+    @property
+    def machine_error(self) -> MachineError | None:
+        """How many of the machine's labels are wrong, which Eqn 2 does not bound; None where it gave none.
+
+        By the certificate if there is one, else by the last classifier's mistakes on T.
+        """
+        machine, rest = len(self.S), len(self.S) + len(self.R)
+        if not machine:
+            return None
+        if self.certificate:
+            return MachineError(min(self.certificate.bound * self.n / machine, 1.0), self.certificate.confidence)
+        fit = self.history[-1]
+        count = int(trials(machine / rest, fit.n_test))
+        if not count:
+            return MachineError(1.0, 0.95)
+        mistakes = int(fit.errors(machine / rest))
+        return MachineError(clopper_pearson(mistakes, count, 0.05), 0.95, mistakes / count, mistakes, count)
+
+    @property
+    def why(self) -> str:
+        """What is known of the machine's labels, or why it gave none, in a few words; "" if there is nothing to say."""
+        if self.rejected:
+            return f"S left to humans: up to {self.rejected.error:.0%} of {self.rejected.machine:,} would be wrong"
+        error = self.machine_error
+        return "" if error is None else f"within S at most {error.limit:.1%} wrong ({error.confidence:.0%})"
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"|{name}| {len(getattr(self, name)):,}" for name in "TBSRV" if len(getattr(self, name)))
-        return f"Outcome({self.n:,} images: {sizes}; ${self.ledger.total:,.2f}; stopped by {self.stop})"
+        why = f"; {self.why}" if self.why else ""
+        return f"Outcome({self.n:,} images: {sizes}; ${self.ledger.total:,.2f}; stopped by {self.stop}{why})"
+
+    def _repr_html_(self) -> str:
+        sizes = {f"|{name}|": f"{len(getattr(self, name)):,}" for name in "TBSRV" if len(getattr(self, name))}
+        rows = {"images": f"{self.n:,}", **sizes, "cost": f"${self.ledger.total:,.2f}", "stopped by": self.stop}
+        return html_table("Outcome", {**rows, **({"the machine's labels": self.why} if self.why else {})})
 
 
 Algorithm = Generator[Request, Any, Outcome]

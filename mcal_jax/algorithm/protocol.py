@@ -13,6 +13,9 @@ from mcal_jax.algorithm.plan import Plan
 Indices = np.ndarray
 """Sorted, unique int64 positions in X."""
 
+UNKNOWN = -1
+"""The label of an image of which no human could tell the class. No classifier trains on it, and none can be right."""
+
 
 class Label(NamedTuple):
     """Humans label ``n`` images of ``pool``, chosen by ``by``: an acquisition function M(.), or "all" of them.

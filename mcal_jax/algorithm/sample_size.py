@@ -22,13 +22,21 @@ class SampleSize(NamedTuple):
 
 
 def best_sample_size(
-    n: int, pool: int, thetas: np.ndarray, wrong: np.ndarray, epsilon: float, risk: float, log_sd: float = 0.0
+    n: int,
+    pool: int,
+    thetas: np.ndarray,
+    wrong: np.ndarray,
+    epsilon: float,
+    risk: float,
+    log_sd: float = 0.0,
+    machine_epsilon: float | None = None,
 ) -> SampleSize:
     """The |V| that is expected to leave humans least to label, V itself included.
 
     ``n`` is |X|, ``pool`` is |U|; ``wrong`` [thetas] is the share of U that is in its top fraction theta and wrong, as
     the planner expects it, with ``log_sd`` the standard deviation of its logarithm. The mean over the outcomes of V
-    counts, for what S may gain by chance ends at all of U, and what it may lose does not.
+    counts, for what S may gain by chance ends at all of U, and what it may lose does not. An S that would break
+    ``machine_epsilon`` is empty; where every |V| leads to one, V is empty too.
     """
     if not pool:
         return SampleSize(0, 0.0)
@@ -39,10 +47,15 @@ def best_sample_size(
     rising = np.maximum.accumulate(np.concatenate([[0.0], wrong]))
     knots = rising + 1e-12 * np.arange(len(rising))  # where it is flat, the largest theta
     theta = np.interp(reached, knots, np.concatenate([[0.0], thetas]))
-    theta = np.maximum(theta, min(epsilon * n / pool, 1.0)).mean(axis=1)  # so few may all be wrong
-    machine = (pool - sizes) * theta
+    if machine_epsilon is None:
+        theta = np.maximum(theta, min(epsilon * n / pool, 1.0))  # so few may all be wrong
+    else:
+        rest = (pool - sizes)[:, None]
+        bound = np.minimum(epsilon * n, rest * upper_share(wrong[-1] * sizes, sizes, risk)[:, None])
+        theta = np.where(bound <= machine_epsilon * rest * theta, theta, 0.0)
+    machine = (pool - sizes) * theta.mean(axis=1)
     best = int(np.argmax(machine))
-    return SampleSize(int(sizes[best]), float(machine[best]) / pool)
+    return SampleSize(int(sizes[best]), float(machine[best]) / pool) if machine[best] else SampleSize(0, 0.0)
 
 
 def best_sample_size_in_budget(
@@ -60,11 +73,17 @@ def best_sample_size_in_budget(
         return 0, machine / max(pool, 1)
     at = machine / (pool - sizes)
     rate = np.interp(at, np.concatenate([[0.0], thetas]), np.concatenate([[0.0], wrong]))
-    # The upper limit is Poisson's, so that the bound is above 0 where no mistakes are expected.
-    mistakes = rate * sizes
-    bound = (mistakes - ndtri(risk) * np.sqrt(mistakes + 1) + 1) / sizes
+    bound = upper_share(rate * sizes, sizes, risk)
     best = int(np.argmin(bound))
     return int(sizes[best]), min(float(bound[best]), machine / pool)
+
+
+def upper_share(mistakes: np.ndarray, sample: np.ndarray, risk: float) -> np.ndarray:
+    """Upper limit on the share that is wrong, of which ``sample`` images show ``mistakes``; both [sizes].
+
+    It is Poisson's, so that it is above 0 where no mistakes are expected.
+    """
+    return (mistakes - ndtri(risk) * np.sqrt(mistakes + 1) + 1) / sample
 
 
 def expected_mistake_share(pool: int, sample: np.ndarray, max_mistakes: float, risk: float) -> np.ndarray:

@@ -30,6 +30,9 @@ def run(
 ) -> None:
     """Label a data set: humans label T and B, a classifier is trained, and the cheaper of both labels the rest.
 
+    Unless another preset is given, a certificate bounds the error with 95 %
+    confidence.
+
     Every decision is logged as it is made. Stopped by Ctrl-C, a crash or a power
     cut, the same command (or mcal resume LOG) goes on where it was; a finished run
     is only shown again.
@@ -40,9 +43,9 @@ def run(
     - mcal run --data fashion_mnist --profile laptop --service satyam
     - mcal run --architectures cnn18,resnet18,resnet50
     - mcal run --budget 60
-    - mcal run --certify 0.95
-    - mcal run --certify 0.95 --class-epsilon 0.15
-    - mcal run --certify 0.95 --noise 0.02 --repeat 0.5
+    - mcal run --class-epsilon 0.15
+    - mcal run --noise 0.02 --repeat 0.5
+    - mcal run --preset recommended
     - mcal run my_run.yaml --log my_run.jsonl
     """
     from mcal_jax.runs import execution
@@ -57,12 +60,15 @@ def run(
 def _run(config: Path | None, options: RunOptions, profile: str | None):
     """The run that the command line describes."""
     from mcal_jax import data
+    from mcal_jax.algorithm.job import certified_by_default
     from mcal_jax.runs import images, settings
 
     changes = options.changes()
     if config:
         return settings.from_file(config, options.data, emit=emit, **changes)
-    run = settings.describe(options.data or "fashion_mnist_10k", profile=profile or "smoke", **changes)
+    run = settings.describe(
+        options.data or "fashion_mnist_10k", profile=profile or "smoke", **certified_by_default(changes)
+    )
     if profile is None and data.is_own(run.data.name):
         return images.with_suitable_scale(run, given=changes, emit=emit)
     return run

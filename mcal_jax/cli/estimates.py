@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from mcal_jax.algorithm.config import Preset
 from mcal_jax.cli.app import app, emit
 from mcal_jax.errors import McalError
 
@@ -19,6 +20,7 @@ def estimate(
     epsilon: Annotated[float, Parameter(help="bound on the error of the labels delivered")] = 0.05,
     label_price: Annotated[float, Parameter(help="US dollars per label")] = 0.04,
     certify: Annotated[float | None, Parameter(help="confidence level of the bound, such as 0.95")] = None,
+    preset: Annotated[Preset, Parameter(help="recommended, paper or authors_code: no certificate")] = "certified",
     runs: Annotated[int, Parameter(help="simulated runs, which differ in the luck of their test sets")] = 20,
     seed: int = 0,
 ) -> None:
@@ -27,7 +29,7 @@ def estimate(
     For example:
 
     - mcal estimate 50000 --alpha 3 --gamma 0.4
-    - mcal estimate 50000 --like results/runs/smoke/my_pilot.jsonl --certify 0.95
+    - mcal estimate 50000 --like results/runs/smoke/my_pilot.jsonl --preset recommended
     """
     from mcal_jax.algorithm.config import Config
     from mcal_jax.estimates import plan
@@ -35,6 +37,6 @@ def estimate(
     if (like is None) == (alpha is None or gamma is None):
         raise McalError("law: give --like LOG, or --alpha and --gamma")
     law = like if like is not None else (alpha, gamma)
-    settings = {"epsilon": epsilon, "label_price": label_price}
-    config = Config.certified(certify=certify, **settings) if certify else Config(**settings)
+    given = {"epsilon": epsilon, "label_price": label_price, **({} if certify is None else {"certify": certify})}
+    config = Config.preset(preset, **given)
     emit(str(plan(n, config, law=law, runs=runs, seed=seed)))  # type: ignore[arg-type]

@@ -21,7 +21,10 @@ class RunOptions:
     algorithm: Annotated[
         str | None, Parameter(help="mcal, naive_al (needs --delta), without_active_learning or humans_only")
     ] = None
-    architectures: Annotated[str | None, Parameter(help="cnn18,resnet18,resnet50: several race")] = None
+    architectures: Annotated[
+        str | None,
+        Parameter(help="cnn18, resnet18, resnet50 on images; linear, mlp on features; several (linear,mlp) race"),
+    ] = None
     width: Annotated[int | None, Parameter(help="filters of the first stage; 64 is the paper's")] = None
     recipe: Annotated[str | None, Parameter(help="of training: paper (200 epochs), fast, short or brief")] = None
     service: Annotated[
@@ -29,18 +32,27 @@ class RunOptions:
     ] = None
     epsilon: Annotated[float | None, Parameter(help="bound on the error of the labels delivered")] = None
     budget: Annotated[float | None, Parameter(help="US dollars: seek the least error within it instead")] = None
-    certify: Annotated[float | None, Parameter(help="confidence level of the bound, such as 0.95")] = None
+    certify: Annotated[float | None, Parameter(help="confidence level of the bound, such as 0.99")] = None
+    machine_epsilon: Annotated[
+        float | None, Parameter(help="bound on the share of the machine's labels that are wrong")
+    ] = None
     class_epsilon: Annotated[
         float | None,
         Parameter(
-            help="with --certify: bound on the wrong labels among what the classifier calls each class; a class that "
+            help="with a certificate: bound on the wrong labels among what the classifier calls each class; one that "
             "it never predicts is not protected, see the summary"
         ),
     ] = None
-    repeat: Annotated[float | None, Parameter(help="with --certify: share of T that humans label twice")] = None
+    repeat: Annotated[float | None, Parameter(help="with a certificate: share of T that humans label twice")] = None
     noise: Annotated[float | None, Parameter(help="simulated humans: chance that a label is wrong")] = None
     votes: Annotated[int | None, Parameter(help="simulated humans asked for each label, all paid")] = None
     acquisition: Annotated[str | None, Parameter(help="margin, entropy, least_confidence, kcenter or random")] = None
+    ranking: Annotated[
+        str | None,
+        Parameter(
+            help="how the classifier's labels are made and ranked: margin, mirror or averaged, or my_file.py:mine"
+        ),
+    ] = None
     age_test_set: Annotated[
         bool | None, Parameter(help="images of T that the acquisition would have chosen leave the estimate")
     ] = None
@@ -52,7 +64,9 @@ class RunOptions:
         float | None,
         Parameter(help="US dollars per image and epoch; needed where the paper has no price for the architecture"),
     ] = None
-    preset: Annotated[str | None, Parameter(help="recommended, certified, paper (Algorithm 1) or authors_code")] = None
+    preset: Annotated[
+        str | None, Parameter(help="certified (default), recommended, paper (Algorithm 1) or authors_code")
+    ] = None
     delta: Annotated[float | None, Parameter(help="naive_al: its batch, a fraction of |X|")] = None
     seed: Annotated[int | None, Parameter(help="of all that is random")] = None
 

@@ -1,6 +1,7 @@
 """Images: data sets of TFDS by name, arrays of your own, and the set that ships with the package."""
 
-from mcal_jax.data.pictures import from_folder, from_table
+from mcal_jax.data.pictures import from_folder, from_table, is_table
+from mcal_jax.data.report import describe, image_name
 from mcal_jax.data.sources import (
     SHIPPED,
     Available,
@@ -18,11 +19,14 @@ __all__ = [
     "Available",
     "Dataset",
     "available",
+    "describe",
     "fingerprint",
     "from_arrays",
     "from_folder",
     "from_table",
+    "image_name",
     "is_own",
+    "is_table",
     "load",
     "prepare",
 ]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mcal_jax.data.features import as_features, is_features
 from mcal_jax.errors import McalError
 
 _MANY = 20  # classes: with fewer, numbers that do not occur are taken for classes without images
@@ -19,19 +20,27 @@ _HASHED = 2**24  # bytes hashed at a time
 
 
 class Dataset(NamedTuple):
-    """A pool X of images; labels are class numbers, positions in ``classes``."""
+    """A pool X of images, of features, or of both; labels are class numbers, positions in ``classes``."""
 
     name: str
-    images: np.ndarray  # uint8 [n, height, width, channels]
+    images: np.ndarray  # uint8 [n, height, width, channels]; where there are features alone, these
     labels: np.ndarray | None  # int32 [n]
     classes: tuple[str, ...]
     version: str | None = None  # of a TFDS set, such as "cifar10/3.0.2"; None for your own arrays
     notes: tuple[str, ...] = ()  # what a user should know before labels are bought, a line each
     files: tuple[str, ...] = ()  # names of the picture files, one for each image; empty for arrays
+    features: np.ndarray | None = None  # float32 or float16 [n, d], such as embeddings
+    given: np.ndarray | None = None  # int32 [n], labels that are known already where only some are; -1 elsewhere
+
+    @property
+    def has_images(self) -> bool:
+        """Whether there are images, not features alone."""
+        return self.images.ndim == 4
 
 
 def fingerprint(dataset: Dataset) -> dict[str, Any]:
-    """The content of a pool, whatever its name: ``shape``, and digests of ``images``, ``labels`` and ``classes``.
+    """The content of a pool, whatever its name: ``shape``, and digests of ``images``, ``features`` (of those that are
+    there), ``labels`` and ``classes``.
 
     Plain values for JSON, equal exactly where the content is equal, on every machine (of pictures stored as JPEG the
     content is the pixels as they were decoded); ``labels`` is None where there are none.
@@ -39,34 +48,41 @@ def fingerprint(dataset: Dataset) -> dict[str, Any]:
     labels = dataset.labels
     return {
         "shape": list(dataset.images.shape),
-        "images": _digest(dataset.images),
+        **({"images": _digest(dataset.images)} if dataset.has_images else {}),
+        **({} if dataset.features is None else {"features": _digest(dataset.features)}),
         "labels": None if labels is None else _digest(labels.astype("<i4", copy=False)),
         "classes": _digest(np.frombuffer(json.dumps(dataset.classes).encode("ascii"), np.uint8)),
     }
 
 
 def from_arrays(
-    images: np.ndarray | Sequence,
+    images: np.ndarray | Sequence | None = None,
     labels: np.ndarray | Sequence | None = None,
     classes: Sequence[str] | None = None,
     name: str = "arrays",
+    *,
+    features: np.ndarray | Sequence | None = None,
 ) -> Dataset:
     """A Dataset of your own arrays, checked; nothing is copied that already has the right form.
 
-    ``images`` is uint8 [n, height, width, channels], or [n, height, width] for grey images. ``labels`` are n
+    ``images`` is uint8 [n, height, width, channels], or [n, height, width] for grey images. ``features``, beside images
+    or in their place, are floats [n, d], kept as float16 or float32; floats [n, d] as ``images`` are features, too.
+    ``labels`` are n
     class numbers from 0 to k - 1, or n class names. ``classes`` are k different names: by default the labels
     themselves where they are names, in alphabetical order, else "0", "1", ... up to the largest label (none
     where there are no labels either). Raises McalError, with ``name`` in it.
     """
-    images = _images(images, name)
+    pool = _pool(images, features, name)
+    images = pool["images"]
     names = None if classes is None else _class_names(classes, name) or None
     if labels is None:
-        return Dataset(name, images, None, tuple(names or ()))
+        return Dataset(name, **pool, labels=None, classes=tuple(names or ()))
     labels = _array(labels, f"labels of '{name}'")
     if labels.shape != (len(images),):
         raise McalError(_labels_of_another_shape(labels.shape, len(images), name))
     if labels.dtype.kind == "U":
-        return Dataset(name, images, *_from_names(labels, names, name))
+        labels, known = _from_names(labels, names, name)
+        return Dataset(name, **pool, labels=labels, classes=known)
     labels = _whole_numbers(labels, name)
     notes: tuple[str, ...] = ()
     if names is None:
@@ -74,7 +90,22 @@ def from_arrays(
     elif (largest := int(labels.max())) >= len(names):
         from_one = " (if they count from 1: labels - 1)" if labels.min() == 1 and largest == len(names) else ""
         raise McalError(f"labels of '{name}' must be from 0 to {len(names) - 1}, and one is {largest}{from_one}")
-    return Dataset(name, images, labels.astype(np.int32, copy=False), tuple(names), notes=notes)
+    return Dataset(name, **pool, labels=labels.astype(np.int32, copy=False), classes=tuple(names), notes=notes)
+
+
+def with_known_labels(
+    name: str, images: np.ndarray, labels: Sequence[Any], classes: Sequence[str] | None = None
+) -> Dataset:
+    """A Dataset whose labels are known in part: None where one is not. Raises McalError as ``from_arrays`` does."""
+    at = np.array([i for i, label in enumerate(labels) if label is not None], np.int64)
+    if len(at) in (0, len(labels)):
+        return from_arrays(images, labels if len(at) else None, classes, name)
+    part = from_arrays(np.zeros((len(at), 1, 1, 1), np.uint8), [labels[i] for i in at], classes, name)
+    assert part.labels is not None
+    given = np.full(len(labels), -1, np.int32)
+    given[at] = part.labels
+    note = f"'{name}': {len(at):,} of {len(labels):,} labels are known; each is taken, and billed, when it is asked for"
+    return from_arrays(images, None, part.classes, name)._replace(given=given, notes=(*part.notes, note))
 
 
 def first_of(name: str, n: int, first: int | None) -> int:
@@ -122,6 +153,23 @@ def _array(values: Any, what: str) -> np.ndarray:
         odd = next((value for value in array.flat if not isinstance(value, (str, int, float))), "mixed")
         raise McalError(f"{what} are Python objects ({type(odd).__name__} among them), not numbers or names")
     return array
+
+
+def _pool(images: Any, features: Any, name: str) -> dict[str, Any]:
+    """``images`` and ``features`` of a Dataset. Raises McalError."""
+    if images is None and features is None:
+        raise McalError(f"'{name}' has neither images nor features")
+    if images is features or (features is None and is_features(images)):
+        images, features = None, images
+    if features is None:
+        return {"images": _images(images, name), "features": None}
+    checked = as_features(features, name)
+    if images is None:
+        return {"images": checked, "features": checked}
+    images = _images(images, name)
+    if len(images) != len(checked):
+        raise McalError(f"'{name}' has {len(images):,} images and features of {len(checked):,}: give one row an image")
+    return {"images": images, "features": checked}
 
 
 def _images(values: Any, name: str) -> np.ndarray:

@@ -1,27 +1,39 @@
 """Pictures on disk as a pool: a folder of them, or a table that names them.
 
 One rule brings all pictures to the net's size: turned as EXIF says, the shorter side scaled to ``size``, the middle
-square cut out. Pictures that have one small size already are left as they are.
+square cut out. Pictures that have one small size already are left as they are. A pool that is too large for memory is
+decoded once into the user's cache folder.
 """
 
+import hashlib
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from mcal_jax.data.dataset import Dataset, from_arrays, one_line_errors
+from mcal_jax.data.cache import decode, look
+from mcal_jax.data.dataset import Dataset, one_line_errors, with_known_labels
+from mcal_jax.data.decode import SUFFIXES, described, rule_for
 from mcal_jax.errors import McalError, suggestion
+from mcal_jax.files import cache_folder
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
 FILE_COLUMNS = ("file", "path", "image", "filename", "file_name")
 LABEL_COLUMNS = ("label", "class")
-SIZE = 32
-"""Pixels a side, where pictures have several sizes or a large one."""
-LARGEST_SIZE_KEPT = 64
-"""Pixels a side up to which pictures of one size are left as they are."""
+LARGE = 2**30
+"""Bytes of pixels from which a pool is decoded into the user's cache folder and not into memory."""
+_NAMED = 10  # files that can't be read, named one by one
+
+
+class Listing(NamedTuple):
+    """The files of a source, by their names within ``root``, with labels where they are known (None elsewhere)."""
+
+    name: str
+    root: Path
+    files: list[str]
+    labels: list[Any]
+    notes: tuple[str, ...] = ()
 
 
 def is_table(path: str | os.PathLike) -> bool:
@@ -29,32 +41,65 @@ def is_table(path: str | os.PathLike) -> bool:
     return os.fspath(path).lower().endswith(TABLES)
 
 
-def from_folder(folder: str | os.PathLike, *, size: int | None = None, classes: Sequence[str] | None = None) -> Dataset:
+def from_folder(
+    folder: str | os.PathLike,
+    *,
+    size: int | None = None,
+    classes: Sequence[str] | None = None,
+    cache: str | os.PathLike | None = None,
+    skip_unreadable: bool = False,
+) -> Dataset:
     """The pictures of a folder and of the folders in it, in the order of their names.
 
-    If each lies in a folder of its class, those are the labels, else there are none. ``size``: pixels a side; by
-    default pictures of one size of at most 64 pixels a side keep it, all others get 32. Raises McalError for a folder
-    without pictures, and naming the first file that can't be read.
+    If each lies in a folder of its class, those are the labels, else there are none. With ``classes`` only folders of
+    these names are classes, and pictures outside them have no label yet. ``size``: pixels a side; by default pictures
+    of one size of at most 64 pixels a side keep it, all others get 32. ``cache``: a folder for the decoded pictures,
+    which later calls map into memory. Links that lead out of the folder are not followed.
+
+    Raises McalError for a folder without pictures, and naming the first file that can't be read; or leaves such files
+    out, which ``notes`` name (``skip_unreadable``).
     """
+    return _dataset(_listing_of_folder(folder, classes), size, classes, cache, skip_unreadable)
+
+
+def from_table(
+    table: str | os.PathLike,
+    *,
+    size: int | None = None,
+    classes: Sequence[str] | None = None,
+    cache: str | os.PathLike | None = None,
+    skip_unreadable: bool = False,
+) -> Dataset:
+    """The pictures that a table (CSV, TSV, Parquet or JSON lines) names, in its order.
+
+    Its column ``file`` (or path, image, filename) holds paths within the table's folder; a column ``label`` (or class),
+    if there is one, names of classes or their numbers, empty where a label is not known. The rest as in
+    ``from_folder``. Raises McalError.
+    """
+    return _dataset(_listing_of_table(table), size, classes, cache, skip_unreadable)
+
+
+def _listing_of_folder(folder: str | os.PathLike, classes: Sequence[str] | None) -> Listing:
     root = Path(os.path.expanduser(folder))
     if not root.is_dir():
         raise McalError(f"no folder '{folder}'")
     with one_line_errors(f"'{folder}' cannot be read"):
-        paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not paths:
+        there = sorted(path for path in root.rglob("*") if path.is_file())
+    files = [path.relative_to(root) for path in there if path.suffix.lower() in SUFFIXES]
+    if not files:
         raise McalError(f"no pictures in '{folder}': looked for {', '.join(SUFFIXES)} in it and in the folders below")
-    files = [path.relative_to(root) for path in paths]
-    in_classes = all(len(file.parts) > 1 for file in files)
-    labels = [file.parts[0] for file in files] if in_classes else None
-    return _dataset(str(folder), root, [file.as_posix() for file in files], labels, size, classes)
+    tops = [file.parts[0] if len(file.parts) > 1 else None for file in files]
+    if classes is None:
+        labels: list[Any] = tops if None not in tops else [None] * len(files)
+    else:
+        labels = [top if top in set(classes) else None for top in tops]
+    others = Counter(path.suffix.lower() or "no ending" for path in there if path.suffix.lower() not in SUFFIXES)
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(5))
+    notes = (f"'{folder}': {others.total():,} other files are left aside ({kinds})",) if others else ()
+    return Listing(str(folder), root, [file.as_posix() for file in files], labels, notes)
 
 
-def from_table(table: str | os.PathLike, *, size: int | None = None, classes: Sequence[str] | None = None) -> Dataset:
-    """The pictures that a table (CSV, TSV, Parquet or JSON lines) names, in its order.
-
-    Its column ``file`` (or path, image, filename) holds paths, relative to the table's folder; a column ``label`` (or
-    class), if there is one, names of classes or their numbers. Raises McalError.
-    """
+def _listing_of_table(table: str | os.PathLike) -> Listing:
     path = Path(os.path.expanduser(table))
     rows = _rows(path)
     file_column = next((column for column in FILE_COLUMNS if column in rows), None)
@@ -62,16 +107,18 @@ def from_table(table: str | os.PathLike, *, size: int | None = None, classes: Se
         raise McalError(f"'{table}' has no column of files: call it 'file'; it has {', '.join(map(str, rows))}")
     if not len(rows):
         raise McalError(f"'{table}' has no rows")
+    if unnamed := int(rows[file_column].isna().sum()):
+        raise McalError(f"'{table}': {unnamed} of {len(rows)} rows name no file")
     files = [str(file) for file in rows[file_column]]
     if repeated := rows[file_column][rows[file_column].duplicated()].tolist():
         raise McalError(f"'{table}' names {len(repeated)} files more than once, such as {repeated[0]}")
     label_column = next((column for column in LABEL_COLUMNS if column in rows), None)
-    labels: Any = None
-    if label_column is not None and rows[label_column].notna().any():
-        if missing := int(rows[label_column].isna().sum()):
-            raise McalError(f"'{table}': {missing} of {len(rows)} rows have no {label_column}: leave the column out")
-        labels = rows[label_column].to_numpy()
-    return _dataset(str(table), path.parent, files, labels, size, classes)
+    labels: list[Any] = [None] * len(files)
+    if label_column is not None:
+        column = rows[label_column]
+        whole = column.dtype.kind == "f" and column.notna().any() and (column.dropna() % 1 == 0).all()
+        labels = [None if isna else int(v) if whole else v for v, isna in zip(column, column.isna(), strict=True)]
+    return Listing(str(table), path.parent, files, labels)
 
 
 def _rows(path: Path) -> Any:
@@ -90,56 +137,53 @@ def _rows(path: Path) -> Any:
 
 
 def _dataset(
-    name: str, root: Path, files: list[str], labels: Any, size: int | None, classes: Sequence[str] | None
+    listing: Listing,
+    size: int | None,
+    classes: Sequence[str] | None,
+    cache: str | os.PathLike | None,
+    skip_unreadable: bool,
 ) -> Dataset:
-    if size is not None and size < 4:
-        raise McalError(f"size must be at least 4 pixels, got {size}")
-    headers = [_header(root / file) for file in files]
-    sizes = {header[:2] for header in headers}
-    channels = 1 if all(is_grey for *_, is_grey in headers) else 3
-    first = next(iter(sizes))
-    keep = size is None and len(sizes) == 1 and max(first) <= LARGEST_SIZE_KEPT
-    height, width = (first[1], first[0]) if keep else (size or SIZE,) * 2
-    images = np.empty((len(files), height, width, channels), np.uint8)
-    for i, file in enumerate(files):
-        images[i] = _pixels(root / file, channels, None if keep else height)
-    dataset = from_arrays(images, labels, classes, name)
-    notes = () if keep else (f"'{name}': pictures of {_described(sizes)} scaled to {height}x{width} pixels",)
-    return dataset._replace(files=tuple(files), notes=(*notes, *dataset.notes))
+    name, root, where = listing.name, listing.root, None if cache is None else Path(cache)
+    found = look(root, listing.files, where)
+    errors = {one.file: one.error for one in found if one.error}
+    _check(name, errors, len(found), skip_unreadable)
+    found = [one for one in found if one.header]
+    rule = rule_for([one.header for one in found if one.header], size)
+    if where is None and len(found) * rule.height * rule.width * rule.channels > LARGE:
+        where = _users_cache(root)
+        found = [one for one in look(root, [one.file for one in found], where) if one.header]
+    images, failed = decode(root, found, rule, where)
+    errors |= failed
+    _check(name, errors, len(listing.files), skip_unreadable)
+    kept = [one for one in found if one.file not in failed]
+    labels = dict(zip(listing.files, listing.labels, strict=True))
+    dataset = with_known_labels(name, images, [labels[one.file] for one in kept], classes)
+    notes = [*listing.notes, *_skipped(name, errors)]
+    if rule.scaled:
+        notes.append(f"'{name}': {described([one.header for one in kept if one.header], rule)}")
+    return dataset._replace(files=tuple(one.file for one in kept), notes=(*notes, *dataset.notes))
 
 
-def _described(sizes: set[tuple[int, int]]) -> str:
-    if len(sizes) == 1:
-        return "{}x{} pixels".format(*next(iter(sizes)))
-    small, large = min(sizes), max(sizes)
-    return f"{len(sizes)} sizes, {small[0]}x{small[1]} to {large[0]}x{large[1]} pixels,"
+def _check(name: str, errors: Mapping[str, str], n: int, skip: bool) -> None:
+    """Raises McalError where files can't be read, unless they are skipped and others can."""
+    if errors and not skip:
+        raise McalError(next(iter(errors.values())))
+    if errors and len(errors) == n:
+        raise McalError(f"'{name}': none of {n:,} pictures can be read, for example: {next(iter(errors.values()))}")
 
 
-def _header(path: Path) -> tuple[int, int, bool]:
-    """Width and height as EXIF turns them, and whether the picture is grey. Raises McalError."""
-    from PIL import Image
+def _skipped(name: str, errors: Mapping[str, str]) -> list[str]:
+    """A line for each file that can't be read, up to ``_NAMED``, and one for the others."""
+    if not errors:
+        return []
+    lines = [f"  {error}" for error in list(errors.values())[:_NAMED]]
+    more = [f"  and {len(errors) - _NAMED:,} more"] if len(errors) > _NAMED else []
+    return [f"'{name}': {len(errors):,} pictures can't be read and are left out:", *lines, *more]
 
-    with one_line_errors(f"picture '{path}' cannot be read"), Image.open(path) as picture:
-        turned = picture.getexif().get(274, 1) >= 5
-        width, height = picture.size[::-1] if turned else picture.size
-        return width, height, picture.mode in ("1", "L", "I", "F") or picture.mode.startswith("I;16")
 
-
-def _pixels(path: Path, channels: int, side: int | None) -> np.ndarray:
-    """A picture as uint8 [height, width, channels], ``side`` pixels a side if given. Raises McalError."""
-    from PIL import Image, ImageOps
-
-    with one_line_errors(f"picture '{path}' cannot be read"), Image.open(path) as picture:
-        picture.load()
-        upright = ImageOps.exif_transpose(picture)
-        if upright.mode.startswith("I;16") or upright.mode in ("I", "F"):
-            levels = np.asarray(upright, float)
-            scale = 1 / 257 if upright.mode.startswith("I;16") or levels.max() > 255 else 1
-            upright = Image.fromarray(np.clip(levels * scale + 0.5, 0, 255).astype(np.uint8))
-        if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
-            rgba = upright.convert("RGBA")
-            upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-        upright = upright.convert("L" if channels == 1 else "RGB")
-        if side is not None:
-            upright = ImageOps.fit(upright, (side, side), Image.Resampling.BILINEAR)
-        return np.asarray(upright).reshape(upright.height, upright.width, channels)
+def _users_cache(root: Path) -> Path:
+    """The cache of a source in the user's cache folder. Raises McalError."""
+    try:
+        return cache_folder() / f"pictures-{hashlib.sha256(os.path.realpath(root).encode()).hexdigest()[:16]}"
+    except OSError as error:
+        raise McalError(f"these pictures need a cache on disk: {error.strerror or error}; give cache=FOLDER") from None

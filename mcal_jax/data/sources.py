@@ -1,4 +1,4 @@
-"""Image data sets as arrays: those of TFDS, your own in a .npz file, and the one that ships with mcal_jax."""
+"""Data sets as arrays: those of TFDS, your own in a .npz file, and the one that ships with mcal_jax."""
 
 import os
 import zipfile
@@ -14,7 +14,7 @@ from mcal_jax.errors import McalError
 
 __all__ = ["SHIPPED", "Available", "Dataset", "available", "fingerprint", "from_arrays", "is_own", "load", "prepare"]
 
-_ARRAYS = ("images", "labels", "classes")
+_ARRAYS = ("images", "features", "labels", "classes")
 _SAVE = "np.savez('pool.npz', images=images, labels=labels)"
 _BEGINNINGS = {
     b"\x93NUMPY": "a single array (.npy)",
@@ -46,8 +46,8 @@ def load(
       ``"cifar10"``, ``"cifar10:3.0.2"``, ``"cifar10_corrupted/fog_1"``. Train and test are pooled, in this
       order, as in the paper, then any other splits. Images without a label are left out, as ``notes`` of the
       result say. Where a set has several class labels, choose one: ``"set#feature"``;
-    - the path of a ``.npz`` file with the arrays ``images`` and, if known, ``labels`` and ``classes``, as
-      described in ``from_arrays``;
+    - the path of a ``.npz`` file with the arrays ``images`` or ``features``, or both, and, if known, ``labels`` and
+      ``classes``, as described in ``from_arrays``;
     - the path of a folder of pictures, ``"./pictures"``: it begins with ``.``, ``/`` or ``~``, or ends with ``/``;
     - the path of a table of pictures: CSV, TSV, Parquet or JSON lines. See ``mcal_jax.data.pictures`` for both.
 
@@ -71,6 +71,8 @@ def load(
     if per_class is not None:
         dataset = _take(dataset, _first_of_each_class(dataset, per_class))
     if downsample is not None:
+        if not dataset.has_images:
+            raise McalError(f"downsample is for images, and '{name}' has features alone")
         dataset = dataset._replace(images=_downsample(name, dataset.images, downsample))
     return dataset
 
@@ -132,14 +134,14 @@ def _load_npz(name: str) -> Dataset:
         if not file.is_file() or not zipfile.is_zipfile(file):
             raise McalError(_not_npz(name))
         with np.load(file, allow_pickle=False) as arrays:
-            if "images" not in arrays:
+            if "images" not in arrays and "features" not in arrays:
                 raise McalError(
-                    f"'{name}' has no array 'images', only: {_listed(list(arrays))}; save your arrays under the names "
-                    "that are read: np.savez(file, images=..., labels=..., classes=...)"
+                    f"'{name}' has no array 'images' or 'features', only: {_listed(list(arrays))}; save your arrays "
+                    "under the names that are read: np.savez(file, images=..., labels=..., classes=...)"
                 )
-            images, labels, classes = (_read(arrays, key, name) for key in _ARRAYS)
+            images, features, labels, classes = (_read(arrays, key, name) for key in _ARRAYS)
             unread = sorted(set(arrays) - set(_ARRAYS))
-    dataset = from_arrays(images, labels, classes, name)
+    dataset = from_arrays(images, labels, classes, name, features=features)
     if unread:
         note = f"'{name}': not read: {_listed(unread)} (only {', '.join(_ARRAYS)} are)"
         dataset = dataset._replace(notes=(note, *dataset.notes))
@@ -204,7 +206,12 @@ def _first_of_each_class(dataset: Dataset, per_class: int) -> np.ndarray:
 def _take(dataset: Dataset, which: slice | np.ndarray) -> Dataset:
     labels = None if dataset.labels is None else dataset.labels[which]
     files = tuple(np.asarray(dataset.files)[which].tolist()) if dataset.files else ()
-    return dataset._replace(images=dataset.images[which], labels=labels, files=files)
+    images = dataset.images[which]
+    given = None if dataset.given is None else dataset.given[which]
+    features = dataset.features
+    if features is not None:
+        features = features[which] if dataset.has_images else images
+    return dataset._replace(images=images, labels=labels, files=files, features=features, given=given)
 
 
 def _downsample(name: str, images: np.ndarray, factor: int) -> np.ndarray:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from mcal_jax.algorithm import baselines, costs, planner
 from mcal_jax.algorithm.config import Config
+from mcal_jax.paper.bootstrap import once_a_record
 from mcal_jax.paper.records import Trajectory, finished
 
 
@@ -80,8 +81,13 @@ def billed(trajectories: pd.DataFrame, service: str | float) -> pd.DataFrame:
     price, rows = costs.label_price(service), []
     done = finished(trajectories)
     for one in done["record"]:
-        own, best = bill(one, label_price=price), bill(one, best_stop=True, label_price=price)
-        values = own.cost, own.training, own.S / one.n, own.B / one.n, own.savings, own.true_error, own.met, best.cost
-        rows.append(dict(zip(BILL_COLUMNS, values, strict=True)))
+        rows.append(dict(zip(BILL_COLUMNS, _bill_values(one, price), strict=True)))
     bills = pd.DataFrame(rows, index=done.index, columns=list(BILL_COLUMNS), dtype=float)
     return trajectories.drop(columns=list(BILL_COLUMNS), errors="ignore").join(bills)
+
+
+@once_a_record
+def _bill_values(one: Trajectory, price: float) -> tuple[float, ...]:
+    """The values of BILL_COLUMNS at a price of labels."""
+    own, best = bill(one, label_price=price), bill(one, best_stop=True, label_price=price)
+    return own.cost, own.training, own.S / one.n, own.B / one.n, own.savings, own.true_error, own.met, best.cost

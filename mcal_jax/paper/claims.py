@@ -1,6 +1,7 @@
 """The paper's claims: each with the rule by which recorded runs are judged, and the verdict.
 
-A verdict is a rule fixed beforehand, stated in ``rule``; where the runs are missing, the claim is "not tested".
+A verdict is a rule fixed beforehand, stated in ``rule``, and an interval over seeds. Where the interval leaves it open,
+or there is one seed, the verdict is "can't tell"; where the runs are missing, "not tested".
 """
 
 from typing import Literal, NamedTuple
@@ -9,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from mcal_jax.paper import evidence, records
-from mcal_jax.paper.evidence import Evidence, Measure
+from mcal_jax.paper.bootstrap import DRAWS, Interval, interval, resample
+from mcal_jax.paper.evidence import Evidence, Finding, Measure
 
-Verdict = Literal["holds", "does not hold", "not tested"]
+Verdict = Literal["holds", "does not hold", "can't tell", "not tested"]
 
 
 class Claim(NamedTuple):
-    """A claim of the paper. ``rule`` says when it counts as holding; ``share`` of the cases must agree."""
+    """A claim of the paper. ``rule`` says when it holds; a ``share`` of the cases must agree with it."""
 
     name: str
     says: str
@@ -37,22 +39,65 @@ def gather(profile: str) -> tuple[Evidence, pd.DataFrame]:
 
 
 def judge(runs: Evidence, reasons: dict[str, str] | None = None) -> pd.DataFrame:
-    """Every claim with its verdict. ``reasons`` explain, by the name of the claim, why one fails."""
+    """Every claim with its verdict. ``reasons`` explain, by the name of the claim, why one fails.
+
+    ``ours_margin`` is by how much the rule is met, a share, negative where it is not; ``_low`` and ``_high`` are its
+    interval of 95 % over seeds.
+    """
+    findings = {claim.name: claim.measure(runs) for claim in CLAIMS}
+    intervals = margin_intervals(runs, [claim for claim in CLAIMS if is_replicated(findings[claim.name])])
     rows = []
     for claim in CLAIMS:
-        finding = claim.measure(runs)
-        if finding and not finding.agrees:  # no case has all the runs that it needs
+        finding = findings[claim.name]
+        if finding and not finding.margins:  # no case has all the runs that it needs
             finding = None
-        verdict: Verdict = "not tested"
-        if finding:
-            verdict = "holds" if np.mean(finding.agrees) >= claim.share - 1e-9 else "does not hold"
+        margin = deciding_margin(claim, finding) if finding else np.nan
+        span = intervals.get(claim.name, Interval(np.nan, np.nan))
         rows.append(
             {"claim": claim.name, "paper_says": claim.says, "paper_where": claim.where, "rule": claim.rule}
             | {"ours_measured": finding.measured if finding else "no finished runs"}
-            | {"ours_seeds": finding.seeds if finding else 0, "ours_verdict": verdict}
+            | {"ours_margin": margin, "ours_margin_low": span.low, "ours_margin_high": span.high}
+            | {"ours_seeds": finding.seeds if finding else 0, "ours_verdict": verdict_of(finding, span)}
             | {"ours_why": (reasons or {}).get(claim.name, "")}
         )
     return pd.DataFrame(rows)
+
+
+def is_replicated(finding: Finding | None) -> bool:
+    """Whether every case has several seeds, so that chance can be told from effect."""
+    return finding is not None and bool(finding.margins) and finding.seeds > 1
+
+
+def deciding_margin(claim: Claim, finding: Finding) -> float:
+    """The margin of the case on which the claim turns: where all must agree, the least.
+
+    >>> claim = Claim("x", "", "", "two thirds of the curves", lambda e: None, 2 / 3)
+    >>> deciding_margin(claim, Finding("", [-0.3, 0.2, 0.1], 3))
+    0.1
+    """
+    ordered = sorted(finding.margins)
+    return float(ordered[min(int((1 - claim.share) * len(ordered) + 1e-9), len(ordered) - 1)])
+
+
+def margin_intervals(runs: Evidence, claims: "list[Claim]") -> dict[str, Interval]:
+    """The interval over seeds of the deciding margin of each claim, by its name."""
+    rng, margins = np.random.default_rng(0), {claim.name: list[float]() for claim in claims}
+    for _ in range(DRAWS if claims else 0):
+        sample = Evidence(*(resample(own, rng) for own in runs))
+        for claim in claims:
+            finding = claim.measure(sample)
+            if finding and finding.margins:
+                margins[claim.name].append(deciding_margin(claim, finding))
+    return {name: interval(values) for name, values in margins.items()}
+
+
+def verdict_of(finding: Finding | None, span: Interval) -> Verdict:
+    """A claim holds, or does not, where the whole interval of its margin is on one side of zero."""
+    if finding is None:
+        return "not tested"
+    if not is_replicated(finding):
+        return "can't tell"
+    return "holds" if span.low > 0 else "does not hold" if span.high <= 0 else "can't tell"
 
 
 CLAIMS = (

@@ -9,8 +9,9 @@ import pandas as pd
 
 from mcal_jax.errors import McalError
 from mcal_jax.paper import curves, tables
+from mcal_jax.paper.bootstrap import once_a_record
 from mcal_jax.paper.published import DATA_SETS, NETS, SERVICES, data_set_name, service_name
-from mcal_jax.paper.records import finished
+from mcal_jax.paper.records import Trajectory, finished
 from mcal_jax.plots import percent
 from mcal_jax.plots.architectures import display_name
 
@@ -26,19 +27,27 @@ class Evidence(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What was measured: in words, and for each case (a data set, a service, ...) whether it agrees with the claim.
-
-    ``seeds`` is the least number of seeds of a case.
+    """What was measured: in words, and for each case (a data set, a service, ...) the margin by which the rule of the
+    claim is met, a share, positive where the case agrees with it. ``seeds`` is the least number of seeds of a case.
     """
 
     measured: str
-    agrees: list[bool]
+    margins: list[float]
     seeds: int
+
+
+def inside(value: float, low: float, high: float) -> float:
+    """The margin of a value that is to lie between ``low`` and ``high``: its distance from the nearer end."""
+    return min(value - low, high - value)
 
 
 Measure = Callable[[Evidence], Finding | None]
 CASE = ["data_set", "service"]
 CURVE = ["data_set", "architecture"]
+TIE = 1e-9
+"""Added to a margin where a value at the limit agrees."""
+POINTS = 5
+"""Trainings from which the laws of a curve are fitted."""
 
 
 def least_seeds(runs: pd.DataFrame, by: str | Sequence[str]) -> int:
@@ -63,26 +72,26 @@ def _seeds_of_both(e: Evidence) -> int:
 
 
 def mcal_against_oracle(e: Evidence) -> Finding | None:
-    cases, agrees = [], []
+    cases, margins = [], []
     for (data_set, service), ours in mcal_at(e).groupby(CASE, sort=False)["dollars"].mean().items():
         best = tables.oracles(e.trajectories, service)
         rivals = best[best["data_set"] == data_set].groupby("architecture", sort=False)["dollars"].mean()
         if len(rivals):
-            agrees.append(bool(ours < rivals.min()))
-            saved = f"{1 - ours / rivals.min():+.1%} against {display_name(rivals.idxmin())}"
+            margins.append(1 - ours / rivals.min())
+            saved = f"{margins[-1]:+.1%} against {display_name(rivals.idxmin())}"
             cases.append(f"{case_name(data_set, service)}: {saved}")
-    return Finding("saved against the best AL: " + "; ".join(cases), agrees, _seeds_of_both(e))
+    return Finding("saved against the best AL: " + "; ".join(cases), margins, _seeds_of_both(e))
 
 
 def mcal_against_hindsight(e: Evidence) -> Finding | None:
-    cases, agrees = [], []
+    cases, margins = [], []
     for (data_set, service), ours in mcal_at(e).groupby(CASE, sort=False)["dollars"].mean().items():
         rows = tables.delta_rows(e.trajectories[e.trajectories["data_set"] == data_set], service)
         if len(rows):
             best = rows["hindsight"].min()
-            agrees.append(bool(ours < best))
-            cases.append(f"{case_name(data_set, service)}: {1 - ours / best:+.1%}")
-    return Finding("saved against it: " + "; ".join(cases), agrees, _seeds_of_both(e))
+            margins.append(1 - ours / best)
+            cases.append(f"{case_name(data_set, service)}: {margins[-1]:+.1%}")
+    return Finding("saved against it: " + "; ".join(cases), margins, _seeds_of_both(e))
 
 
 def harder_saves_less(e: Evidence) -> Finding | None:
@@ -90,7 +99,7 @@ def harder_saves_less(e: Evidence) -> Finding | None:
     means = runs.groupby("data_set")["savings"].mean()
     savings = {data_set: means[data_set] for data_set in DATA_SETS if data_set in means}
     text = ", ".join(f"{DATA_SETS[data_set]} {percent(round(value, 3))}" for data_set, value in savings.items())
-    falls = [a > b for a, b in itertools.pairwise(savings.values())]
+    falls = [a - b for a, b in itertools.pairwise(savings.values())]
     return Finding(text, falls, least_seeds(runs, "data_set"))
 
 
@@ -102,32 +111,32 @@ def uncertainty_beats_kcenter(e: Evidence) -> Finding | None:
         return None
     less = 1 - cost[uncertainty].mean() / cost["kcenter"]
     text = f"{less:+.1%} cheaper than k-center (CIFAR-10, Amazon, ResNet18)"
-    return Finding(text, [bool(0.15 <= less <= 0.35)], least_seeds(runs, "acquisition"))
+    return Finding(text, [inside(less, 0.15, 0.35)], least_seeds(runs, "acquisition"))
 
 
 def machine_share(e: Evidence) -> Finding | None:
-    cases, agrees = [], []
+    cases, margins = [], []
     for (data_set, net), own in tables.delta_rows(e.trajectories, "amazon").groupby(CURVE, sort=False):
         shares = own.sort_values("delta")["machine"]
         if len(shares) > 1:
             more = shares.iloc[0] - shares.iloc[-1]
-            agrees.append(bool(more > 0))
+            margins.append(more)
             cases.append(f"{data_set_name(data_set)} {display_name(net)} {100 * more:+.1f}")
     text = "least less largest batch, points of X: " + ", ".join(cases)
-    return Finding(text, agrees, least_seeds(e.trajectories, CURVE))
+    return Finding(text, margins, least_seeds(e.trajectories, CURVE))
 
 
 def resnet18_cheapest(e: Evidence) -> Finding | None:
-    cases, agrees = [], []
+    cases, margins = [], []
     for service in SERVICES:
         means = tables.oracles(e.trajectories, service).groupby(CURVE, sort=False)["dollars"].mean()
         for data_set, cost in means.groupby("data_set", sort=False):
             by_net = cost.droplevel("data_set")
             if set(NETS) <= set(by_net.index):
-                best = by_net.idxmin()
-                agrees.append(best == "resnet18")
-                cases.append(f"{case_name(data_set, service)}: {display_name(best)}")
-    return Finding("cheapest: " + "; ".join(cases), agrees, least_seeds(e.trajectories, "data_set"))
+                others = by_net.drop("resnet18").min()
+                margins.append(1 - by_net["resnet18"] / others)
+                cases.append(f"{case_name(data_set, service)}: {display_name(by_net.idxmin())}")
+    return Finding("cheapest: " + "; ".join(cases), margins, least_seeds(e.trajectories, "data_set"))
 
 
 def gain_of_active_learning(service: str, low: float, high: float) -> Measure:
@@ -145,21 +154,21 @@ def gain_of_active_learning(service: str, low: float, high: float) -> Measure:
             return None
         text = ", ".join(f"{DATA_SETS[data_set]} {gain:+.1%}" for data_set, gain in gains.items())
         seeds = least_seeds(runs[runs["data_set"].isin(gains)], ["data_set", "acquisition"])
-        return Finding(f"cheaper than random: {text}", [low <= gain <= high for gain in gains.values()], seeds)
+        return Finding(f"cheaper than random: {text}", [inside(gain, low, high) for gain in gains.values()], seeds)
 
     return measure
 
 
 def cheaper_labels_larger_b(e: Evidence) -> Finding | None:
-    cases, agrees = [], []
+    cases, margins = [], []
     shares = mcal_at(e).groupby(CASE)["trained_on"].mean()
     for data_set in DATA_SETS:
         if {(data_set, "amazon"), (data_set, "satyam")} <= set(shares.index):
             expensive, cheap = shares[data_set, "amazon"], shares[data_set, "satyam"]
-            agrees.append(bool(cheap > expensive))
+            margins.append(cheap - expensive)
             cases.append(f"{DATA_SETS[data_set]} {percent(round(expensive, 3))} and {percent(round(cheap, 3))}")
     text = "|B|/|X| at Amazon's and Satyam's price: " + "; ".join(cases)
-    return Finding(text, agrees, least_seeds(mcal_at(e), CASE))
+    return Finding(text, margins, least_seeds(mcal_at(e), CASE))
 
 
 def more_per_class(e: Evidence) -> Finding | None:
@@ -167,8 +176,8 @@ def more_per_class(e: Evidence) -> Finding | None:
     if len(shares) < 2:
         return None
     text = ", ".join(f"{size:,.0f}: {percent(round(share, 3))}" for size, share in shares.items())
-    agrees = [bool(shares.iloc[-1] > shares.iloc[0])]
-    return Finding(f"|S|/|X| by images per class: {text}", agrees, least_seeds(e.subsets, "per_class"))
+    margins = [shares.iloc[-1] - shares.iloc[0]]
+    return Finding(f"|S|/|X| by images per class: {text}", margins, least_seeds(e.subsets, "per_class"))
 
 
 def looser_saves_more(e: Evidence) -> Finding | None:
@@ -176,20 +185,25 @@ def looser_saves_more(e: Evidence) -> Finding | None:
     gains = (loose - tight).dropna()
     cases = sorted(f"{case_name(*case)} {100 * gain:+.1f}" for case, gain in gains.items())
     both = [seeds for epsilon in (0.05, 0.1) if (seeds := least_seeds(mcal_at(e, epsilon), CASE))]
-    return Finding("points of savings: " + "; ".join(cases), list(gains > 0), min(both, default=0))
+    return Finding("points of savings: " + "; ".join(cases), list(gains), min(both, default=0))
 
 
 def truncated_better(e: Evidence) -> Finding | None:
-    points, misses, runs = 5, [], finished(e.trajectories)
-    long = runs[np.array([len(one.fits) > points for one in runs["record"]], bool)]
-    for one in long["record"]:
-        rows = curves.law_rows(one, [0.5], [points]).set_index("law")["miss_at_largest"].abs()
-        misses.append((rows["power"], rows["truncated"]))
+    runs = finished(e.trajectories)
+    long = runs[np.array([len(one.fits) > POINTS for one in runs["record"]], bool)]
+    misses = [miss_of_laws(one) for one in long["record"]]
     if not misses:
         return None
     power, truncated = 100 * np.mean(misses, axis=0)
     text = f"miss at the largest |B|, theta 50 %, 5 points used: {truncated:.2f} points truncated, {power:.2f} plain"
-    return Finding(f"{text} ({len(misses)} curves)", [t < p for p, t in misses], long["seed"].nunique())
+    return Finding(f"{text} ({len(misses)} curves)", [p - t for p, t in misses], long["seed"].nunique())
+
+
+@once_a_record
+def miss_of_laws(one: Trajectory) -> tuple[float, float]:
+    """How far the plain and the truncated law, from the first POINTS trainings, are off at the largest |B|."""
+    rows = curves.law_rows(one, [0.5], [POINTS]).set_index("law")["miss_at_largest"].abs()
+    return float(rows["power"]), float(rows["truncated"])
 
 
 def batch_hardly_matters(e: Evidence) -> Finding | None:
@@ -201,8 +215,8 @@ def batch_hardly_matters(e: Evidence) -> Finding | None:
         return None
     ranges = {theta: eps.max() - eps.min() for theta, eps in by_theta if len(eps) > 1}
     text = ", ".join(f"theta {theta:.0%}: {100 * width:.2f} points" for theta, width in ranges.items())
-    agrees = [bool(width < 0.01) for width in ranges.values()]
-    return Finding(f"range over batches at |B| = 40 % of X: {text}", agrees, runs["seed"].nunique())
+    margins = [0.01 - width for width in ranges.values()]
+    return Finding(f"range over batches at |B| = 40 % of X: {text}", margins, runs["seed"].nunique())
 
 
 def hopeless_stops(e: Evidence) -> Finding | None:
@@ -215,18 +229,20 @@ def hopeless_stops(e: Evidence) -> Finding | None:
         f"training at 100 times the price: {tax.max():.1%} of the cost of humans only went into it, "
         f"{cost.max():.1%} in all; stopped by {'/'.join(sorted(set(runs['stop'])))}"
     )
-    return Finding(text, list((tax <= limit) & (cost <= 1 + tax)), runs["seed"].nunique())
+    margins = np.minimum(limit - tax, 1 + tax - cost) + TIE
+    return Finding(text, list(margins), runs["seed"].nunique())
 
 
 def bound_holds(e: Evidence) -> Finding | None:
     runs = pd.concat([finished(own) for own in (e.mcal, e.acquisition, e.subsets)], ignore_index=True)
     runs = runs[runs["true_error"].notna()]
-    holds = list(runs["true_error"] <= runs["epsilon"])
-    return Finding(f"kept in {sum(holds)} of {len(holds)} runs", holds, runs["seed"].nunique()) if holds else None
+    margins = list(runs["epsilon"] - runs["true_error"] + TIE)
+    kept = sum(margin > 0 for margin in margins)
+    return Finding(f"kept in {kept} of {len(margins)} runs", margins, runs["seed"].nunique()) if margins else None
 
 
 def training_varies(e: Evidence) -> Finding | None:
-    cases, agrees = [], []
+    cases, margins = [], []
     costs = (
         tables.delta_rows(e.trajectories, "amazon").groupby(CURVE, sort=False)["training"].agg(["min", "max", "count"])
     )
@@ -235,6 +251,6 @@ def training_varies(e: Evidence) -> Finding | None:
     for data_set, printed in (("fashion_mnist", 2.0), ("cifar10", 5.0), ("cifar100", 5.0)):
         if data_set in ratios:
             cases.append(f"{DATA_SETS[data_set]} {ratios[data_set]:.1f}")
-            agrees.append(bool(ratios[data_set] >= printed / 1.5))
+            margins.append(ratios[data_set] / (printed / 1.5) - 1 + TIE)
     text = "largest ratio over batches: " + ", ".join(cases)
-    return Finding(text, agrees, least_seeds(e.trajectories, "data_set"))
+    return Finding(text, margins, least_seeds(e.trajectories, "data_set"))

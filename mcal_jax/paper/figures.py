@@ -20,7 +20,10 @@ QUANTITIES = {
     "machine": ("share of X labelled by the machine", PERCENT),
 }  # fmt: skip
 DELTA = "batch size δ (share of X)"
-VERDICTS = {"holds": ("#0072B2", "o"), "does not hold": ("#D55E00", "X"), "not tested": ("#999999", "s")}
+VERDICTS = {
+    "holds": ("#0072B2", "o"), "does not hold": ("#D55E00", "X"),
+    "can't tell": ("#7A5A00", "D"), "not tested": ("#767676", "s"),
+}  # fmt: skip
 """Colour and marker of each verdict."""
 
 

@@ -70,11 +70,13 @@ class ResultPlots:
     def gallery(self, dataset: Dataset, columns: int = 10, seed: int = 0) -> Figure:
         """Who labelled which images of ``dataset``; see ``plots.gallery``.
 
-        Raises McalError if ``dataset`` has another number of images than the run.
+        Raises McalError if ``dataset`` has another number of images than the run, or features alone.
         """
         outcome = self._outcome
         if len(dataset.images) != outcome.n:
             raise McalError(f"{dataset.name}: {len(dataset.images):,} images, but the run labelled {outcome.n:,}")
+        if not dataset.has_images:
+            raise McalError(f"{dataset.name}: features alone, there are no images to show")
         return images.gallery(dataset, self._record.delivery, self._record.steps, columns, seed)
 
     @property

@@ -12,7 +12,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mcal_jax.algorithm.outcome import AnnotatorError, Certificate, ClassBound, ClassRecall, Contestant, Ledger, Outcome
+from mcal_jax.algorithm.outcome import (
+    AnnotatorError,
+    Certificate,
+    ClassBound,
+    ClassRecall,
+    Contestant,
+    Ledger,
+    Outcome,
+    Rejected,
+)
 from mcal_jax.algorithm.plan import Plan
 from mcal_jax.algorithm.protocol import (
     Answer,
@@ -172,6 +181,8 @@ def outcome_json(outcome: Outcome, labels: np.ndarray, true_error: float | None)
         del dollars["repeat"]
     else:
         certified["people"] = outcome.annotator_error._asdict()
+    if outcome.rejected:
+        certified["rejected"] = outcome.rejected._asdict()
     return {
         **{name: len(getattr(outcome, name)) for name in "TBSR"},
         **certified,
@@ -225,6 +236,7 @@ def outcome_from_json(
             race=race,
             certificate=certificate_from_json(end),
             annotator_error=annotators,
+            rejected=Rejected(**known(Rejected, end["rejected"])) if "rejected" in end else None,
             plans=plans,
             history=history,
         )

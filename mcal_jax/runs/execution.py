@@ -102,7 +102,9 @@ def run_of(log: RunLog) -> Run:
 
 def _check_settings(run: Run, log: RunLog) -> None:
     """Raises McalError if the log is of other settings; the path of a file of one's own is none."""
-    recorded = run_of(log)
+    prices = {"label_price", "training_price"}  # which the run says otherwise
+    decided = log.job.config.model_dump(mode="json", exclude=prices)  # with the defaults of the version that began it
+    recorded = run_of(log).model_copy(update={"config": decided})
     there, here = flat(recorded.canonical()), flat(run.canonical())
     both_files = is_own(run.data.name) and is_own(recorded.data.name)
     for key in {**here, **there}:
@@ -218,13 +220,19 @@ def _job(run: Run, dataset: Dataset) -> Job:
         algorithm=run.algorithm,
         n=len(dataset.images),
         architectures=run.architectures,
-        config=run.resolve(dataset.images.shape[3]),
+        config=run.resolve(*_what_training_costs(dataset)),
         delta=run.delta,
         max_train_fraction=run.max_train_fraction,
         compare=run.compare,
         stop_rules=run.stop_rules,
         objective=run.objective,
     )
+
+
+def _what_training_costs(dataset: Dataset) -> tuple[int, int, int]:
+    """Channels, features and classes, on which the price of training depends."""
+    features = 1 if dataset.features is None else dataset.features.shape[1]
+    return dataset.images.shape[-1], features, len(dataset.classes)
 
 
 def _portable(run: Run) -> Run:
@@ -253,7 +261,8 @@ def world_of(run: Run, job: Job, dataset: Dataset):
 
     enable_compilation_cache()
     bar = _TrainingBar() if sys.stderr.isatty() else None
-    world = TrainedWorld(dataset, annotator, width=run.width, recipe=run.recipe, seed=run.seed, on_progress=bar)
+    trained_by: dict[str, Any] = dict(width=run.width, recipe=run.recipe, ranking=job.config.ranking, seed=run.seed)
+    world = TrainedWorld(dataset, annotator, **trained_by, on_progress=bar)
     if job.algorithm != "humans_only":
         world.prepare(job.architectures)
     return world

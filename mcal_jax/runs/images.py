@@ -44,7 +44,14 @@ def content(dataset: Dataset) -> dict[str, Any]:
     return {**data.fingerprint(dataset), **named, "class_names": list(dataset.classes), **files}
 
 
-CONTENT = {"shape": "shapes", "images": "pixels", "labels": "labels", "version": "version", "files": "file names"}
+CONTENT = {
+    "shape": "shapes",
+    "images": "pixels",
+    "features": "features",
+    "labels": "labels",
+    "version": "version",
+    "files": "file names",
+}
 """What the keys of ``content`` are called in messages; all others are about the classes."""
 
 
@@ -89,14 +96,26 @@ def with_suitable_scale(run: Run, given: dict[str, Any], emit: Emit) -> Run:
         chosen["recipe"] = "fast"
     if given.get("width") is None:
         chosen["width"] = suitable_width(load_data(run))
+    if given.get("architectures") is None:
+        chosen["architectures"] = default_architectures(load_data(run))
     if chosen:
         run = run.model_copy(update=chosen)
+        if not load_data(run).has_images:
+            emit(f"features, no images: architecture {', '.join(run.architectures)}; --architectures chooses others")
+            return run
         emit(f"nets of width {run.width}, trained by recipe {run.recipe}; --width and --recipe choose others")
     return run
 
 
+def default_architectures(dataset: Dataset) -> tuple[str, ...]:
+    """What is trained where no architecture is given: ``resnet18``, or on features alone ``linear``."""
+    return ("resnet18",) if dataset.has_images else ("linear",)
+
+
 def suitable_width(dataset: Dataset) -> int:
     """Filters of the first stage of nets that train fast enough on these images on this machine."""
+    if not dataset.has_images:
+        return WIDTHS[-1]  # no head has a width
     from mcal_jax.training import devices
     from mcal_jax.training.trainer import RECIPES
 

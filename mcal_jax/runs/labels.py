@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from mcal_jax.algorithm.protocol import UNKNOWN
 from mcal_jax.files import write_atomically
 from mcal_jax.runs.driver import Delivery
 
@@ -15,6 +16,8 @@ LABELS_BEGIN = ",".join(COLUMNS)
 def write_labels(delivery: Delivery, classes: Sequence[str], path: Path, files: Sequence[str] = ()) -> None:
     """Write the labels delivered: index, class number, class name, who gave it (human or machine), and the file.
 
+    The class is -1 and its name empty where no human could tell it.
+
     ``classes`` are the names by class number, ``files`` those of the pictures, if they came from disk. Raises McalError
     if the file can't be written.
     """
@@ -22,5 +25,7 @@ def write_labels(delivery: Delivery, classes: Sequence[str], path: Path, files: 
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*COLUMNS, "file"] if files else COLUMNS)
     for i, (label, machine) in enumerate(zip(delivery.labels.tolist(), delivery.by_machine.tolist(), strict=True)):
-        writer.writerow([i, label, classes[label], "machine" if machine else "human", *files[i : i + 1]])
+        writer.writerow(
+            [i, label, classes[label] if label != UNKNOWN else "", "machine" if machine else "human", *files[i : i + 1]]
+        )
     write_atomically(path, text.getvalue())

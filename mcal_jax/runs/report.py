@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from mcal_jax.algorithm import costs
-from mcal_jax.algorithm.certificate import clopper_pearson
-from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.config import BROKEN_IN_SIMULATIONS, Config
 from mcal_jax.algorithm.job import PLANNED
-from mcal_jax.algorithm.outcome import AnnotatorError, Certificate, Outcome
+from mcal_jax.algorithm.machine_epsilon import error_in_S
+from mcal_jax.algorithm.outcome import AnnotatorError, Certificate, MachineError, Outcome
 from mcal_jax.algorithm.plan import Plan
-from mcal_jax.algorithm.protocol import Request, trials
+from mcal_jax.algorithm.protocol import Request
 from mcal_jax.errors import McalError
 from mcal_jax.registry import short_name
 from mcal_jax.runs.driver import Delivery, replay
@@ -49,8 +49,15 @@ def summary(delivery: Delivery, config: Config, classes: Sequence[str] = ()) -> 
         f"{short_name(outcome.architecture)}, {len(outcome.history)} trainings; stopped by {short_name(outcome.stop)}: "
         f"{STOPS.get(outcome.stop, 'a rule of your own, or of another version')}",
     ]
-    rows += machine_lines(outcome)
-    if certificate:
+    rows += machine_lines(outcome, config)
+    if not certificate and len(outcome.S) and config.budget is None:
+        rows.append(
+            f"not certified: in simulations {BROKEN_IN_SIMULATIONS:.0%} of such runs exceeded epsilon; "
+            "Config.certified() and --preset certified bound the error"
+            if config.is_recommended
+            else "not certified: the error may be above epsilon"
+        )
+    if certificate and len(outcome.S):
         rows.append(
             f"certified: with {certificate.confidence:.0%} confidence the machine mislabels at most "
             f"{certificate.bound:.2%} of X ({certificate.mistakes} mistakes among the {certificate.trials:,} images of "
@@ -67,27 +74,35 @@ def summary(delivery: Delivery, config: Config, classes: Sequence[str] = ()) -> 
     return "\n".join(rows)
 
 
-def machine_lines(outcome: Outcome) -> list[str]:
-    """The error within S, in a line: Eqn 2 bounds the error of X alone, and lets the machine label a few images badly.
-
-    By the certificate if there is one, else as T estimates it, with the limit of Clopper and Pearson; none without S.
-    """
-    machine, rest = len(outcome.S), len(outcome.S) + len(outcome.R)
-    if not machine:
+def machine_lines(outcome: Outcome, config: Config) -> list[str]:
+    """The error within S in a line, because Eqn 2 bounds that of X alone; or why humans label what epsilon leaves to
+    the machine; none where there is neither."""
+    if rejected := outcome.rejected:
+        return [
+            f"S is left to humans: epsilon lets the machine label {rejected.machine:,} images, but up to "
+            f"{rejected.error:.1%} of these labels might be wrong (machine_epsilon {config.machine_epsilon:.1%})"
+        ]
+    if not (error := outcome.machine_error):
         return []
-    if certificate := outcome.certificate:
-        share = min(certificate.bound * outcome.n / machine, 1.0)
-        return [f"within S: at most {share:.1%} of the machine's labels are wrong ({certificate.confidence:.0%})"]
-    fit = outcome.history[-1]
-    count = int(trials(machine / rest, fit.n_test))
-    if not count:
-        return ["within S: T holds no image that estimates the error of the machine's labels"]
-    mistakes = int(fit.errors(machine / rest))
-    limit = clopper_pearson(mistakes, count, 0.05)
-    return [
-        f"within S: about {mistakes / count:.1%} of the machine's labels are wrong, at most {limit:.1%} with 95% "
-        f"confidence ({mistakes:,} of {count:,} images of T; not a certificate)"
-    ]
+    return [f"within S: {_machine_error(error)}{_too_much(error, config)}"]
+
+
+def _machine_error(error: MachineError) -> str:
+    if error.estimate is not None:
+        return (
+            f"about {error.estimate:.1%} of the machine's labels are wrong, at most {error.limit:.1%} with "
+            f"{error.confidence:.0%} confidence ({error.mistakes:,} of {error.trials:,} images of T; not a certificate)"
+        )
+    if error.limit == 1 and not error.trials:
+        return "nothing bounds the share of the machine's labels that are wrong"
+    return f"at most {error.limit:.1%} of the machine's labels are wrong ({error.confidence:.0%})"
+
+
+def _too_much(error: MachineError, config: Config) -> str:
+    """A word where a budget, which leaves no money for more labels, breaks ``machine_epsilon``."""
+    if config.budget is None or config.machine_epsilon is None or error.limit <= config.machine_epsilon:
+        return ""
+    return f"; above machine_epsilon, {config.machine_epsilon:.1%}, which a budget does not keep"
 
 
 def _bill(outcome: Outcome) -> str:
@@ -187,6 +202,8 @@ def plan_report(run: RecordedRun) -> str:
         rows += [plan_line(plan, config), "", *_laws(plan, config), "", *_surface(run, plan), ""]
     else:
         rows += [_no_plan(run), "", *_trainings(run), ""]
+    if run.is_finished:
+        rows += machine_lines(run.delivery_without_plans.outcome, config)
     return "\n".join([*rows, next_step])
 
 
@@ -246,13 +263,16 @@ def _laws(plan: Plan, config: Config) -> list[str]:
 def _surface(run: RecordedRun, plan: Plan) -> list[str]:
     n, tests = run.job.n, len(run.sets["T"])
     surface = plan.surface
-    rows = ["cost surface, the best theta at each |B|:", f"  {'|B|':>9} {'theta':>7} {'|S|/|X|':>8} {'cost, US$':>12}"]
+    columns = f"  {'|B|':>9} {'theta':>7} {'|S|/|X|':>8} {'wrong in S':>10} {'cost, US$':>12}"
+    rows = ["cost surface, the best theta at each |B|, and what the constraint takes for the error within S:", columns]
     even = np.linspace(0, len(surface.sizes) - 1, 14).astype(int)
     for i in np.unique([*even, int(np.argmin(surface.least_cost))]):
         size, theta, cost = surface.sizes[i], surface.best_theta[i], surface.least_cost[i]
         mark = "  <- B_opt" if size == plan.B_opt else ""
-        machine = theta * (n - tests - size) / n
-        rows.append(f"  {size:>9,} {theta:>7.1%} {machine:>8.1%} {cost:>12,.2f}{mark}")
+        rest = n - tests - size
+        within = error_in_S(surface.error[i], n, rest, surface.thetas, run.job.config)
+        wrong = f"{np.interp(theta, surface.thetas, within):.1%}" if theta * rest >= 1 else ""
+        rows.append(f"  {size:>9,} {theta:>7.1%} {theta * rest / n:>8.1%} {wrong:>10} {cost:>12,.2f}{mark}")
     return rows
 
 

@@ -4,14 +4,18 @@ A torn last line, the trace of a kill while writing, is dropped. Every line carr
 before it, so no damage goes unnoticed. ``recorded.py`` reads what a log says of a run without running anything.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from mcal_jax.algorithm.config import LATER
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import Answer, Request
 from mcal_jax.errors import McalError
@@ -59,6 +63,7 @@ class RunLog:
         self.end: dict[str, Any] | None = None
         self._file: Any = None
         self._lock: Lock | None = None
+        self._together: int | None = None
 
     @classmethod
     def create(
@@ -108,6 +113,7 @@ class RunLog:
                 given = body.pop("checksum")
                 if given != (checksum := seal(body, checksum)[1]):
                     raise ValueError(f"line {number} is not as it was written")
+            head = _as_begun(head)
             log = cls(path, head, _job(path, head), checksum)
             for body in bodies[1:]:
                 if "end" in body:
@@ -153,6 +159,18 @@ class RunLog:
         self._write({"part": part})
         self.parts.append(part)
 
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Lines that this thread writes within are on the disk at the end, all by one wait for it. Raises McalError."""
+        self._together = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._together = None
+            if self._file and not self._file.closed:
+                with self._writing():
+                    os.fsync(self._file.fileno())
+
     def finish(self, end: dict[str, Any]) -> None:
         """Write the outcome in figures, or compare it with the one written before. Raises McalError if they differ,
         dollars by a cent."""
@@ -180,11 +198,17 @@ class RunLog:
         if self._file.closed:
             raise McalError(f"{self.path} is closed; open it again")
         sealed, self.checksum = seal(line, self.checksum)
-        try:
+        with self._writing():
             self._file.seek(0, os.SEEK_END)
             self._file.write(sealed)
             self._file.flush()
-            os.fsync(self._file.fileno())
+            if self._together != threading.get_ident():
+                os.fsync(self._file.fileno())
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise McalError(f"can't write {self.path}: {error.strerror}; resume it when that is mended") from None
 
@@ -203,10 +227,23 @@ def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return plain
 
 
+def _as_begun(head: dict[str, Any]) -> dict[str, Any]:
+    """The head of a log, in which settings that are younger than it stand as what was done in their place."""
+    job, run = head["job"], head.get("run", {})
+    missing = {key: value for key, value in LATER.items() if key not in job.get("config", {})}
+    if not missing:
+        return head
+    of_run = {"config": {**missing, **run["config"]}} if "config" in run else {}
+    return {**head, "run": {**run, **of_run}, "job": {**job, "config": {**missing, **job.get("config", {})}}}
+
+
 def _job(path: Path, head: dict[str, Any]) -> Job:
-    """The job of a log's head. Raises McalError for a setting that only a later version can know."""
+    """The job of a log's head, with what earlier versions did where they lacked a setting.
+
+    Raises McalError for a setting that only a later version can know.
+    """
     try:
-        return Job.model_validate(head["job"])
+        return Job.model_validate({**head["job"], "config": {**LATER, **head["job"]["config"]}})
     except ValidationError as error:
         unknown = [e["loc"] for e in error.errors() if e["type"] == "extra_forbidden"]
         if not unknown:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError
-from mcal_jax.runs.images import suitable_width
+from mcal_jax.runs.images import default_architectures, suitable_width
 from mcal_jax.runs.runlog import RunLog
 from mcal_jax.training.architectures import ARCHITECTURES
 
@@ -33,6 +33,8 @@ def setup(
 
     Raises McalError where the log says otherwise.
     """
+    if architecture is None:
+        architecture = default_architectures(dataset)
     several = list(architecture) if isinstance(architecture, list | tuple) else [architecture]
     names = tuple(ARCHITECTURES.check(ARCHITECTURES.name_of(one)) for one in several)
     if begun is None:
@@ -56,14 +58,19 @@ def recorded(log: RunLog) -> Setup:
 
 
 def trained_world(
-    dataset: Dataset, given: Setup, on_progress: ProgressCallback | None = None, *, prepare: bool = True
+    dataset: Dataset,
+    given: Setup,
+    ranking: str,
+    on_progress: ProgressCallback | None = None,
+    *,
+    prepare: bool = True,
 ) -> "TrainedWorld":
     """The world that trains on the images; to ``prepare`` is to try every net first. Raises McalError."""
     from mcal_jax.training.cache import enable_compilation_cache
     from mcal_jax.worlds.trained import TrainedWorld
 
     enable_compilation_cache()
-    settings: dict[str, Any] = dict(width=given.width, recipe=given.recipe, seed=given.seed)
+    settings: dict[str, Any] = dict(width=given.width, recipe=given.recipe, ranking=ranking, seed=given.seed)
     world = TrainedWorld(dataset, on_progress=on_progress, **settings)
     if prepare:
         world.prepare(given.architectures)

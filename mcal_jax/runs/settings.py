@@ -18,9 +18,11 @@ from mcal_jax.algorithm.config import (
     Fraction,
     PerHour,
     PerImageEpoch,
+    Preset,
     Settings,
     with_old_names,
 )
+from mcal_jax.algorithm.job import certified_by_default
 from mcal_jax.errors import McalError, suggestion
 from mcal_jax.files import absolute, read_bytes
 from mcal_jax.training.architectures import ARCHITECTURES
@@ -80,7 +82,7 @@ class Run(Settings):
     recipe: Annotated[str, AfterValidator(RECIPES.check)] = "fast"
     service: str | float = Field("amazon", description="amazon, satyam, or US dollars per label")
     training_price: Literal["paper"] | Annotated[PerImageEpoch | PerHour, Field(discriminator="kind")] = "paper"
-    preset: Literal["recommended", "certified", "paper", "authors_code"] = "recommended"
+    preset: Preset = "recommended"
     config: dict[str, Any] = Field({}, description="what differs from the preset: the fields of Config")
     delta: Fraction | None = Field(None, description="naive_al, trajectory: the batch, a fraction of |X|")
     max_train_fraction: Fraction | None = Field(None, description="trajectory: |B| at which it ends, a fraction of |X|")
@@ -104,19 +106,19 @@ class Run(Settings):
             costs.expected_training_cost(1, architecture, config)  # raises where it has no price
         return self
 
-    def resolve(self, channels: int) -> Config:
-        """The algorithm's configuration for images of ``channels``, which set the "paper" training price."""
+    def resolve(self, channels: int, features: int = 1, classes: int = 2) -> Config:
+        """The algorithm's configuration; numbers of channels, features and classes set the "paper" training price."""
         for key in ("label_price", "training_price"):
             if key in self.config:
                 raise McalError(f"config.{key}: give it as {'service' if key == 'label_price' else key} of the run")
         price: Any = self.training_price
         if price == "paper":
-            price = PerImageEpoch(dollars=costs.PAPER_PRICES["grey" if channels == 1 else "colour"])
-        preset: Any = Config if self.preset == "recommended" else getattr(Config, self.preset)
+            heads = costs.head_prices(features, classes)
+            nets = costs.PAPER_PRICES["grey" if channels == 1 else "colour"]
+            price = PerImageEpoch(dollars=nets | {name: heads[name] for name in self.architectures if name in heads})
+        own = {"label_price": costs.label_price(self.service) * (self.votes or 1), "training_price": price}
         try:
-            return preset(
-                label_price=costs.label_price(self.service) * (self.votes or 1), training_price=price, **self.config
-            )
+            return Config.preset(self.preset, **own, **self.config)
         except ValidationError as error:
             raise McalError(f"config.{explain(error, Config)}") from None
 
@@ -190,7 +192,7 @@ def _changed(given: dict[str, Any], data_set: str | None, **changes: Any) -> dic
     }
     top = {k: v for k, v in present.items() if k not in inner}
     named_data = {"data": {"name": data_set}} if data_set else {}
-    return merge(merge(given, named_data), {**top, **({"config": inner} if inner else {})})
+    return merge(merge(merge(given, named_data), top), {"config": inner} if inner else {})
 
 
 def load_settings(path: Path, kind: type[S]) -> S:
@@ -282,16 +284,18 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def from_file(path: Path, data_set: str | None = None, emit: Emit | None = None, **changes: Any) -> Run:
-    """A run described in YAML, with changes on top. ``emit`` gets a line for each setting that has another name now.
+    """A run described in YAML, with changes on top, by the certified preset unless another is given. ``emit`` gets a
+    line for each setting that has another name now.
 
     Raises McalError naming the file and the key.
     """
     content = read_yaml(path)
-    given = _checked(Run, content, path).model_dump(mode="json", exclude_unset=True)
+    given = _checked(Run, certified_by_default(content), path).model_dump(mode="json", exclude_unset=True)
+    given = {key: value for key, value in given.items() if key != "preset" or key in content}
     if emit:
         for old in old_names(content):
             emit(f"{path}: {old} is called {OLD_NAMES[old]} now")
     try:
-        return check(Run, _changed(given, data_set, **changes))
+        return check(Run, certified_by_default(_changed(given, data_set, **changes)))
     except McalError as error:
         raise McalError(f"{path}: {error}") from None

@@ -106,7 +106,7 @@ def description(run: Run) -> str:
     words = [run.data.name, *(f"{k} {v}" for k, v in run.data.model_dump(exclude_none=True, exclude={"name"}).items())]
     words += [run.algorithm, "+".join(run.architectures), str(run.service) if run.algorithm == "mcal" else ""]
     words += [run.preset if run.preset != "recommended" else "", f"delta {run.delta:.3g}" if run.delta else ""]
-    words += [f"{k} {v}" for k, v in run.config.items()]
+    words += [f"{k} {v}" for k, v in run.config.items() if v is not None]
     return " ".join(word for word in [*words, f"seed {run.seed}"] if word)
 
 

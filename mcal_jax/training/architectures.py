@@ -20,6 +20,10 @@ Its ``nnx.Param`` are trained; the rest of its state, such as running statistics
 ``largest_activation(height, width)``, the numbers in the largest activation of one image, is optional: it sets how many
 images are scored at once, and without it the net is traced.
 
+An architecture with an attribute ``reads = "features"`` is a head. Its net is called with features, float32 [b, d], of
+mean 0 and variance 1 over the pool, in the place of images; ``channels`` is d. With an attribute ``recipe``, a Recipe
+or the name of one, it is trained by that whatever the run's is. ``mcal_jax.training.heads`` has two.
+
 ``mcal_jax.training.conformance.check_architecture(MyNet)`` tests all this. A name is ``my_file.py:MyNet`` or
 ``package.module:MyNet``, or one that is registered: ``ARCHITECTURES.register("my_net", MyNet)``. The paper's price of
 training covers the paper's architectures only: give another one a ``training_price``.
@@ -40,5 +44,18 @@ ARCHITECTURES: Registry[Architecture] = Registry(
         "resnet18": "mcal_jax.training.nets:resnet18",
         "resnet50": "mcal_jax.training.nets:resnet50",
         "efficientnet_b0": "mcal_jax.training.efficientnet:efficientnet_b0",
+        "linear": "mcal_jax.training.heads:Linear",
+        "mlp": "mcal_jax.training.heads:Mlp",
     },
 )
+
+
+def reads_features(architecture: str | Architecture) -> bool:
+    """Whether an architecture reads features, not images; one in a file is loaded for that. Raises McalError."""
+    found: Any = ARCHITECTURES[architecture] if isinstance(architecture, str) else architecture
+    return getattr(found, "reads", "images") == "features"
+
+
+def recipe_of(name: str, recipe: Any) -> Any:
+    """The recipe of an architecture: its own, or else ``recipe``. Raises McalError for an unknown name."""
+    return getattr(ARCHITECTURES[name], "recipe", recipe)

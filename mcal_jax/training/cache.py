@@ -4,25 +4,10 @@ import hashlib
 import os
 import platform
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import jax
 
-
-def cache_folder() -> Path:
-    """Where compiled programs are kept: mcal_jax in the user's cache folder (XDG_CACHE_HOME, if it is absolute).
-
-    Raises OSError if there is no such folder and none can be made, or if it can't be written to.
-    """
-    variable = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        path = (Path(variable) if os.path.isabs(variable) else Path.home() / ".cache") / "mcal_jax"
-    except RuntimeError:
-        raise OSError("no home folder: set XDG_CACHE_HOME to a folder for compiled programs") from None
-    path.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=path):  # a folder's permissions say little about a disk that is read-only or full
-        pass
-    return path
+from mcal_jax.files import cache_folder
 
 
 def processor() -> str:

@@ -22,8 +22,8 @@ from mcal_jax.training.architectures import ARCHITECTURES
 from mcal_jax.training.nets import build
 from mcal_jax.training.outline import largest_activation
 from mcal_jax.training.pool import Pool
-from mcal_jax.training.programs import Model, split
-from mcal_jax.training.scoring import score_batch, stream
+from mcal_jax.training.programs import Ensemble, Model, split
+from mcal_jax.training.scoring import Member, score_batch, stream
 from mcal_jax.training.trainer import Trainer
 
 FORMAT = "mcal_jax classifier 1"
@@ -47,11 +47,15 @@ class Header(NamedTuple):
     """A name; one of a file, "my_file.py:MyNet", is read from there again."""
     width: int
     classes: tuple[str, ...]
-    shape: tuple[int, int, int]
-    """Height, width and channels of the images."""
+    shape: tuple[int, ...]
+    """Height, width and channels of the images, or the number of features alone."""
     mean: tuple[float, ...]
-    """Of each channel over the pool; so is ``std``."""
+    """Of each channel or feature over the pool; so is ``std``."""
     std: tuple[float, ...]
+    weights: tuple[float, ...] = (1.0,)
+    """Of each net whose probabilities are averaged."""
+    mirror: bool = False
+    """Whether they are averaged over each image and its mirror image too."""
 
 
 class Classifier:
@@ -63,32 +67,38 @@ class Classifier:
     @devices.our_defaults()
     def __init__(self, header: Header, weights: Sequence[np.ndarray]):
         self.header = header
-        classes, channels = len(header.classes), header.shape[2]
+        classes, channels = len(header.classes), header.shape[-1]
         self.backend = devices.default()
         rng = np.random.default_rng(0)
         settings: dict[str, Any] = {"classes": classes, "channels": channels, "width": header.width}
         net = build(header.architecture, **settings, backend=self.backend, rng=rng)
         self._net, *state = split(net)
         self._score_batch = self.backend.score_batch(largest_activation(net, header.shape))
-        self._params, self._stats = _restored(state, weights, header.architecture)
+        self._members = _restored(state, weights, header)
         self._mean, self._std = (jnp.asarray(values, jnp.float32) for values in (header.mean, header.std))
 
     @classmethod
-    def from_trainer(cls, trainer: Trainer, model: Model, class_names: Sequence[str]) -> "Classifier":
-        """The classifier that ``trainer`` trained as ``model``. Raises McalError for another number of names."""
+    def from_trainer(cls, trainer: Trainer, model: Model | Ensemble, class_names: Sequence[str]) -> "Classifier":
+        """The classifier that ``trainer`` trained as ``model``, or the mean of several.
+
+        Raises McalError for another number of names.
+        """
+        ensemble = model if isinstance(model, Ensemble) else Ensemble((model,))
         if len(class_names) != trainer.classes:
             raise McalError(f"a classifier of {trainer.classes} classes was given {len(class_names)} names")
         pool = trainer.pool
-        height, columns, channels = pool.images.shape[1:]
         header = Header(
             architecture=ARCHITECTURES.name_of(trainer.architecture),
             width=trainer.width,
             classes=tuple(map(str, class_names)),
-            shape=(height, columns, channels),
+            shape=tuple(pool.images.shape[1:]),
             mean=tuple(np.asarray(pool.mean).tolist()),
             std=tuple(np.asarray(pool.std).tolist()),
+            weights=ensemble.weights,
+            mirror=ensemble.mirror,
         )
-        return cls(header, [_plain(leaf) for leaf in jax.tree.leaves((model.params, model.stats))])
+        states = [(model.params, model.stats) for model in ensemble.models]
+        return cls(header, [_plain(leaf) for leaf in jax.tree.leaves(states)])
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -97,7 +107,8 @@ class Classifier:
 
     @devices.our_defaults()
     def predict(self, images: np.ndarray) -> Predictions:
-        """Labels of ``images``, uint8 [n, h, w, c] or grey [n, h, w], of the size of the training images.
+        """Labels of ``images``, uint8 [n, h, w, c] or grey [n, h, w], of the size of the training images; or of
+        features, floats [n, d], where it was trained on those.
 
         They stream through the device in batches. Raises McalError for images of another size or type.
         """
@@ -106,7 +117,7 @@ class Classifier:
 
         def score(index: np.ndarray) -> Any:
             pool = Pool(jnp.asarray(images[index]), self._mean, self._std)
-            label, margin, *_ = score_batch(self._net, self._params, self._stats, pool, whole)
+            label, margin, *_ = score_batch(self._net, self._members, pool, whole, self.header.mirror)
             return label, margin
 
         if not len(images):
@@ -116,6 +127,8 @@ class Classifier:
 
     def _checked(self, images: np.ndarray) -> np.ndarray:
         shape = self.header.shape
+        if len(shape) == 1:
+            return _checked_features(images, shape[0])
         if images.ndim == 3 and shape[2] == 1:
             images = images[..., None]
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != shape:
@@ -130,7 +143,8 @@ class Classifier:
         The file is a NumPy archive: a header in JSON, and the arrays of the net in order.
         """
         header = {"format": FORMAT, "mcal_jax": _version(), **self.header._asdict()}
-        leaves = [_plain(leaf) for leaf in jax.tree.leaves((self._params, self._stats))]
+        states = [(member.params, member.stats) for member in self._members]
+        leaves = [_plain(leaf) for leaf in jax.tree.leaves(states)]
         arrays = {f"array_{i}": leaf for i, leaf in enumerate(leaves)}
         content = io.BytesIO()
         np.savez_compressed(content, allow_pickle=False, header=np.array(json.dumps(header)), **arrays)
@@ -163,23 +177,41 @@ class Classifier:
             raise McalError(f"{path}: {error}") from None
 
 
+def _checked_features(features: np.ndarray, wanted: int) -> np.ndarray:
+    """``features`` as float32. Raises McalError for others than finite floats [n, wanted]."""
+    if features.dtype.kind != "f" or features.shape[1:] != (wanted,):
+        found = f"{features.dtype} [{', '.join(map(str, features.shape))}]"
+        raise McalError(f"this classifier takes floats [n, {wanted}], the features; it was given {found}")
+    features = features.astype(np.float32, copy=False)
+    if not np.isfinite(features).all():
+        raise McalError("this classifier takes finite features; NaN or infinity is among them")
+    return features
+
+
 def _plain(leaf: Any) -> np.ndarray:
     """An array of the host; keys of random generators as their data."""
     return np.asarray(jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf)
 
 
-def _restored(state: Any, weights: Sequence[np.ndarray], architecture: str) -> Any:
-    """``state`` of a new net with ``weights`` in the place of its arrays. Raises McalError if they do not fit."""
-    leaves, structure = jax.tree.flatten(state)
+def _restored(state: Any, weights: Sequence[np.ndarray], header: Header) -> tuple[Member, ...]:
+    """``state`` of a new net with ``weights`` in the place of its arrays, for each net of ``header``.
+
+    Raises McalError if they do not fit.
+    """
+    leaves, structure = jax.tree.flatten([state] * len(header.weights))
     plain = [_plain(leaf) for leaf in leaves]
     if [(a.shape, a.dtype) for a in plain] != [(a.shape, a.dtype) for a in weights]:
-        raise McalError(f"the weights are not those of the architecture {architecture!r} as it is here")
+        raise McalError(f"the weights are not those of the architecture {header.architecture!r} as it is here")
     wrap = partial(jax.random.wrap_key_data, impl="threefry2x32")
     restored = [
         wrap(jnp.asarray(values)) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else jnp.asarray(values)
         for leaf, values in zip(leaves, weights, strict=True)
     ]
-    return jax.tree.unflatten(structure, restored)
+    states = jax.tree.unflatten(structure, restored)
+    return tuple(
+        Member(params, stats, np.float32(weight))
+        for (params, stats), weight in zip(states, header.weights, strict=True)
+    )
 
 
 def _version() -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from mcal_jax.errors import McalError
 from mcal_jax.training import devices
-from mcal_jax.training.architectures import ARCHITECTURES
+from mcal_jax.training.architectures import ARCHITECTURES, reads_features
 from mcal_jax.training.nets import build, name_of
 from mcal_jax.training.programs import Graph, Model, key_of, split
 from mcal_jax.training.recipes import RECIPES
@@ -25,8 +25,9 @@ def check_architecture(
 ) -> None:
     """Checks that ``architecture`` is one, as ``mcal_jax.training.architectures`` says what that is.
 
-    It is built for grey and for colour images of ``size`` by ``size`` pixels and for each number of ``classes``, and
-    is trained for a few steps. Raises AssertionError that says what is wrong, and McalError for an unknown name.
+    It is built for grey and for colour images of ``size`` by ``size`` pixels, or where it reads features for as many as
+    these have numbers, and for each number of ``classes``, and is trained for a few steps. Raises AssertionError that
+    says what is wrong, and McalError for an unknown name.
     """
     name = name_of(architecture)
     if isinstance(architecture, str):
@@ -43,6 +44,9 @@ def _check_case(
     case: str, architecture: str | Callable[..., Any], channels: int, classes: int, size: int, width: int
 ) -> None:
     images, labels = _pool(channels, classes, size)
+    if reads_features(architecture):
+        images = images.reshape(len(images), -1).astype(np.float32)
+        channels = images.shape[1]
 
     def make(seed: int) -> tuple[Graph, Any, Any]:
         rng = np.random.default_rng(seed)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from scipy.spatial.distance import cdist
 
 from mcal_jax.errors import McalError
 from mcal_jax.training import devices
@@ -27,6 +28,8 @@ SHORT = 16
 """A round with fewer choices than this costs more than a pass over the features for each ..."""
 PASSES = (16, 256)
 """... so passes follow, so many, and after short rounds in a row twice as many each time, at most so many."""
+OTHERS = 256
+"""Images whose distances to all choices are kept at once."""
 
 Count = jax.Array | np.int32
 Chosen = tuple[jax.Array, Count, jax.Array]
@@ -71,6 +74,30 @@ def k_center(features: np.ndarray, n: int, centres: np.ndarray | None = None) ->
         chosen.append(np.asarray(picks)[: int(count)])
         left -= int(count)
     return np.concatenate([np.empty(0, np.int64), *chosen]).astype(np.int64)
+
+
+def would_be_chosen(others: np.ndarray, chosen: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Whether k-center would have chosen each of ``others``, had that image alone been in the pool too; bool [others].
+
+    ``others``, ``chosen`` and ``centres`` are features, [images, d]; ``chosen``, in any order, is a whole batch that
+    ``k_center`` chose beginning with ``centres``. An image would have been chosen if before some choice it was at least
+    as far from all centres as the image that was chosen. Raises McalError as ``k_center`` does.
+    """
+    if not len(chosen) or not len(others):
+        return np.zeros(len(others), bool)
+    greedy = chosen[k_center(chosen, len(chosen), centres)].astype(float)  # of the batch alone the greedy is the same
+    starts = range(0, len(greedy), OTHERS)
+    radii = [_before_each_choice(greedy[at : at + OTHERS], greedy, centres).diagonal(at) for at in starts]
+    radius, starts = np.concatenate(radii), range(0, len(others), OTHERS)
+    parts = (_before_each_choice(others[at : at + OTHERS], greedy, centres) for at in starts)
+    return np.concatenate([(part >= radius).any(1) for part in parts])
+
+
+def _before_each_choice(points: np.ndarray, greedy: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Squared distances to the nearest centre before each choice of ``greedy``; [points, greedy]."""
+    first = cdist(points, centres, "sqeuclidean").min(1) if len(centres) else np.full(len(points), np.inf)
+    later = cdist(points, greedy[:-1], "sqeuclidean")
+    return np.minimum.accumulate(np.concatenate([first[:, None], later], axis=1), axis=1)
 
 
 def checked(features: np.ndarray, what: str) -> jax.Array:

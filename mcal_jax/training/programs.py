@@ -68,8 +68,26 @@ class Model(NamedTuple):
     """That of the recipe, or a smaller one if the loss did not stay finite at that."""
 
 
+class Ensemble(NamedTuple):
+    """Models of one net whose probabilities are averaged."""
+
+    models: tuple[Model, ...]
+    """The latest first: features are those of the first."""
+    weights: tuple[float, ...] = (1.0,)
+    """One for each model; their sum is 1."""
+    mirror: bool = False
+    """Average over each image and its mirror image too."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether this is a single model on the images as they are."""
+        return len(self.models) == 1 and not self.mirror
+
+
 def augment(images: jax.Array, recipe: Recipe, key: jax.Array) -> jax.Array:
-    """Each of ``images`` [b, h, w, c] shifted and mirrored at random, as the recipe says."""
+    """Each of ``images`` [b, h, w, c] shifted and mirrored at random, as the recipe says; features [b, d] unchanged."""
+    if images.ndim == 2:
+        return images
     batch, height, width, _ = images.shape
     keys = jax.random.split(key, 3)
     places = []

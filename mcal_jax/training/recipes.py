@@ -18,5 +18,7 @@ RECIPES: "Registry[Recipe]" = Registry(
         "fast": "mcal_jax.training.recipe:FAST",
         "short": "mcal_jax.training.recipe:SHORT",
         "brief": "mcal_jax.training.recipe:BRIEF",
+        "linear": "mcal_jax.training.recipe:LINEAR",
+        "mlp": "mcal_jax.training.recipe:MLP",
     },
 )

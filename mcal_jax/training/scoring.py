@@ -4,7 +4,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,19 +12,44 @@ import numpy as np
 from jax import lax
 
 from mcal_jax.training.pool import Pool, look_up
-from mcal_jax.training.programs import Graph
+from mcal_jax.training.programs import Ensemble, Graph
 
 AHEAD = 16
 """Batches that are scored before the results of the first are read, so that the device does not wait."""
 
 
-@partial(jax.jit, static_argnames="net")
+class Member(NamedTuple):
+    """A model whose probabilities count with ``weight``, float32 []."""
+
+    params: Any
+    stats: Any
+    weight: Any
+
+
+def members_of(ensemble: Ensemble) -> tuple[Member, ...]:
+    """The models of ``ensemble`` as ``score_batch`` takes them."""
+    models = zip(ensemble.models, ensemble.weights, strict=True)
+    return tuple(Member(model.params, model.stats, np.float32(weight)) for model, weight in models)
+
+
+@partial(jax.jit, static_argnames=("net", "mirror"))
 def score_batch(
-    net: Graph, params: Any, stats: Any, pool: Pool, index: jax.Array
-) -> tuple[tuple[jax.Array, ...], jax.Array]:
-    """Scores and penultimate features [b, d] of the images at ``index`` [b]."""
-    logits, features = net.merge(params, stats)(look_up(pool, index), train=False)
-    return *scores_of(logits), features
+    net: Graph, members: Sequence[Member], pool: Pool, index: jax.Array, mirror: bool = False
+) -> tuple[jax.Array, ...]:
+    """Scores and penultimate features [b, d] of the images at ``index`` [b].
+
+    The scores are those of the mean of the probabilities by all ``members``, and over the mirror images too if
+    ``mirror``; the features are the first member's of the images as they are.
+    """
+    images = look_up(pool, index)
+    views = (images, images[:, :, ::-1]) if mirror else (images,)
+    nets = [net.merge(member.params, member.stats) for member in members]
+    logits, features = zip(*(model(view, train=False) for model in nets for view in views), strict=True)
+    if len(logits) == 1:
+        return *scores_of(logits[0]), features[0]
+    log_weights = [jnp.log(member.weight / len(views)) for member in members for _ in views]
+    logs = [jax.nn.log_softmax(one) + weight for one, weight in zip(logits, log_weights, strict=True)]
+    return *scores_of(jax.nn.logsumexp(jnp.stack(logs), axis=0)), features[0]
 
 
 def scores_of(logits: jax.Array) -> tuple[jax.Array, ...]:

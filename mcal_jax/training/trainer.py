@@ -15,11 +15,13 @@ import numpy as np
 from mcal_jax.algorithm.acquisition import Scores
 from mcal_jax.errors import McalError
 from mcal_jax.training import devices
+from mcal_jax.training.architectures import reads_features
 from mcal_jax.training.devices import Backend
 from mcal_jax.training.nets import build, name_of
 from mcal_jax.training.outline import check_memory, largest_activation, outline
-from mcal_jax.training.pool import Pool, pool_of
+from mcal_jax.training.pool import Pool, pool_of, pool_of_features
 from mcal_jax.training.programs import (
+    Ensemble,
     Model,
     State,
     key_of,
@@ -30,7 +32,7 @@ from mcal_jax.training.programs import (
 )
 from mcal_jax.training.recipe import Recipe
 from mcal_jax.training.recipes import RECIPES
-from mcal_jax.training.scoring import score_batch, stream
+from mcal_jax.training.scoring import Member, members_of, score_batch, stream
 
 ProgressCallback = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -60,9 +62,10 @@ def minibatches(size: int, batch: int, rng: np.random.Generator) -> Iterator[np.
 
 
 class Trainer:
-    """Trains nets of one architecture on parts of one pool of images.
+    """Trains nets of one architecture on parts of one pool of images or features.
 
-    ``images`` uint8 [n, h, w, c], or the ``pool`` of another trainer; ``architecture``: a name, or what builds a net
+    ``images`` uint8 [n, h, w, c], or features, float32 or float16 [n, d], for an architecture that reads those, or the
+    ``pool`` of another trainer; ``architecture``: a name, or what builds a net
     (see ``mcal_jax.training.architectures``); ``width``: filters of the first stage; ``recipe``: a name or a Recipe;
     ``backend`` (default: by the device): precision, layout, and how much at once.
     Raises McalError for images of another type or shape, for an unknown architecture or recipe, for a net that this
@@ -81,20 +84,26 @@ class Trainer:
         backend: Backend | None = None,
     ):
         array = images.images if isinstance(images, Pool) else images
-        if array.dtype != np.uint8 or array.ndim != 4 or not array.size:
-            raise McalError(f"images must be uint8 [n, h, w, c], not {array.dtype} {list(array.shape)}")
+        of_features = reads_features(architecture)
+        wanted = "float32 or float16 [n, d]" if of_features else "uint8 [n, h, w, c]"
+        dtypes, axes = (("float32", "float16"), 2) if of_features else (("uint8",), 4)
+        if array.dtype.name not in dtypes or array.ndim != axes or not array.size:
+            what = "features" if of_features else "images"
+            raise McalError(f"{what} must be {wanted}, not {array.dtype} {list(array.shape)}")
         self.recipe: Recipe = RECIPES[recipe] if isinstance(recipe, str) else recipe
         self.architecture, self.width = architecture, width
         self.classes, self.backend = classes, backend or devices.default()
         shape = array.shape[1:]
-        settings: dict[str, Any] = {"classes": classes, "channels": shape[2], "width": width, "backend": self.backend}
+        settings: dict[str, Any] = {"classes": classes, "channels": shape[-1], "width": width, "backend": self.backend}
         self.build: Callable[..., Any] = partial(build, architecture, **settings)
-        self.description = f"{name_of(architecture)} of width {width} on images of {'x'.join(map(str, shape))}"
+        on = f"on {shape[0]} features" if of_features else f"of width {width} on images of {'x'.join(map(str, shape))}"
+        self.description = f"{name_of(architecture)} {on}"
         self._check_memory(shape, array.nbytes)
         net = self.build(rng=np.random.default_rng(0))
         self.net = split(net)[0]
         self.score_batch = self.backend.score_batch(largest_activation(net, shape))
-        self.pool = images if isinstance(images, Pool) else pool_of(images)
+        as_pool = pool_of_features if of_features else pool_of
+        self.pool = images if isinstance(images, Pool) else as_pool(images)
 
     def _check_memory(self, shape: tuple[int, ...], pool_bytes: int) -> None:
         with contextlib.suppress(jax.errors.JAXTypeError):  # a net that can't be outlined is built all the same
@@ -114,7 +123,8 @@ class Trainer:
             settings: tuple = (np.int32(0), np.int32(1), np.int32(1), np.float32(1), key)
             state, _ = run_steps(self.net, program_of(self.recipe), state, self.pool, picks, picks, *settings)
             index = np.zeros(self.score_batch, np.int32)
-            jax.block_until_ready(score_batch(self.net, state.params, state.stats, self.pool, index))
+            scored = (Member(state.params, state.stats, np.float32(1)),)
+            jax.block_until_ready(score_batch(self.net, scored, self.pool, index))
         except (RuntimeError, MemoryError) as error:  # of JAX: RESOURCE_EXHAUSTED above all
             why = str(error).strip().partition("\n")[0][:200] or "no memory is left"
             raise McalError(f"{self.description} can't be trained here ({why}): choose {LESS_MEMORY}") from error
@@ -252,8 +262,8 @@ class Trainer:
             raise McalError(f"training labels {outside} are not all within 0 to {self.classes - 1}")
         return indices, labels
 
-    def score(self, model: Model, indices: np.ndarray) -> Scores:
-        """Scores of the images at ``indices`` [m], in that order."""
+    def score(self, model: Model | Ensemble, indices: np.ndarray) -> Scores:
+        """Scores of the images at ``indices`` [m], in that order, by a model or by the mean of several."""
         return Scores(*self._stream(model, indices, lambda outputs: outputs[:-1]))
 
     def features(self, model: Model, indices: np.ndarray) -> np.ndarray:
@@ -266,8 +276,11 @@ class Trainer:
         return Scores(*columns), features
 
     @devices.our_defaults()
-    def _stream(self, model: Model, indices: np.ndarray, select: Callable) -> list[np.ndarray]:
+    def _stream(self, model: Model | Ensemble, indices: np.ndarray, select: Callable) -> list[np.ndarray]:
+        ensemble = model if isinstance(model, Ensemble) else Ensemble((model,))
+        members = members_of(ensemble)
+
         def score(index: np.ndarray) -> Any:
-            return select(score_batch(self.net, model.params, model.stats, self.pool, index))
+            return select(score_batch(self.net, members, self.pool, index, ensemble.mirror))
 
         return stream(score, indices, self.score_batch)

@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from mcal_jax.algorithm import acquisition
+from mcal_jax.algorithm import acquisition, rankings
 from mcal_jax.algorithm.acquisition import PoolView, Scores
 from mcal_jax.algorithm.protocol import (
     MEASURES,
+    UNKNOWN,
     Answer,
     Indices,
     Label,
@@ -24,12 +25,16 @@ from mcal_jax.algorithm.protocol import (
     Verification,
     Verify,
 )
+from mcal_jax.algorithm.rankings import most_confident
 from mcal_jax.annotators import Annotator, ask
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError
+from mcal_jax.registry import short_name
+from mcal_jax.training.architectures import reads_features, recipe_of
 from mcal_jax.training.classifier import Classifier
-from mcal_jax.training.kcenter import k_center
-from mcal_jax.training.programs import Model, key_of
+from mcal_jax.training.kcenter import k_center, would_be_chosen
+from mcal_jax.training.pool import Pool
+from mcal_jax.training.programs import Ensemble, Model, key_of
 from mcal_jax.training.trainer import Trainer
 from mcal_jax.worlds.ranking import machine_labels, verification
 
@@ -48,17 +53,19 @@ class TrainedWorld:
         *,
         width: int = 64,
         recipe: str = "fast",
+        ranking: str = "margin",
         seed: int = 0,
         on_progress: Callable[[int, int], None] | None = None,
     ):
         self.truth = dataset.labels
         self.dataset, self.annotator = dataset, annotator
         self.width, self.recipe, self.seed, self.on_progress = width, recipe, seed, on_progress
+        self.ranking = rankings.find(ranking)
         self.known = np.full(len(dataset.images), -1, np.int32)
         self.jobs: dict[int, Train] = {}
         self.trainers: dict[str, Trainer] = {}
         self.models: dict[int, Model] = {}
-        self.scored: tuple[int, Indices, Scores] | None = None
+        self.scored: tuple[tuple[int, tuple[float, ...] | None], Indices, Scores] | None = None
 
     def prepare(self, architectures: Sequence[str]) -> None:
         """Builds a trainer for each architecture and tries it, so that a run that can't work fails before a label is
@@ -87,14 +94,14 @@ class TrainedWorld:
                 return SecondLabels(chosen, labels != self.known[chosen])
             case Train(train, test):
                 self.jobs[number] = request
-                model = self._model(number)
-                ranked = self._score(number, test)
-                order = acquisition.rank_confident(ranked)
+                ensemble = self._ensemble(number)
+                model, ranked = ensemble.models[0], self._trainer(number).score(ensemble, test)
+                order = most_confident(self.ranking, ranked)
                 wrong = np.flatnonzero(ranked.label[order] != self.known[test][order])
                 return TrainResult(number, len(train), len(test), wrong, model.images, model.seconds)
             case MachineLabel(pool, n, model, _, limits):
-                scores = self._score_pool(model, pool)
-                order = acquisition.rank_confident(scores, n)
+                scores = self._score_pool(model, pool, self._ensemble(model))
+                order = most_confident(self.ranking, scores, n)
                 return machine_labels(pool, scores.label, scores.margin, order, limits)
             case Measure(pool, model, by):
                 return self._measure(pool, model, by, number)
@@ -130,10 +137,10 @@ class TrainedWorld:
 
     def _verify(self, sample: Indices, pool: Indices, model: int) -> Verification:
         both = np.union1d(sample, pool)
-        scores = self._score_pool(model, both)
+        scores = self._score_pool(model, both, self._ensemble(model))
         in_sample = np.isin(both, sample, assume_unique=True)
         before = np.setdiff1d(np.flatnonzero(self.known >= 0), sample)
-        order, classes = acquisition.rank_confident(scores), len(self.dataset.classes)
+        order, classes = most_confident(self.ranking, scores), len(self.dataset.classes)
         return verification(order, scores.label, in_sample, self.known[sample], self.known[before], classes)
 
     def choose(self, request: Label | Relabel, number: int) -> Indices:
@@ -147,7 +154,11 @@ class TrainedWorld:
         """The images of ``request.test`` that M(.) would have chosen too, sorted."""
         if request.test is None or request.model is None or request.n == len(request.pool):
             return np.empty(0, np.int64)
-        batch, test = self._score_pool(request.model, chosen), self._score(request.model, request.test)
+        if request.by == "kcenter":
+            of = (request.test, chosen, self.jobs[request.model].train)
+            return request.test[would_be_chosen(*(self._features(request.model, indices) for indices in of))]
+        batch = self._score_pool(request.model, chosen)
+        test = self._trainer(request.model).score(self._model(request.model), request.test)
         return request.test[acquisition.would_choose(request.by, batch, test)]
 
     def _order(self, pool: Indices, n: int, by: str, model: int | None, number: int) -> np.ndarray:
@@ -167,38 +178,83 @@ class TrainedWorld:
 
     def classifier(self, number: int) -> Classifier:
         """The classifier of request ``number``, trained again if it is not one of the latest round's."""
-        return Classifier.from_trainer(self._trainer(number), self._model(number), self.dataset.classes)
+        return Classifier.from_trainer(self._trainer(number), self._ensemble(number), self.dataset.classes)
 
     def _trainer(self, number: int) -> Trainer:
         return self._trainer_of(self.jobs[number].architecture)
 
     def _trainer_of(self, name: str) -> Trainer:
         if name not in self.trainers:
-            images = next((trainer.pool for trainer in self.trainers.values()), self.dataset.images)
+            recipe = recipe_of(name, self.recipe)
             self.trainers[name] = Trainer(
-                images, len(self.dataset.classes), architecture=name, width=self.width, recipe=self.recipe
+                self._inputs(name), len(self.dataset.classes), architecture=name, width=self.width, recipe=recipe
             )
         return self.trainers[name]
+
+    def _inputs(self, name: str) -> np.ndarray | Pool:
+        """The images or features that an architecture reads, on the device if they are there. Raises McalError."""
+        of_features, data = reads_features(name), self.dataset
+        inputs = data.features if of_features else data.images if data.has_images else None
+        if inputs is None:
+            reads, has = ("features", "images") if of_features else ("images", "features")
+            raise McalError(f"{short_name(name)} reads {reads}, and '{data.name}' has {has} alone")
+        same = (trainer.pool for other, trainer in self.trainers.items() if reads_features(other) == of_features)
+        return next(same, inputs)
 
     def _model(self, number: int) -> Model:
         """The model of request ``number``, trained again if it is not one of the latest round's."""
         if number not in self.models:
             job = self.jobs[number]
             key = jax.random.fold_in(key_of(self.seed), number)
-            # Models on an older B will not be asked for again; a race keeps one of each architecture.
-            self.models = {k: m for k, m in self.models.items() if len(self.jobs[k].train) == len(job.train)}
-            self.models[number] = self._trainer(number).fit(job.train, self.known[job.train], key, self.on_progress)
+            kept = self._in_use()
+            self.models = {k: m for k, m in self.models.items() if k in kept}
+            known = job.train[self.known[job.train] != UNKNOWN]
+            self.models[number] = self._trainer(number).fit(known, self.known[known], key, self.on_progress)
         return self.models[number]
 
-    def _score(self, number: int, indices: Indices) -> Scores:
-        return self._trainer(number).score(self._model(number), indices)
+    def _in_use(self) -> set[int]:
+        """The models that may be asked for again.
+
+        Those on an older B will not, but for the one before, if it counts; a race keeps one of each architecture.
+        """
+        size = len(self.jobs[max(self.jobs)].train)
+        latest = {k for k, job in self.jobs.items() if len(job.train) == size}
+        return latest | {before for k in latest if (before := self._before(k)) is not None}
+
+    def _before(self, number: int) -> int | None:
+        """The training before ``number`` of the same architecture on a smaller B, if the ranking counts it."""
+        if not self.ranking.previous:
+            return None
+        job = self.jobs[number]
+        earlier = (
+            k
+            for k, other in self.jobs.items()
+            if k < number and other.architecture == job.architecture and len(other.train) < len(job.train)
+        )
+        return max(earlier, default=None)
+
+    def _ensemble(self, number: int) -> Ensemble:
+        """The models whose mean labels and ranks for request ``number``."""
+        mirror = self.ranking.mirror and self._trainer(number).recipe.flip
+        before = self._before(number)
+        if before is None:
+            return Ensemble((self._model(number),), mirror=mirror)
+        weight = self.ranking.previous
+        models = (self._model(before), self._model(number))
+        return Ensemble(models[::-1], (1 - weight, weight), mirror)
 
     def _features(self, number: int, indices: Indices) -> np.ndarray:
         return self._trainer(number).features(self._model(number), indices)
 
-    def _score_pool(self, number: int, pool: Indices) -> Scores:
-        """Scores of ``pool``; those of a larger pool by the same model are kept and serve its parts."""
-        if self.scored is None or self.scored[0] != number or not np.isin(pool, self.scored[1]).all():
-            self.scored = number, pool, self._score(number, pool)
+    def _score_pool(self, number: int, pool: Indices, ensemble: Ensemble | None = None) -> Scores:
+        """Scores of ``pool`` by the model of request ``number``, which M(.) selects by, or by an ``ensemble``.
+
+        Those of a larger pool by the same are kept and serve its parts.
+        """
+        if ensemble is not None and ensemble.is_plain:
+            ensemble = None
+        scorer = number, ensemble and ensemble.weights
+        if self.scored is None or self.scored[0] != scorer or not np.isin(pool, self.scored[1]).all():
+            self.scored = scorer, pool, self._trainer(number).score(ensemble or self._model(number), pool)
         at = np.searchsorted(self.scored[1], pool)
         return Scores(*(values[at] for values in self.scored[2]))

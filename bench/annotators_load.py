@@ -1,0 +1,167 @@
+"""Many annotators at once on one server on loopback: answers a second, latency, and whether anything was lost.
+
+Each annotator takes images and answers one after the other, without thinking, over connections of one pool. With
+``--kills`` the server is first killed (SIGKILL) so often, each time within a second, and started again on the same log.
+Checked: every accepted answer is in the log as it was given, none twice; no image is handed out after its answer was
+accepted, and without kills none to two annotators (leases die with the server, answers do not).
+
+    python bench/annotators_load.py --annotators 200 --seconds 60
+    python bench/annotators_load.py --annotators 20 --seconds 5 --kills 20
+"""
+
+import argparse
+import asyncio
+import math
+import multiprocessing
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+from mcal_jax import Config, Session, from_arrays
+from mcal_jax.algorithm.job import Job
+from mcal_jax.labelling.browser.api import Api
+from mcal_jax.labelling.browser.pictures import Pictures
+from mcal_jax.labelling.browser.server import Server
+from mcal_jax.labelling.desk import Desk
+from mcal_jax.runs.codec import unpack
+from mcal_jax.runs.runlog import RunLog
+from mcal_jax.worlds.simulated import Analytic, SimulatedWorld
+
+TOKEN = "token"
+CLASSES = 10
+
+
+def serve(log: str, n: int, port: int, pipe: Any) -> None:
+    """A server over a simulated world of ``n`` images; it tells its port, and ends when it is killed."""
+    images = from_arrays(np.zeros((n, 28, 28), np.uint8), None, [str(i) for i in range(CLASSES)])
+    session = Session.over(SimulatedWorld(n, Analytic()), Job(n=n, config=Config(test_fraction=0.3)), images, log)
+    desk = Desk(session)
+    pipe.send(Server(desk, Api(desk, Pictures(images)), port=port, token=TOKEN).port)
+    desk.wait()
+
+
+class Child:
+    """The server, in a process of its own."""
+
+    def __init__(self, log: Path, n: int):
+        self.log, self.n, self.port = log, n, 0
+        self.start()
+
+    def start(self) -> None:
+        """Start it, at the port that it had before."""
+        ours, theirs = multiprocessing.Pipe()
+        spawn = multiprocessing.get_context("spawn")
+        self.process = spawn.Process(target=serve, args=(str(self.log), self.n, self.port, theirs))
+        self.process.start()
+        self.port = ours.recv()
+
+    def kill(self) -> None:
+        """Kill it at once, whatever it does."""
+        self.process.kill()
+        self.process.join()
+
+
+class Load:
+    """What annotators did: answers that were ``accepted``, to whom images were ``handed``, ``latencies`` in seconds,
+    and how many images were handed out ``again`` after their answer was accepted."""
+
+    def __init__(self, client: httpx.AsyncClient, seconds: float):
+        self.client, self.began = client, time.monotonic()
+        self.until = self.began + seconds
+        self.accepted: dict[int, tuple[str, int]] = {}
+        self.handed: dict[int, set[str]] = {}
+        self.latencies: list[float] = []
+        self.again = 0
+
+    async def annotate(self, name: str) -> None:
+        """One annotator: takes images and answers until the time is over."""
+        images: list[int] = []
+        while time.monotonic() < self.until:
+            body: dict[str, Any] = {"annotator": name, "count": 8, "wait": not images}
+            answer = {"image": images[0], "label": (images[0] * 7 + 3) % CLASSES} if images else {}
+            began = time.monotonic()
+            try:
+                response = await self.client.post(f"/api/{'answer' if images else 'take'}", json={**body, **answer})
+            except httpx.TransportError:
+                await asyncio.sleep(0.1)
+                continue
+            images = self._taken(name, answer, response, time.monotonic() - began)
+
+    def _taken(self, name: str, answer: dict[str, int], response: httpx.Response, seconds: float) -> list[int]:
+        """Note a response; returns the images that the annotator holds now."""
+        if response.status_code == 409:  # the server lost this lease when it was killed
+            return []
+        response.raise_for_status()
+        if answer:
+            self.latencies.append(seconds)
+            self.accepted[answer["image"]] = (name, answer["label"])
+        images = [image["image"] for image in response.json()["images"]]
+        for image in images:
+            self.again += image in self.accepted
+            self.handed.setdefault(image, set()).add(name)
+        return images
+
+
+async def run(child: Child, annotators: int, seconds: float, kills: int) -> Load:
+    """All annotators at once, and ``kills`` of the server while they work."""
+    limits = httpx.Limits(max_connections=annotators, max_keepalive_connections=annotators)
+    headers, url = {"authorization": f"Bearer {TOKEN}"}, f"http://127.0.0.1:{child.port}"
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60, limits=limits) as client:
+        load = Load(client, math.inf if kills else seconds)
+
+        async def kill() -> None:
+            rng = random.Random(0)
+            for _ in range(kills):
+                await asyncio.sleep(rng.uniform(0, 1))
+                child.kill()
+                await asyncio.to_thread(child.start)
+            load.until = min(load.until, time.monotonic() + seconds)
+
+        await asyncio.gather(kill(), *(load.annotate(f"annotator {i}") for i in range(annotators)))
+    return load
+
+
+def recorded(log: Path) -> list[tuple[int, tuple[str, int]]]:
+    """Images, annotators and labels as the log has them."""
+    rows = []
+    for part in RunLog.read(log).parts:
+        if "labels" in part:
+            images, labels = unpack(part["indices"], np.int64), unpack(part["labels"], np.int32)
+            rows += [(int(i), (part["annotator"], int(label))) for i, label in zip(images, labels, strict=True)]
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--annotators", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--images", type=int, default=200_000)
+    parser.add_argument("--kills", type=int, default=0)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        child = Child(Path(folder, "run.jsonl"), args.images)
+        load = asyncio.run(run(child, args.annotators, args.seconds, args.kills))
+        child.kill()  # nothing may be lost by that
+        rows = recorded(child.log)
+    lost = sum(dict(rows).get(image) != answer for image, answer in load.accepted.items())
+    twice = len(rows) - len(dict(rows))
+    shared = 0 if args.kills else sum(len(names) > 1 for names in load.handed.values())
+    median, p99 = 1e3 * np.quantile(load.latencies, [0.5, 0.99])
+    seconds = load.until - load.began
+    print(
+        f"{args.annotators} annotators, {seconds:.0f} s, {args.kills} kills: {len(load.accepted):,} answers, "
+        f"{len(load.accepted) / seconds:.0f} a second; latency {median:.0f} ms (median), {p99:.0f} ms (p99); "
+        f"lost {lost}, recorded twice {twice}, handed out again {load.again}, handed to two {shared}"
+    )
+    if lost or twice or shared or load.again:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""A scripted person labels a folder of pictures with the command ``mcal label``, which is killed again and again.
+
+The first images of Fashion-MNIST are written as PNGs without labels. The person fills in tables, or moves pictures into
+the folders of their classes, a part at a time, and calls the command until it is done. Commands are killed (SIGKILL) at
+random moments. Checked: labels and bill are those of ``mcal.label`` with the same seed, no label that was taken is
+asked for again, and there is a certificate.
+
+    python bench/label_files.py --door csv --images 2000 --kills 20
+    python bench/label_files.py --door folder --images 2000 --kills 20
+"""
+
+import argparse
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mcal_jax import Config, label, load
+from mcal_jax.result import Result
+from mcal_jax.runs.codec import unpack
+from mcal_jax.runs.runlog import RunLog
+
+CLASSES = ["shirt", "trouser", "pullover", "dress", "coat", "sandal", "blouse", "sneaker", "bag", "boot"]
+COMMAND = [sys.executable, "-c", "from mcal_jax.cli import main; main()"]
+
+
+def write_pictures(folder: Path, n: int) -> dict[str, str]:
+    """The pictures, and the class of each by its name."""
+    pool = load("fashion_mnist_10k", first=n)
+    folder.mkdir()
+    truth = {}
+    for i, (image, k) in enumerate(zip(pool.images[..., 0], pool.labels, strict=True)):
+        truth[f"photo{i:05d}.png"] = CLASSES[k]
+        Image.fromarray(image).save(folder / f"photo{i:05d}.png")
+    return truth
+
+
+def fill_table(path: Path, truth: dict[str, str], share: float, rng: random.Random) -> None:
+    """Fill in a part of the empty labels of a table."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    for row in rows[1:]:
+        if not row[1] and rng.random() < share:
+            row[1] = truth[row[0]]
+    draft = path.with_name("draft")
+    with draft.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    os.replace(draft, path)
+
+
+def sort_folder(folder: Path, truth: dict[str, str], share: float, rng: random.Random) -> None:
+    """Move a part of the pictures into the folders of their classes."""
+    for path in sorted((folder / "unlabelled").iterdir()):
+        if not path.name.startswith(".") and rng.random() < share:
+            os.replace(path, folder / truth[path.name] / path.name)
+
+
+def play(command: list[str], kill_after: float | None) -> bool:
+    """Run a command, killed after some seconds if it takes longer; returns whether it was killed."""
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        said, _ = child.communicate(timeout=kill_after)
+    except subprocess.TimeoutExpired:
+        os.kill(child.pid, signal.SIGKILL)
+        child.communicate()
+        return True
+    if child.returncode:
+        raise SystemExit(f"the command failed: {said}")
+    if "\nrefused: " in said:
+        raise SystemExit(f"an answer was refused: {said}")
+    return False
+
+
+def label_by_door(args: argparse.Namespace, photos: Path, truth: dict[str, str]) -> tuple[Result, int, int, float]:
+    """The result, the number of kills and of commands, and the seconds of all commands."""
+    rng, out = random.Random(args.seed), photos.with_name("photos.mcal")
+    settings = ["--epsilon", str(args.epsilon), "--width", str(args.width), "--recipe", args.recipe]
+    command = [*COMMAND, "label", str(photos), "--door", args.door, "--seed", str(args.seed)]
+    command += ["--classes", ",".join(CLASSES), *settings]
+    kills = commands = 0
+    latest, began = 0.0, time.perf_counter()
+    while not (out / "datasheet.md").exists():
+        started = time.perf_counter()
+        to_kill = latest > 0 and kills < args.kills and rng.random() < 0.75
+        killed = play(command, rng.uniform(0, 1.1) * latest if to_kill else None)
+        kills, commands = kills + killed, commands + 1
+        latest = latest if killed else time.perf_counter() - started
+        share = rng.choice([0.5, 1.0, 1.0])
+        for path in sorted(out.glob("batch-*")):
+            (sort_folder if path.is_dir() else fill_table)(path, truth, share, rng)
+    return Result(out / "run.jsonl"), kills, commands, time.perf_counter() - began
+
+
+def asked_twice(log: Path) -> int:
+    """How many labels the log has of an image that had one in the same batch already."""
+    told: dict[int, list[np.ndarray]] = {}
+    for part in RunLog.read(log).parts:
+        if "labels" in part:
+            told.setdefault(part["number"], []).append(unpack(part["indices"], np.int64))
+    batches = [np.concatenate(parts) for parts in told.values()]
+    return sum(len(batch) - len(np.unique(batch)) for batch in batches)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--door", choices=["csv", "folder", "copies"], default="csv")
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--epsilon", type=float, default=0.1)
+    parser.add_argument("--width", type=int, default=4)
+    parser.add_argument("--recipe", default="brief")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        photos = Path(folder, "photos")
+        truth = write_pictures(photos, args.images)
+        result, kills, commands, seconds = label_by_door(args, photos, truth)
+        again = asked_twice(result.record.path)
+        config = Config.certified(epsilon=args.epsilon)
+        of_pool = np.array([CLASSES.index(name) for name in truth.values()])
+        straight = label(
+            str(photos), annotate=lambda at: of_pool[at], classes=CLASSES, config=config, width=args.width,
+            recipe=args.recipe, seed=args.seed, emit=None,
+        )  # fmt: skip
+        same = np.array_equal(result.labels, straight.labels) and result.bill == straight.bill
+    bound = result.certificate.bound if result.certificate else float("nan")
+    print(
+        f"{args.door}, {args.images:,} images, seed {args.seed}: {commands} commands, {kills} of them killed, "
+        f"{seconds:.0f} s; labels taken twice: {again}; labels and bill (${result.bill.total:,.2f}) as of mcal.label: "
+        f"{same}; certified: at most {bound:.2%} wrong; truly wrong: {np.mean(result.labels != of_pool):.2%}; by the "
+        f"classifier: {result.by_machine.mean():.1%}"
+    )
+    if again or not same or kills < args.kills or not result.certificate:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

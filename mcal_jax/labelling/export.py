@@ -1,0 +1,71 @@
+"""Finished labels as files: CSV, JSON lines, Parquet, Label Studio's JSON, and the datasheet."""
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mcal_jax.data.dataset import one_line_errors
+from mcal_jax.errors import McalError, suggestion
+from mcal_jax.files import write_atomically, write_bytes_atomically
+from mcal_jax.labelling import datasheet
+from mcal_jax.labelling.answers import safe_name
+from mcal_jax.labelling.table import plain_rows, rows
+from mcal_jax.result import Result
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ENDINGS = {"csv": ".csv", "parquet": ".parquet", "jsonl": ".jsonl", "label-studio": ".json", "datasheet": ".html"}
+"""The formats, and how the names of their files end. A datasheet may also end in .md."""
+
+
+def write(result: Result, form: str, path: str | Path) -> Path:
+    """Write the labels in one of the formats ``ENDINGS``; returns the path. Raises McalError."""
+    path = Path(path)
+    if form == "datasheet":
+        datasheet.write(result, path)
+    elif form == "parquet":
+        write_bytes_atomically(path, _parquet(rows(result)))
+    elif form == "csv":
+        frame = rows(result)
+        frame["file"] = [safe_name(name) for name in frame["file"]]
+        write_atomically(path, frame.to_csv(index=False, lineterminator="\n"))
+    elif form == "jsonl":
+        write_atomically(path, "".join(f"{json.dumps(row)}\n" for row in plain_rows(result)))
+    elif form == "label-studio":
+        write_atomically(path, json.dumps(label_studio_tasks(result), indent=1) + "\n")
+    else:
+        raise McalError(f"unknown format {form!r}: {suggestion(form, ENDINGS)}")
+    return path
+
+
+def label_studio_tasks(result: Result) -> list[dict[str, Any]]:
+    """Tasks of Label Studio, one an image: labels of humans as annotations, of the machine as predictions.
+
+    They fit a labelling interface with an ``Image`` called "image" and ``Choices`` called "choice".
+    """
+    tasks = []
+    for row in plain_rows(result):
+        choice = {"from_name": "choice", "to_name": "image", "type": "choices", "value": {"choices": [row["label"]]}}
+        about = {name: row[name] for name in ("source", "set", "annotator", "time", "mistake_chance", "round")}
+        task: dict[str, Any] = {"data": {"image": row["file"], **about}}
+        if row["source"] == "human":
+            task["annotations"] = [{"result": [choice]}]
+        else:
+            score = {} if row["mistake_chance"] is None else {"score": round(1 - row["mistake_chance"], 4)}
+            task["predictions"] = [{"model_version": result.outcome.architecture, **score, "result": [choice]}]
+        tasks.append(task)
+    return tasks
+
+
+def _parquet(frame: "pd.DataFrame") -> bytes:
+    """Raises McalError, also where pyarrow is missing."""
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        raise McalError("Parquet needs pyarrow: pip install 'mcal-jax[tables]'") from None
+    file = io.BytesIO()
+    with one_line_errors("these labels can't be written as Parquet"):
+        frame.to_parquet(file, index=False)
+    return file.getvalue()

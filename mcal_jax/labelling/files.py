@@ -1,0 +1,201 @@
+"""The files door: a batch as a table or as a folder of pictures, filled in or sorted by a person, and read back.
+
+A batch is ``batch-0003.csv``, whose column ``label`` is to be filled in, or the folder ``batch-0003``, whose pictures
+are to be moved from ``unlabelled`` into the folders of their classes. Whatever begins with ``batch-0003`` is read as
+answers to that batch, so it may be copied and shared out among several humans. Nothing that a person may have changed
+is ever written over; what belongs to a finished batch moves to ``done``.
+"""
+
+import csv
+import io
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from mcal_jax.data import image_name
+from mcal_jax.data.decode import resolve
+from mcal_jax.errors import McalError, shown
+from mcal_jax.files import write_atomically
+from mcal_jax.labelling.answers import Row, plain_name, read_table, safe_name, take
+from mcal_jax.labelling.doors import Visit
+from mcal_jax.labelling.pictures import LinkNames, save_picture
+from mcal_jax.session import Batch
+
+UNLABELLED = "unlabelled"
+DONE = "done"
+_BATCH = re.compile(r"batch-(\d{4,})(?:\D.*)?", re.DOTALL)
+
+HandOut = Callable[[Visit, Batch, Sequence[str]], Path]
+"""Writes images, given by name, for a person to label; returns where they are."""
+
+
+def by_table(visit: Visit) -> Batch | None:
+    """A visit that hands out tables. Raises McalError."""
+    return _go_on(visit, _write_table)
+
+
+def by_links(visit: Visit) -> Batch | None:
+    """A visit that hands out folders of links to the pictures. Raises McalError."""
+    _check_folder_names(visit.session.dataset.classes)
+    return _go_on(visit, lambda *what: _fill_folder(*what, copies=False))
+
+
+def by_copies(visit: Visit) -> Batch | None:
+    """A visit that hands out folders of copies of the pictures. Raises McalError."""
+    _check_folder_names(visit.session.dataset.classes)
+    return _go_on(visit, lambda *what: _fill_folder(*what, copies=True))
+
+
+def _go_on(visit: Visit, hand_out: HandOut) -> Batch | None:
+    """Take answers for as long as they complete batches, then hand out what is missing of the open one."""
+    names = LinkNames(visit.session.dataset)
+    batch = visit.session.ask()
+    while True:
+        mentioned = _collect(visit, batch, names)
+        before, batch = batch, visit.session.ask()
+        _put_away(visit.out, batch)
+        if batch is None:
+            return None
+        if before is not None and batch.number == before.number:
+            break
+    wanted = [plain_name(image_name(visit.session.dataset, i)) for i in batch.indices]
+    missing = [name for name in wanted if name not in mentioned]
+    if missing:
+        where = hand_out(visit, batch, missing)
+        visit.emit(f"written: {where}")
+    return batch
+
+
+def _collect(visit: Visit, batch: Batch | None, names: LinkNames) -> set[str]:
+    """Take the answers of all files; returns the images that those of the open batch mention."""
+    mentioned: set[str] = set()
+    for number, path in _files_of_batches(visit.out):
+        try:
+            rows = (
+                list(_read_folder(path, visit.annotator, names)) if path.is_dir() else read_table(path, visit.annotator)
+            )
+        except McalError as error:
+            visit.emit(f"refused: {error}")
+            continue
+        taken = take(visit.session, number, batch, rows)
+        if taken.new or taken.refused:
+            before = f", {taken.known:,} known before" if taken.known else ""
+            refused = f", {len(taken.refused):,} refused:" if taken.refused else ""
+            visit.emit(f"{shown(path.name)}: {taken.new:,} labels taken{before}{refused}")
+        for line in taken.refused:
+            visit.emit(line)
+        if batch is not None and number == batch.number:
+            mentioned |= {row.file for row in rows}
+    return mentioned
+
+
+def _files_of_batches(out: Path) -> list[tuple[int, Path]]:
+    """Tables and folders of batches, with their numbers, in order."""
+    found = []
+    for path in sorted(out.iterdir()):
+        match = _BATCH.fullmatch(path.name)
+        if match and (path.is_dir() or path.suffix.lower() in (".csv", ".tsv", ".txt")):
+            found.append((int(match[1]), path))
+    return found
+
+
+def _put_away(out: Path, batch: Batch | None) -> None:
+    """Move what belongs to finished batches to ``done``. Raises McalError."""
+    for number, path in _files_of_batches(out):
+        if batch is not None and number >= batch.number:
+            continue
+        (out / DONE).mkdir(exist_ok=True)
+        target, again = out / DONE / path.name, 1
+        while target.exists():
+            target, again = out / DONE / f"{path.stem}-{again}{path.suffix}", again + 1
+        try:
+            os.replace(path, target)
+        except OSError as error:
+            raise McalError(f"can't move {path} to {target}: {error.strerror}") from None
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Tables
+
+
+def _write_table(visit: Visit, batch: Batch, names: Sequence[str]) -> Path:
+    """A new table with an empty label for each image."""
+    path, again = visit.out / f"batch-{batch.number:04d}.csv", 1
+    while path.exists():
+        path, again = visit.out / f"batch-{batch.number:04d}-rest-{again}.csv", again + 1
+    if not visit.session.dataset.files:
+        _save_pictures(visit, names, visit.out / "pictures")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "label", "annotator"])
+    writer.writerows([safe_name(name), "", visit.annotator] for name in names)
+    write_atomically(path, text.getvalue())
+    return path
+
+
+def _save_pictures(visit: Visit, names: Sequence[str], folder: Path) -> None:
+    dataset = visit.session.dataset
+    position = {image_name(dataset, i): i for i in range(len(dataset.images))}
+    for name in names:
+        save_picture(dataset.images[position[name]], folder / name)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Folders
+
+
+def _check_folder_names(classes: Sequence[str]) -> None:
+    """Raises McalError for classes that can't each have a folder of their name."""
+    taken = {UNLABELLED}
+    for name in classes:
+        if "/" in name or "\\" in name or name.startswith(".") or len(name.encode()) > 200:
+            raise McalError(f"no folder can be called {shown(name)!r}: use the door csv")
+        if name.casefold() in taken:
+            raise McalError(f"no folder of its own for the class {shown(name)!r}: use the door csv")
+        taken.add(name.casefold())
+
+
+def _fill_folder(visit: Visit, batch: Batch, names: Sequence[str], *, copies: bool) -> Path:
+    """The batch's folder, with a folder for each class, and the images in ``unlabelled``."""
+    folder, links = visit.out / f"batch-{batch.number:04d}", LinkNames(visit.session.dataset)
+    dataset = visit.session.dataset
+    try:
+        for name in (*dataset.classes, UNLABELLED):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        if visit.source is None:
+            _save_pictures(visit, names, folder / UNLABELLED)
+            return folder / UNLABELLED
+        for name in names:
+            _link(resolve(visit.source, name), folder / UNLABELLED / links.link_of[name], copies)
+    except OSError as error:
+        raise McalError(f"can't write {folder}: {error.strerror}") from None
+    return folder / UNLABELLED
+
+
+def _link(source: Path, link: Path, copies: bool) -> None:
+    """A link to a picture, or a copy of it, also where links can't be made."""
+    if not copies:
+        try:
+            os.symlink(source.absolute(), link)
+            return
+        except FileExistsError:
+            return
+        except OSError:
+            pass  # no links on this disk
+    draft = link.with_name(f".{link.name[:100]}.draft")
+    shutil.copyfile(source, draft)
+    os.replace(draft, link)
+
+
+def _read_folder(folder: Path, annotator: str, names: LinkNames) -> Iterator[Row]:
+    """A row for each picture: its class is the folder that it lies in; in ``unlabelled`` it has none yet."""
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        if len(parts) < 2 or any(part.startswith(".") for part in parts) or (path.is_dir() and not path.is_symlink()):
+            continue
+        if path.name in ("Thumbs.db", "desktop.ini"):
+            continue
+        label = "" if parts[0] == UNLABELLED else parts[0]
+        yield Row(names.name_of.get(path.name, path.name), label, annotator, "/".join((folder.name, *parts[:-1])))

@@ -1,0 +1,175 @@
+"""A labelling job in a folder of its own: begun, gone on with and finished by calling the same function again.
+
+The folder holds the run log, the decoded pictures, what humans are asked, and in the end labels and datasheet.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from mcal_jax.algorithm.config import Config
+from mcal_jax.data import Dataset, describe, from_folder, from_table, is_own, is_table, load
+from mcal_jax.errors import McalError, shown
+from mcal_jax.files import absolute, read_bytes, write_atomically
+from mcal_jax.inputs import Images, as_dataset
+from mcal_jax.labelling import datasheet, export
+from mcal_jax.labelling.doors import DOORS, Visit
+from mcal_jax.result import Result
+from mcal_jax.runs.runlog import RunLog
+from mcal_jax.runs.session_setup import recorded
+from mcal_jax.runs.settings import Emit, check, explain
+from mcal_jax.session import Batch, Session
+
+PURPOSES = {
+    "test": "for the test set (T)",
+    "train": "to train the classifier (B)",
+    "certify": "to certify the labels of the classifier (V)",
+    "residual": "too hard for the classifier (R)",
+    "relabel": "once more, for a second opinion (T)",
+}
+
+
+class Source(NamedTuple):
+    """A pool, and the folder that holds the files of its images, None where they are no files."""
+
+    dataset: Dataset
+    folder: Path | None
+
+
+def work_on(
+    source: Images,
+    *,
+    classes: Sequence[str] | None = None,
+    door: str | None = None,
+    out: str | os.PathLike | None = None,
+    annotator: str = "",
+    settings: dict[str, Any] | None = None,
+    size: int | None = None,
+    emit: Emit = print,
+    **of_session: Any,
+) -> Result | Batch:
+    """Begin a labelling job or go on with it: take the labels that came back, and hand out what is wanted next.
+
+    Args:
+      source: a folder of pictures, a table of their paths, or anything else that ``Session`` takes.
+      classes: names of the classes; taken from the source where it knows them, and from the log of a job begun.
+      door: how images reach humans, a name in ``mcal_jax.labelling.doors.DOORS``; by default as before, or csv.
+      out: the folder of the job; by default the name of the source with ``.mcal``, beside it.
+      annotator: who labelled, where the answers do not say.
+      settings: fields of ``Config`` that differ from ``Config.certified()``, or must agree with the job begun.
+      size: pixels a side to which pictures are scaled; by default as before.
+      emit: called with each line about the job.
+      of_session: other arguments of ``Session``: architecture, width, recipe, seed.
+
+    Returns the batch that humans are to label, or the Result once every image has a label; then ``out`` holds
+    ``labels.csv`` and a datasheet. Raises McalError.
+    """
+    folder = _folder(source, out)
+    log, about = folder / "run.jsonl", _about(folder / "job.json", door=door, size=size)
+    visit_door = DOORS[about["door"]]
+    begun = RunLog.read(log) if log.exists() else None
+    classes = classes or (begun.content.get("class_names") if begun else None)
+    config = _config(begun, settings or {})
+    pool = _open(source, classes, folder / "cache", about["size"])
+    if begun is None:
+        for line in describe(pool.dataset):
+            emit(line)
+    write_atomically(folder / "job.json", json.dumps(about) + "\n")
+    chosen = _of_session(begun, of_session)
+    with Session(pool.dataset, classes=classes, config=config, log=log, emit=emit, **chosen) as session:
+        batch = visit_door(Visit(session, pool.folder, folder, annotator, emit))
+        if batch is not None:
+            for line in wanted(session, batch):
+                emit(line)
+            return batch
+        result = session.result()
+    finish(result, folder, emit)
+    return result
+
+
+def wanted(session: Session, batch: Batch) -> list[str]:
+    """What is wanted next, and what the whole job is expected to cost, in lines."""
+    config = session.log.job.config
+    count = int((session.labels >= 0).sum())
+    humans_only = len(session.labels) * config.label_price
+    lines = [
+        f"wanted: {len(batch):,} labels {PURPOSES[batch.purpose]}, ${batch.cost:,.2f}; batch {batch.number}",
+        f"labelled in earlier batches: {count:,} of {len(session.labels):,}",
+    ]
+    if session.plan is None:
+        return [*lines, f"no plan yet, since no classifier is trained; humans alone would cost ${humans_only:,.2f}"]
+    return [*lines, f"expected in all: ${session.plan.cost:,.2f}; humans alone: ${humans_only:,.2f}"]
+
+
+def finish(result: Result, folder: Path, emit: Emit) -> None:
+    """Write labels and datasheet. Raises McalError."""
+    export.write(result, "csv", folder / "labels.csv")
+    for ending in (".html", ".md"):
+        datasheet.write(result, folder / f"datasheet{ending}")
+    emit(result.summary())
+    emit(f"every image has a label: {folder / 'labels.csv'}, {folder / 'datasheet.html'}")
+
+
+def _about(path: Path, **given: Any) -> dict[str, Any]:
+    """What a job remembers beside its log: what is given now, else what was given before. Raises McalError."""
+    before = {"door": "csv", "size": None}
+    if path.exists():
+        try:
+            before |= {key: value for key, value in json.loads(read_bytes(path)).items() if key in before}
+        except (ValueError, AttributeError):
+            raise McalError(f"{path}: damaged; delete it, and give --door and --size again") from None
+    return {**before, **{key: value for key, value in given.items() if value is not None}}
+
+
+def _folder(source: Images, out: str | os.PathLike | None) -> Path:
+    """The folder of the job. Raises McalError for one that is a file, or lies within the source."""
+    if out is None:
+        if not isinstance(source, str | os.PathLike):
+            raise McalError("out: these images have no name, so give the folder of the job")
+        path = absolute(source)
+        out = path.with_name(f"{path.name}.mcal") if path.exists() else absolute(f"{path.name}.mcal")
+    folder = absolute(out)
+    if folder.exists() and not folder.is_dir():
+        raise McalError(f"out: {shown(str(folder))} is no folder")
+    if isinstance(source, str | os.PathLike) and absolute(source).is_dir():
+        root = Path(os.path.realpath(absolute(source)))
+        if Path(os.path.realpath(folder)).is_relative_to(root):
+            raise McalError(f"out: {shown(str(folder))} lies in the folder of the pictures; give another one")
+    return folder
+
+
+def _of_session(begun: RunLog | None, given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of the session: what is given, else what the job began with."""
+    chosen: dict[str, Any] = {}
+    if begun is not None:
+        there = recorded(begun)
+        chosen = {**there._asdict(), "architecture": list(there.architectures)}
+        del chosen["architectures"]
+    return {**chosen, **{key: value for key, value in given.items() if value is not None}}
+
+
+def _config(begun: RunLog | None, settings: dict[str, Any]) -> Config:
+    """The configuration: as the job began, or certified, with the settings given. Raises McalError."""
+    try:
+        return check(Config, {**begun.job.config.model_dump(), **settings}) if begun else Config.certified(**settings)
+    except ValidationError as error:
+        raise McalError(explain(error, Config)) from None
+
+
+def _open(source: Images, classes: Sequence[str] | None, cache: Path, size: int | None) -> Source:
+    """The pool; of pictures on disk those that can be read, decoded once into ``cache``. Raises McalError."""
+    if isinstance(source, str | os.PathLike):
+        path = absolute(source)
+        how: dict[str, Any] = dict(size=size, classes=classes, cache=cache, skip_unreadable=True)
+        if path.is_dir():
+            return Source(as_dataset(from_folder(path, **how)._replace(name=path.name), classes), path)
+        if is_table(path):
+            return Source(as_dataset(from_table(path, **how)._replace(name=path.name), classes), path.parent)
+        source = load(path)._replace(name=path.name) if is_own(os.fspath(path)) else load(source)
+    if size is not None:
+        raise McalError("size: only pictures in a folder or a table are scaled")
+    return Source(as_dataset(source, classes), None)

@@ -1,0 +1,172 @@
+"""The batches that humans are labelling: what was asked for and what was answered, in the run log before it is used."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mcal_jax.algorithm.job import Job, algorithm
+from mcal_jax.algorithm.protocol import UNKNOWN, Indices, Label, Labels
+from mcal_jax.errors import McalError
+from mcal_jax.runs.codec import pack, unpack
+from mcal_jax.runs.runlog import RunLog
+
+UNANSWERED = UNKNOWN - 1
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Batch:
+    """Images that humans are asked to label.
+
+    ``purpose``: "test" (T), "train" (B), "certify" (V), "residual" (R), or "relabel" for a second, independent opinion
+    on images of T. ``files`` are the names of the pictures, if they came from disk; ``cost`` is in US dollars.
+    """
+
+    number: int
+    indices: Indices
+    purpose: str
+    cost: float
+    files: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __repr__(self) -> str:
+        return f"Batch({len(self.indices):,} images, {self.purpose}, ${self.cost:,.2f})"
+
+
+class OpenBatch(NamedTuple):
+    """The images asked for by request ``number``, sorted, and those that leave T with them (``Labels.retired``)."""
+
+    number: int
+    indices: Indices
+    retired: Indices
+
+
+class Opinion(NamedTuple):
+    """What one annotator called one image; ``final``: it is the image's label, not one vote of several."""
+
+    image: int
+    label: int
+    annotator: str
+    final: bool
+
+
+class OpenBatches:
+    """The open batches of a run of ``n`` images, from request ``number`` on, as far as its log knows them.
+
+    ``labels`` [n] has the answers, UNANSWERED elsewhere; UNKNOWN where no human could tell.
+    """
+
+    def __init__(self, log: RunLog, n: int, number: int | None):
+        self.log = log
+        self.labels = np.full(n, UNANSWERED, np.int32)
+        self.batches: dict[int, OpenBatch] = {}
+        for part in log.parts if number is not None else []:
+            if part["number"] >= number:
+                self._take_in(part)
+
+    def open(self, batch: OpenBatch) -> None:
+        """Add a batch, on disk first."""
+        asked = {name: pack(getattr(batch, name), differences=True) for name in ("indices", "retired")}
+        self._keep({"number": batch.number, "asked": asked["indices"], "retired": asked["retired"]})
+
+    def left(self, number: int) -> Indices:
+        """The images of a batch that have no answer yet."""
+        indices = self.batches[number].indices
+        return indices[self.labels[indices] == UNANSWERED]
+
+    def tell(self, indices: Indices, labels: np.ndarray, annotator: str) -> None:
+        """Take answers. All are taken or none. Raises McalError for images that are not asked for, or have one."""
+        self._check_open(indices)
+        if len(known := indices[self.labels[indices] != UNANSWERED]):
+            raise McalError(f"image {known[0]} has a label in this batch already")
+        for number, of in self._by_batch(indices):
+            self._keep_said(number, annotator, indices=pack(indices[of]), labels=pack(labels[of]))
+
+    def vote(self, index: int, label: int, annotator: str) -> None:
+        """Keep what one of several annotators calls an image that has no answer yet. Raises McalError as ``tell``."""
+        self._check_open(np.array([index]))
+        self._keep_said(self._number_of(index), annotator, image=index, vote=label)
+
+    def undo(self, index: int, annotator: str) -> None:
+        """Take back the answer to an image and the vote of this annotator on it. Raises McalError if it is not open."""
+        self._check_open(np.array([index]))
+        self._keep_said(self._number_of(index), annotator, undone=index)
+
+    def opinions(self) -> Iterator[Opinion]:
+        """Answers and votes on the images of the open batches that were not taken back, in the order they came in."""
+        kept: dict[tuple[int, str, bool], Opinion] = {}
+        for part in self.log.parts:
+            if part["number"] not in self.batches:
+                continue
+            annotator = part.get("annotator", "")
+            if "labels" in part:
+                pairs = zip(unpack(part["indices"], int).tolist(), unpack(part["labels"], int).tolist(), strict=True)
+                kept |= {(image, "", True): Opinion(image, label, annotator, True) for image, label in pairs}
+            elif "vote" in part:
+                kept[part["image"], annotator, False] = Opinion(part["image"], part["vote"], annotator, False)
+            elif "undone" in part:
+                kept.pop((part["undone"], "", True), None)
+                kept.pop((part["undone"], annotator, False), None)
+        yield from kept.values()
+
+    def complete(self, number: int) -> tuple[OpenBatch, np.ndarray]:
+        """A batch all of whose images have answers, and these; it is open no more."""
+        batch = self.batches.pop(number)
+        labels = self.labels[batch.indices].copy()
+        self.labels[batch.indices] = UNANSWERED
+        return batch, labels
+
+    def _keep_said(self, number: int, annotator: str, **said: Any) -> None:
+        self._keep({"number": number, **said, "annotator": annotator, "time": round(time.time(), 3)})
+
+    def _keep(self, part: dict[str, Any]) -> None:
+        self.log.append_part(part)
+        self._take_in(part)
+
+    def _take_in(self, part: dict[str, Any]) -> None:
+        """Learn from a part of the log."""
+        if "asked" in part:
+            asked, retired = (unpack(part[name], np.int64) for name in ("asked", "retired"))
+            self.batches[part["number"]] = OpenBatch(part["number"], asked, retired)
+        elif "labels" in part:
+            self.labels[unpack(part["indices"], np.int64)] = unpack(part["labels"], np.int32)
+        elif "undone" in part:
+            self.labels[part["undone"]] = UNANSWERED
+
+    def _check_open(self, indices: Indices) -> None:
+        inside = np.zeros(len(indices), bool)
+        for batch in self.batches.values():
+            inside |= _inside(indices, batch.indices)
+        if len(strange := indices[~inside]):
+            raise McalError(f"image {strange[0]} is not asked for; call ask for the images that are")
+        if len(indices) > 1 and len(np.unique(indices)) < len(indices):
+            raise McalError("an image is named twice in one call of tell")
+
+    def _by_batch(self, indices: Indices) -> Iterator[tuple[int, np.ndarray]]:
+        """For each batch that has some of the images, its number and which they are."""
+        for batch in list(self.batches.values()):
+            if (of := _inside(indices, batch.indices)).any():
+                yield batch.number, of
+
+    def _number_of(self, index: int) -> int:
+        return next(number for number, _ in self._by_batch(np.array([index])))
+
+
+def request_after_test(job: Job, test: Indices) -> Label | None:
+    """The request that follows the labels of T, whatever they are, if it is for random images; else None."""
+    run = algorithm(job)
+    run.send(None)
+    following = run.send(Labels(test, np.zeros(len(test), np.int32)))
+    return following if isinstance(following, Label) and following.by == "random" else None
+
+
+def _inside(indices: Indices, among: Indices) -> np.ndarray:
+    """Whether each of ``indices`` is one of ``among``, sorted."""
+    if not len(among):
+        return np.zeros(len(indices), bool)
+    at = np.minimum(np.searchsorted(among, indices), len(among) - 1)
+    return among[at] == indices

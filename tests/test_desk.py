@@ -1,0 +1,239 @@
+"""The desk: every image to one annotator at a time, or to k, whatever they do and whenever the process dies."""
+
+import threading
+
+import numpy as np
+import pytest
+from conftest import MIDDLING
+
+from mcal_jax import Config, McalError, Session, from_arrays
+from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.protocol import UNKNOWN
+from mcal_jax.labelling.desk import Desk
+from mcal_jax.runs.driver import drive
+from mcal_jax.worlds.simulated import SimulatedWorld
+
+N = 300
+JOB = Job(n=N, config=Config(epsilon=0.2))
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def pool():
+    return from_arrays(np.zeros((N, 4, 4), np.uint8), None, ["a", "b", "c"])
+
+
+def open_session(tmp_path, job=JOB):
+    return Session.over(SimulatedWorld(N, MIDDLING, seed=3), job, pool(), tmp_path / "run.jsonl")
+
+
+def open_desk(session, **settings):
+    """A desk that has handed out its first batch."""
+    desk = Desk(session, **settings)
+    wait_for(desk, "labelling")
+    return desk
+
+
+def wait_for(desk, *states):
+    with desk._changed:
+        assert desk._changed.wait_for(lambda: desk._state in states, 20), desk.status()
+
+
+def label_all(desk, annotator="ada", label=0):
+    """Labels everything, and returns the images in their order."""
+    seen = []
+    while not desk.wait(0):
+        for image in desk.take(annotator, 5):
+            desk.answer(annotator, image, label)
+            seen.append(image)
+    return seen
+
+
+def test_one_annotator_labels_what_a_run_asks_for(tmp_path):
+    session = open_session(tmp_path)
+    seen = label_all(open_desk(session))
+    result, straight = session.result(), drive(JOB, SimulatedWorld(N, MIDDLING, seed=3))
+    assert len(set(seen)) == len(seen) == np.sum(~straight.by_machine)
+    assert np.array_equal(result.labels, straight.labels)
+    assert result.bill == straight.outcome.ledger
+    assert session.progress().cost == pytest.approx(result.bill.total)
+    assert session.progress().labelled == session.progress().expected == len(seen)
+
+
+def test_many_at_once_get_each_image_once(tmp_path):
+    desk, seen, lock = open_desk(open_session(tmp_path)), [], threading.Lock()
+
+    def work(name):
+        mine = label_all(desk, name)
+        with lock:
+            seen.extend(mine)
+
+    threads = [threading.Thread(target=work, args=(f"annotator {i}",)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    straight = drive(JOB, SimulatedWorld(N, MIDDLING, seed=3))
+    assert len(seen) == len(set(seen)) == np.sum(~straight.by_machine)
+    assert desk.session.result().bill == straight.outcome.ledger
+
+
+def test_an_image_is_one_annotators_until_the_lease_lapses(tmp_path):
+    clock = Clock()
+    desk = open_desk(open_session(tmp_path), lease=60, clock=clock)
+    hers, his = desk.take("ada", 4), desk.take("bob", 4)
+    assert not set(hers) & set(his)
+    assert desk.take("ada", 4) == hers
+    with pytest.raises(McalError, match="not yours"):
+        desk.answer("bob", hers[0], 0)
+    clock.now = 50
+    desk.take("bob", 4)
+    clock.now = 70  # bob was heard of 20 seconds ago, ada was not
+    everything = desk.take("cyd", N)
+    assert set(hers) <= set(everything)
+    assert not set(his) & set(everything)
+    with pytest.raises(McalError, match="not yours"):
+        desk.answer("ada", hers[0], 0)
+
+
+def test_a_skipped_image_goes_to_someone_else_or_comes_last(tmp_path):
+    desk = open_desk(open_session(tmp_path))
+    first = desk.take("ada", 1)[0]
+    desk.skip("ada", first)
+    assert first not in desk.take("ada", 5)
+    assert first in desk.take("bob", N)
+    desk.release("bob")
+    everything = desk.take("ada", N)
+    assert everything[-1] == first
+
+
+def test_undo_gives_the_image_back_and_is_in_the_log(tmp_path):
+    session = open_session(tmp_path)
+    desk = open_desk(session)
+    one, two = desk.take("ada", 2)
+    desk.answer("ada", one, 1)
+    desk.answer("ada", two, 2)
+    assert desk.answers("ada") == [(one, 1), (two, 2)]
+    left = desk.status().left
+    assert [desk.undo("ada"), desk.undo("ada")] == [two, one]
+    assert desk.status().left == left + 2
+    assert desk.take("ada", 2) == [one, two]
+    with pytest.raises(McalError, match="nothing to undo"):
+        desk.undo("ada")
+    desk.answer("ada", one, 2)
+    session.close()
+    desk.close()
+    again = open_desk(open_session(tmp_path))
+    assert again.answers("ada") == [(one, 2)]
+    assert one not in again.take("bob", N)
+    assert again.undo("ada") == one
+    assert again.take("ada", 1) == [one]
+
+
+def test_an_answer_to_a_whole_batch_cannot_be_taken_back(tmp_path):
+    desk = open_desk(open_session(tmp_path))
+    tests = set(desk.session.batches.batches[0].indices.tolist())
+    for image in desk.take("ada", N):
+        if image in tests:
+            desk.answer("ada", image, 0)
+    with pytest.raises(McalError, match="nothing to undo"):
+        desk.undo("ada")
+
+
+def test_the_first_training_batch_is_handed_out_before_the_test_set_is_whole(tmp_path):
+    session = open_session(tmp_path)
+    desk = open_desk(session)
+    tests, train = (session.batches.batches[number].indices.tolist() for number in (0, 1))
+    held = desk.take("ada", N)
+    assert held == tests + train
+    for image in train:  # all of B before any of T
+        desk.answer("ada", image, 0)
+    session.close()
+    desk.close()
+    again = open_desk(open_session(tmp_path))
+    assert again.take("ada", N) == tests
+    label_all(again)
+    assert again.session.result().bill == drive(JOB, SimulatedWorld(N, MIDDLING, seed=3)).outcome.ledger
+
+
+def test_a_second_opinion_waits_for_the_test_set(tmp_path):
+    job = Job(n=N, config=Config.certified(epsilon=0.3, repeat=0.5, test_fraction=0.2))
+    session = open_session(tmp_path, job)
+    desk = open_desk(session)
+    assert list(session.batches.batches) == [0]
+    label_all(desk)
+    assert session.result().bill == drive(job, SimulatedWorld(N, MIDDLING, seed=3)).outcome.ledger
+
+
+def test_k_annotators_vote_and_a_tie_goes_to_one_more(tmp_path):
+    session = open_session(tmp_path)
+    desk = open_desk(session, opinions=2)
+    image = desk.take("ada", 1)[0]
+    desk.answer("ada", image, 1)
+    assert image not in desk.take("ada", N)
+    desk.release("ada")
+    assert image in desk.take("bob", N)
+    desk.answer("bob", image, 2)
+    assert session.batches.left(0).tolist().count(image) == 1  # a tie
+    session.close()
+    desk.close()
+    again = open_desk(open_session(tmp_path), opinions=2)  # votes outlive the process
+    assert image not in again.take("ada", N)
+    again.release("ada")
+    assert image in again.take("cyd", N)
+    again.answer("cyd", image, 2)
+    assert image not in again.session.batches.left(0)
+    assert again.session.batches.labels[image] == 2
+    assert again.undo("cyd") == image
+    assert image in again.session.batches.left(0)
+
+
+def test_the_same_answer_twice_is_taken_once(tmp_path):
+    desk = open_desk(open_session(tmp_path))
+    image = desk.take("ada", 1)[0]
+    desk.answer("ada", image, 1)
+    before = len(desk.session.log.parts)
+    desk.answer("ada", image, 1)
+    assert len(desk.session.log.parts) == before
+    with pytest.raises(McalError, match="not yours"):
+        desk.answer("ada", image, 2)
+    with pytest.raises(McalError, match="class 3 of 3"):
+        desk.answer("ada", desk.take("ada", 1)[0], 3)
+
+
+def test_what_no_human_can_tell_is_billed_and_counts_against_the_machine(tmp_path):
+    session = open_session(tmp_path)
+    desk = open_desk(session)
+    unknown = desk.take("ada", 3)
+    for image in unknown:
+        desk.answer("ada", image, UNKNOWN)
+    label_all(desk)
+    result = session.result()
+    assert set(np.flatnonzero(result.labels == UNKNOWN)) == set(unknown)
+    rows = result.to_frame().loc[unknown]
+    assert set(rows["class"]) == {""}
+    assert set(rows["source"]) == {"human"}
+    assert (rows["cost"] == session.log.job.config.label_price).all()
+    assert result.true_error == pytest.approx(np.mean(result.labels != 0))
+
+
+def test_a_failure_of_the_session_is_told(tmp_path):
+    session = open_session(tmp_path)
+    session.close()
+    desk = Desk(session)
+    wait_for(desk, "failed")
+    assert "is closed" in desk.status().message
+    assert desk.wait(0)
+
+
+@pytest.mark.parametrize("settings", [{"opinions": 0}, {"lease": 0.0}, {"lease": float("nan")}])
+def test_impossible_settings_are_refused(tmp_path, settings):
+    with pytest.raises(McalError, match=next(iter(settings))):
+        Desk(open_session(tmp_path), **settings)
