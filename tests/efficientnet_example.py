@@ -18,7 +18,7 @@ def example(backend=ACCELERATOR):
     state = nnx.state(net, (nnx.Param, nnx.BatchStat))
 
     def filled(path, value):
-        name, shape = path[-2].key if hasattr(path[-2], "key") else str(path[-2]), value.shape
+        name, shape = path[-2].key, value.shape
         if name == "var":
             return jnp.asarray(rng.uniform(0.5, 1.5, shape), jnp.float32)
         if name == "scale":

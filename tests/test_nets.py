@@ -66,7 +66,7 @@ def test_shapes_of_logits_and_features(name):
 
     logits, features = jax.eval_shape(forward)
     assert logits.shape == (5, 7)
-    assert features.shape == (5, 64 if name == "resnet50" else 16)
+    assert features.shape == (5, {"resnet50": 64, "efficientnet_b0": 40}.get(name, 16))
     assert logits.dtype == features.dtype == jnp.float32
 
 

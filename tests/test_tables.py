@@ -425,12 +425,12 @@ def test_a_fourth_architecture_is_drawn_and_named_everywhere():
     records_of_it = []
     for delta in (0.1, 0.2):
         one = trajectory(delta=delta)
-        run = one.run.model_copy(update={"architectures": ("efficientnet_b0",)})
+        run = one.run.model_copy(update={"architectures": ("my_net",)})
         records_of_it.append(one._replace(run=run, config=Config(training_price=PerHour(dollars=1.0))))
     several = frame(records_of_it)
     rows = tables.delta_rows(several, "amazon")
     legend = figures.delta_sweep(rows, "dollars", None, None, "t").axes[0].get_legend()
-    assert any("efficientnet_b0" in text.get_text() for text in legend.get_texts())
+    assert any("my_net" in text.get_text() for text in legend.get_texts())
     totals = tables.total_rows(several, frame([]), "amazon")
-    assert list(totals["by"]) == ["humans only", "oracle AL, efficientnet_b0"]
+    assert list(totals["by"]) == ["humans only", "oracle AL, my_net"]
     assert len(figures.totals(totals, "t").axes[0].patches) == 2

@@ -18,8 +18,9 @@ APPEARANCES = {
     "cnn18": Appearance("CNN18", "#882255", "s"),
     "resnet18": Appearance("ResNet18", "#332288", "o"),
     "resnet50": Appearance("ResNet50", "#117733", "^"),
+    "efficientnet_b0": Appearance("EfficientNetB0", "#AA4499", "v"),
 }
-OTHER_COLOURS = ("#999933", "#661100", "#44AA99", "#AA4499", "#6699CC")
+OTHER_COLOURS = ("#999933", "#661100", "#44AA99", "#6699CC")
 
 
 def appearance(architecture: str) -> Appearance:
@@ -27,8 +28,8 @@ def appearance(architecture: str) -> Appearance:
 
     >>> appearance("resnet18").name
     'ResNet18'
-    >>> appearance("efficientnet_b0").name
-    'efficientnet_b0'
+    >>> appearance("my_nets.py:MyNet").name
+    'MyNet'
     """
     colour = OTHER_COLOURS[zlib.crc32(architecture.encode()) % len(OTHER_COLOURS)]
     return APPEARANCES.get(architecture, Appearance(short_name(architecture), colour, "D"))

@@ -5,7 +5,7 @@ less than ``LEAST_MAP`` pixels a side would be left: 224x224 ends as 7x7, 64x64 
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -109,7 +109,7 @@ class InvertedBottleneck(nnx.Module):
         self, inputs: int, features: int, stage: Stage, stride: int, *, backend: Backend, rng: np.random.Generator
     ):
         inner = inputs * stage.expansion
-        convs = {"backend": backend, "rng": rng}
+        convs: dict[str, Any] = {"backend": backend, "rng": rng}
         self.expand: nnx.List = nnx.List()
         if stage.expansion > 1:
             self.expand = nnx.List([Conv(inputs, inner, 1, **convs), BatchNorm(inner, backend=backend)])
@@ -145,7 +145,7 @@ class EfficientNet(nnx.Module):
         rng: np.random.Generator,
     ):
         backend = backend or devices.default()
-        convs = {"backend": backend, "rng": rng}
+        convs: dict[str, Any] = {"backend": backend, "rng": rng}
         self.layout, self.dtype = backend.layout, backend.dtype
         features = filters(STEM, width)
         self.stem, self.stem_norm = Conv(channels, features, **convs), BatchNorm(features, backend=backend)
@@ -222,6 +222,6 @@ def kept(key: jax.Array, dropped: float, shape: tuple[int, ...]) -> jax.Array:
     return jax.random.bernoulli(key, 1 - dropped, shape).astype(jnp.float32) / (1 - dropped)
 
 
-def efficientnet_b0(**settings) -> EfficientNet:
+def efficientnet_b0(**settings: Any) -> EfficientNet:
     """EfficientNetB0; ``settings`` are those of EfficientNet."""
     return EfficientNet(B0, **settings)

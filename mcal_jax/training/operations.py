@@ -94,7 +94,6 @@ class MatrixProducts(Operations):
         few_copies = kernel.shape[0] == 1 or x.shape[1] * x.shape[2] <= SMALL
         return matmul_conv(x, kernel, stride) if train or few_copies else super().conv(x, kernel, stride, train=train)
 
-
     def depthwise_conv(self, x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
         return shifted_products(x, kernel, stride)
 
@@ -153,11 +152,12 @@ def shifted_products_backward(stride: int, residuals: Pair, gradient: jax.Array)
         return (window(padded, i // size, i % size, stride, out) * gradient).sum((1, 2, 3))
 
     by_kernel = lax.map(of_kernel, jnp.arange(size * size)).reshape(kernel.shape)
-    # Between the numbers of the gradient that a stride leaves out stand zeros.
-    spread = lax.pad(gradient, jnp.zeros((), x.dtype), [(0, 0, 0), *[(0, 0, stride - 1)] * 2, (0, 0, 0)])
-    ahead = [size - 1 - output_size(n, size, stride)[1][0] for n in x.shape[1:3]]
-    behind = [n + size - 1 - a - m for n, a, m in zip(x.shape[1:3], ahead, spread.shape[1:3], strict=True)]
-    spread = lax.pad(spread, jnp.zeros((), x.dtype), [(0, 0, 0), *[(a, b, 0) for a, b in zip(ahead, behind)], (0, 0, 0)])
+    # A stride leaves zeros between the numbers of the gradient; around them there are as many as the kernel reaches.
+    edges = []
+    for whole, short in zip(x.shape[1:3], out, strict=True):
+        ahead = size - 1 - output_size(whole, size, stride)[1][0]
+        edges.append((ahead, whole + size - 1 - ahead - (short - 1) * stride - 1, stride - 1))
+    spread = lax.pad(gradient, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
 
     def add(i: jax.Array, total: jax.Array) -> jax.Array:
         turned = size * size - 1 - i
