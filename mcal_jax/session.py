@@ -42,8 +42,7 @@ class Session:
 
     Args:
       images: uint8 [n, h, w] or [n, h, w, c], a Dataset, a folder of pictures, a table of paths, or a data set's name;
-        or features in their place, floats [n, d]. ``features`` stand beside images. Labels that a table knows are
-        taken when they are asked for.
+        or features in their place, floats [n, d]. ``features`` stand beside images.
       classes: names of the classes; taken from the images where they know them.
       config: bounds, prices and the reading of the algorithm; by default that of the log, or ``Config.certified()``.
       architecture: a name, a class, "my_file.py:MyNet", or a list: a race; default: "resnet18", on features "linear".
@@ -55,8 +54,8 @@ class Session:
       seed: of all that is random.
       emit, on_progress: called with a line for each decision, and in training with the steps done and all steps.
 
-    Raises McalError for images, classes or settings that can't work, before a label is bought, and for a log of other
-    images or settings. May be used from several threads.
+    Labels that a table of pictures knows are taken when they are asked for. May be used from several threads. Raises
+    McalError for what can't work, before a label is bought, and for a log of other images or settings.
     """
 
     def __init__(
@@ -157,8 +156,7 @@ class Session:
                 return None
             if number + 1 not in self.batches.batches:
                 self._open(following, number + 1)
-            batch = self._batch(following, number + 1)
-            return batch if len(batch) else None
+            return batch if len(batch := self._batch(following, number + 1)) else None
 
     def tell(self, batch: Batch | Iterable[int], labels: Iterable[Any], *, annotator: str = "") -> None:
         """Labels for images of the open batch: all or part of it, in any order.
@@ -197,8 +195,7 @@ class Session:
 
     def progress(self) -> Progress:
         """How far the run is: labels, US dollars, and what is expected. Does not wait for a training."""
-        answered = int((self.batches.labels != UNANSWERED).sum())
-        return self._tally.progress(self._driver.request, answered)
+        return self._tally.progress(self._driver.request, int((self.batches.labels != UNANSWERED).sum()))
 
     @property
     def labels(self) -> np.ndarray:
@@ -264,11 +261,10 @@ class Session:
     def _summary(self) -> dict[str, object]:
         driver = self._driver
         labelled = int((driver.labels >= 0).sum() + (self.batches.labels != UNANSWERED).sum())
-        state = "finished" if driver.request is None else "labels wanted" if self.batches.batches else "at work"
         return {
             "images": f"{len(driver.labels):,}",
             "labelled": f"{labelled:,}",
-            "state": state,
+            "state": "finished" if driver.request is None else "labels wanted" if self.batches.batches else "at work",
             "log": "none: nothing outlives this process" if self._folder else str(self.log.path),
         }
 

@@ -93,21 +93,6 @@ def from_arrays(
     return Dataset(name, **pool, labels=labels.astype(np.int32, copy=False), classes=tuple(names), notes=notes)
 
 
-def with_known_labels(
-    name: str, images: np.ndarray, labels: Sequence[Any], classes: Sequence[str] | None = None
-) -> Dataset:
-    """A Dataset whose labels are known in part: None where one is not. Raises McalError as ``from_arrays`` does."""
-    at = np.array([i for i, label in enumerate(labels) if label is not None], np.int64)
-    if len(at) in (0, len(labels)):
-        return from_arrays(images, labels if len(at) else None, classes, name)
-    part = from_arrays(np.zeros((len(at), 1, 1, 1), np.uint8), [labels[i] for i in at], classes, name)
-    assert part.labels is not None
-    given = np.full(len(labels), -1, np.int32)
-    given[at] = part.labels
-    note = f"'{name}': {len(at):,} of {len(labels):,} labels are known; each is taken, and billed, when it is asked for"
-    return from_arrays(images, None, part.classes, name)._replace(given=given, notes=(*part.notes, note))
-
-
 def first_of(name: str, n: int, first: int | None) -> int:
     """The number of images to take of ``n``. Raises McalError where ``first`` is more."""
     if first is not None and first > n:

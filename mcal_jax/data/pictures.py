@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from mcal_jax.data.cache import decode, look
-from mcal_jax.data.dataset import Dataset, one_line_errors, with_known_labels
+from mcal_jax.data.dataset import Dataset, from_arrays, one_line_errors
 from mcal_jax.data.decode import SUFFIXES, described, rule_for
 from mcal_jax.errors import McalError, suggestion
 from mcal_jax.files import cache_folder
@@ -187,3 +189,18 @@ def _users_cache(root: Path) -> Path:
         return cache_folder() / f"pictures-{hashlib.sha256(os.path.realpath(root).encode()).hexdigest()[:16]}"
     except OSError as error:
         raise McalError(f"these pictures need a cache on disk: {error.strerror or error}; give cache=FOLDER") from None
+
+
+def with_known_labels(
+    name: str, images: np.ndarray, labels: Sequence[Any], classes: Sequence[str] | None = None
+) -> Dataset:
+    """A Dataset whose labels are known in part: None where one is not. Raises McalError as ``from_arrays`` does."""
+    at = np.array([i for i, label in enumerate(labels) if label is not None], np.int64)
+    if len(at) in (0, len(labels)):
+        return from_arrays(images, labels if len(at) else None, classes, name)
+    part = from_arrays(np.zeros((len(at), 1, 1, 1), np.uint8), [labels[i] for i in at], classes, name)
+    assert part.labels is not None
+    given = np.full(len(labels), -1, np.int32)
+    given[at] = part.labels
+    note = f"'{name}': {len(at):,} of {len(labels):,} labels are known; each is taken, and billed, when it is asked for"
+    return from_arrays(images, None, part.classes, name)._replace(given=given, notes=(*part.notes, note))

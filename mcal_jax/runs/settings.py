@@ -284,10 +284,9 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def from_file(path: Path, data_set: str | None = None, emit: Emit | None = None, **changes: Any) -> Run:
-    """A run described in YAML, with changes on top, by the certified preset unless another is given. ``emit`` gets a
-    line for each setting that has another name now.
+    """A run described in YAML, with changes on top, by the certified preset unless another is given.
 
-    Raises McalError naming the file and the key.
+    ``emit`` gets a line for each setting that has another name now. Raises McalError naming the file and the key.
     """
     content = read_yaml(path)
     given = _checked(Run, certified_by_default(content), path).model_dump(mode="json", exclude_unset=True)
