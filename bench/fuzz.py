@@ -71,6 +71,8 @@ SENSIBLE: dict[str, Callable[[random.Random], Any]] = {
     "estimate": lambda rng: rng.choice(["law", "test"]),
     "law": lambda rng: rng.choice(["truncated", "power", "pow3", "pow4"]),
     "share_slopes": lambda rng: rng.random() < 0.5,
+    "machine_epsilon": lambda rng: rng.choice([None, rng.uniform(0.05, 0.9)]),
+    "certificate": lambda rng: rng.choice(["planned", "trimmed"]),
     "age_test_set": lambda rng: rng.random() < 0.5,
     "stability": lambda rng: rng.uniform(0.001, 0.9),
     "min_points": lambda rng: rng.randint(2, 12),

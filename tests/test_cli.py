@@ -137,8 +137,9 @@ def test_a_mistake_ends_in_one_line_exit_code_2_and_nothing_written(folder, caps
     from mcal_jax.runs.runlog import RunLog
     from mcal_jax.runs.settings import from_file
 
-    described = from_file(folder / "run.yaml", seed=7).model_dump(mode="json")
-    RunLog.create(folder / "of_another.jsonl", Job(n=400), described).close()
+    other = from_file(folder / "run.yaml", seed=7)
+    job = Job(n=400, config=other.resolve(channels=1))
+    RunLog.create(folder / "of_another.jsonl", job, other.model_dump(mode="json")).close()
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     code, _, err = mcal(capsys, *words)
     assert code == 2

@@ -38,7 +38,8 @@ def logs(tmp_path_factory):
     folder, images = tmp_path_factory.mktemp("logs"), np.zeros((N, 4, 4), np.uint8)
     pool = from_arrays(images, None, CLASSES, "my|photos")._replace(files=FILES)
     paths = {}
-    for name, config in {"certified": Config.certified(epsilon=0.3), "plain": Config(epsilon=0.3)}.items():
+    for name, preset in {"certified": Config.certified, "plain": Config}.items():
+        config = preset(epsilon=0.3, machine_epsilon=None)  # so that the machine labels some
         paths[name] = folder / f"{name}.jsonl"
         with Session.over(WithMargins(N, MIDDLING, seed=3), Job(n=N, config=config), pool, paths[name]) as session:
             while (batch := session.ask()) is not None:

@@ -99,7 +99,13 @@ def test_the_command_line_takes_them_by_the_names_of_their_files(folder, monkeyp
 def test_python_takes_them_as_objects_and_the_classifier_comes_along(own, folder):
     net, scores, rule = own
     images = load("fashion_mnist_10k", first=500, downsample=2)
-    settings = dict(classes=images.classes, config=Config(epsilon=0.5), width=8, recipe="brief", log="run.jsonl")
+    settings = dict(
+        classes=images.classes,
+        config=Config(epsilon=0.5, machine_epsilon=None),
+        width=8,
+        recipe="brief",
+        log="run.jsonl",
+    )
     strategies = dict(architecture=net, acquisition=scores, stop_rules=[rule])
     result = label(images.images, annotate=lambda at: images.labels[at], **strategies, **settings)
     assert (result.outcome.architecture, result.outcome.stop) == ("MyNet", "three_trainings")

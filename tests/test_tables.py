@@ -32,7 +32,7 @@ from mcal_jax.paper import (
     tables,
 )
 from mcal_jax.paper.evidence import Evidence
-from mcal_jax.paper.records import Labelling, frame
+from mcal_jax.paper.records import COLUMNS, Labelling, frame
 from mcal_jax.runs import settings
 from mcal_jax.runs.settings import Experiment, Run, load_settings
 from mcal_jax.runs.sweeps import Planned
@@ -262,10 +262,28 @@ def test_claims_are_judged_by_the_data(evidence):
 
 
 def test_a_hopeless_run_is_held_against_the_exploration_tax(evidence):
-    lost = labelling("cifar100", HOPELESS, epsilon=0.001)
-    assert verdicts(evidence._replace(expensive=frame([lost])))["hopeless_stops"] == "holds"
+    lost, again = (labelling("cifar100", HOPELESS, seed, epsilon=0.001) for seed in (0, 1))
+    assert verdicts(evidence._replace(expensive=frame([lost])))["hopeless_stops"] == "can't tell"  # one seed
+    assert verdicts(evidence._replace(expensive=frame([lost, again])))["hopeless_stops"] == "holds"
     expensive = lost._replace(ledger=lost.ledger._replace(training=0.2 * lost.ledger.humans_only))
     assert verdicts(evidence._replace(expensive=frame([lost, expensive])))["hopeless_stops"] == "does not hold"
+
+
+def test_what_chance_may_have_done_is_left_open(evidence):
+    """Two seeds of three on one side: the bootstrap has draws on both."""
+    cost = {"margin": [70, 75, 200], "entropy": [70, 75, 200], "least_confidence": [70, 75, 200], "kcenter": [100] * 3}
+    rows = [
+        {**dict.fromkeys(COLUMNS, ""), "data_set": "cifar10", "service": "amazon", "acquisition": by, "seed": seed}
+        | {"state": "finished", "dollars": value}
+        for by, values in cost.items()
+        for seed, value in enumerate(values)
+    ]
+    claim = next(claim for claim in claims.CLAIMS if claim.name == "uncertainty_beats_kcenter")
+    runs = evidence._replace(acquisition=pd.DataFrame(rows))
+    span = claims.margin_intervals(runs, [claim])[claim.name]
+    finding = claim.measure(runs)
+    assert span.low < claims.deciding_margin(claim, finding) < span.high
+    assert claims.verdict_of(claim, finding, span) == "can't tell"
 
 
 def test_a_broken_bound_is_reported(evidence):

@@ -63,7 +63,7 @@ def certified(folder: Path) -> Setting:
 
 def by_class(folder: Path) -> Setting:
     job, world, _ = certified(folder)
-    config = job.config.model_copy(update={"class_epsilon": 0.3})
+    config = job.config.model_copy(update={"class_epsilon": 0.3, "machine_epsilon": None})
     return Setting(job.model_copy(update={"config": config}), world)
 
 

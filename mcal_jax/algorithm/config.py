@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from mcal_jax.algorithm.acquisition import ACQUISITIONS, Acquisition
+from mcal_jax.algorithm.presets import Preset
 from mcal_jax.algorithm.rankings import RANKINGS, Ranking
 from mcal_jax.display import html_table
 
@@ -25,6 +26,10 @@ OLD_NAMES = {
 
 LATER = {"age_test_set": False, "machine_epsilon": None, "certificate": "planned", "ranking": "margin"}
 """Settings that the first versions did not have, and what they did in their place: logs without them are read so."""
+
+
+PRICES = {"label_price", "training_price"}
+"""The settings that say what things cost."""
 
 
 BROKEN_IN_SIMULATIONS = 0.08
@@ -64,7 +69,6 @@ LOWEST_PRICE, HIGHEST_PRICE = (
 )  # dollars: no price of a label is lower or higher, so that no sum or ratio overflows
 Dollars = Annotated[float, Field(ge=0, le=HIGHEST_PRICE)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Preset = Literal["recommended", "certified", "paper", "authors_code"]
 
 
 class PerImageEpoch(Settings):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from mcal_jax.algorithm.config import Preset
+from mcal_jax.algorithm.presets import Preset
 from mcal_jax.cli.app import app, emit
 from mcal_jax.errors import McalError
 

@@ -134,7 +134,7 @@ def resnet18_cheapest(e: Evidence) -> Finding | None:
             by_net = cost.droplevel("data_set")
             if set(NETS) <= set(by_net.index):
                 others = by_net.drop("resnet18").min()
-                margins.append(1 - by_net["resnet18"] / others)
+                margins.append(1 - by_net["resnet18"] / others + TIE)
                 cases.append(f"{case_name(data_set, service)}: {display_name(by_net.idxmin())}")
     return Finding("cheapest: " + "; ".join(cases), margins, least_seeds(e.trajectories, "data_set"))
 

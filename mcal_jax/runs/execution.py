@@ -102,9 +102,7 @@ def run_of(log: RunLog) -> Run:
 
 def _check_settings(run: Run, log: RunLog) -> None:
     """Raises McalError if the log is of other settings; the path of a file of one's own is none."""
-    prices = {"label_price", "training_price"}  # which the run says otherwise
-    decided = log.job.config.model_dump(mode="json", exclude=prices)  # with the defaults of the version that began it
-    recorded = run_of(log).model_copy(update={"config": decided})
+    recorded = run_of(log)
     there, here = flat(recorded.canonical()), flat(run.canonical())
     both_files = is_own(run.data.name) and is_own(recorded.data.name)
     for key in {**here, **there}:

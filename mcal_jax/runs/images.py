@@ -91,18 +91,16 @@ def with_suitable_scale(run: Run, given: dict[str, Any], emit: Emit) -> Run:
     """``run`` with the recipe ``fast`` and a width that suits its images and this machine, unless they are ``given``.
 
     The width is the full one on an accelerator, and on a CPU the widest that trains within ``PATIENCE``."""
-    chosen: dict[str, Any] = {}
+    dataset, chosen = load_data(run), dict[str, Any]()
     if given.get("recipe") is None:
         chosen["recipe"] = "fast"
     if given.get("width") is None:
-        chosen["width"] = suitable_width(load_data(run))
-    if given.get("architectures") is None:
-        chosen["architectures"] = default_architectures(load_data(run))
-    if chosen:
-        run = run.model_copy(update=chosen)
-        if not load_data(run).has_images:
-            emit(f"features, no images: architecture {', '.join(run.architectures)}; --architectures chooses others")
-            return run
+        chosen["width"] = suitable_width(dataset)
+    if not dataset.has_images and given.get("architectures") is None:
+        chosen["architectures"] = default_architectures(dataset)
+        emit(f"features, no images: architecture {', '.join(chosen['architectures'])}; --architectures chooses others")
+    run = run.model_copy(update=chosen)
+    if chosen and dataset.has_images:
         emit(f"nets of width {run.width}, trained by recipe {run.recipe}; --width and --recipe choose others")
     return run
 

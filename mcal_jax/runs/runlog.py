@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from mcal_jax.algorithm.config import LATER
+from mcal_jax.algorithm.config import LATER, OLD_NAMES, PRICES
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import Answer, Request
 from mcal_jax.errors import McalError
@@ -63,7 +63,8 @@ class RunLog:
         self.end: dict[str, Any] | None = None
         self._file: Any = None
         self._lock: Lock | None = None
-        self._together: int | None = None
+        self._together: int | None = None  # the thread whose lines wait for the disk together
+        self._is_waiting = False  # whether there are such lines
 
     @classmethod
     def create(
@@ -167,7 +168,8 @@ class RunLog:
             yield
         finally:
             self._together = None
-            if self._file and not self._file.closed:
+            if self._is_waiting and self._file and not self._file.closed:
+                self._is_waiting = False
                 with self._writing():
                     os.fsync(self._file.fileno())
 
@@ -202,7 +204,8 @@ class RunLog:
             self._file.seek(0, os.SEEK_END)
             self._file.write(sealed)
             self._file.flush()
-            if self._together != threading.get_ident():
+            self._is_waiting = self._together == threading.get_ident()
+            if not self._is_waiting:
                 os.fsync(self._file.fileno())
 
     @contextlib.contextmanager
@@ -228,22 +231,23 @@ def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _as_begun(head: dict[str, Any]) -> dict[str, Any]:
-    """The head of a log, in which settings that are younger than it stand as what was done in their place."""
+    """The head of a log in which all settings that it decided by stand, whatever today's defaults are."""
     job, run = head["job"], head.get("run", {})
-    missing = {key: value for key, value in LATER.items() if key not in job.get("config", {})}
-    if not missing:
-        return head
-    of_run = {"config": {**missing, **run["config"]}} if "config" in run else {}
-    return {**head, "run": {**run, **of_run}, "job": {**job, "config": {**missing, **job.get("config", {})}}}
+    config = {**LATER, **{OLD_NAMES.get(key, key): value for key, value in job.get("config", {}).items()}}
+    if "config" in run:
+        given = {OLD_NAMES.get(key, key): value for key, value in run["config"].items()}
+        decided = {key: value for key, value in config.items() if key not in PRICES}
+        run = {**run, "config": {**decided, **given}}
+    return {**head, "run": run, "job": {**job, "config": config}}
 
 
 def _job(path: Path, head: dict[str, Any]) -> Job:
-    """The job of a log's head, with what earlier versions did where they lacked a setting.
+    """The job of a log's head.
 
     Raises McalError for a setting that only a later version can know.
     """
     try:
-        return Job.model_validate({**head["job"], "config": {**LATER, **head["job"]["config"]}})
+        return Job.model_validate(head["job"])
     except ValidationError as error:
         unknown = [e["loc"] for e in error.errors() if e["type"] == "extra_forbidden"]
         if not unknown:

@@ -14,15 +14,16 @@ from mcal_jax.algorithm import costs
 from mcal_jax.algorithm.config import (
     LATER,
     OLD_NAMES,
+    PRICES,
     Config,
     Fraction,
     PerHour,
     PerImageEpoch,
-    Preset,
     Settings,
     with_old_names,
 )
 from mcal_jax.algorithm.job import certified_by_default
+from mcal_jax.algorithm.presets import Preset
 from mcal_jax.errors import McalError, suggestion
 from mcal_jax.files import absolute, read_bytes
 from mcal_jax.training.architectures import ARCHITECTURES
@@ -32,7 +33,7 @@ PACKAGE = Path(__file__).parent.parent
 S = TypeVar("S", bound=Settings)
 Architecture = Annotated[str, AfterValidator(ARCHITECTURES.check)]
 Emit = Callable[[str], None]
-"""Takes a line of text for the user."""
+"""Takes a line of text."""
 OLD_SWEEPS = {"dear_training": "expensive_training"}
 """Sweeps by the names they had before version 0.2."""
 FILE_STRATEGY = re.compile(r"(.+\.py):(\w+)")
@@ -128,7 +129,7 @@ class Run(Settings):
         What is not given is left out and renamed settings stand under their first names, so that a run keeps its id
         when a later version has more settings, or better names. Of a strategy in a file, the folder does not count.
         """
-        config = self.resolve(channels=1).model_dump(mode="json", exclude={"label_price", "training_price"})
+        config = self.resolve(channels=1).model_dump(mode="json", exclude=PRICES)
         config = {key: value for key, value in config.items() if key not in LATER or value != LATER[key]}
         service = costs.label_price(self.service)
         plain = {**self.model_dump(mode="json", exclude={"preset"}), "service": service, "config": config}
