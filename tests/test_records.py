@@ -251,7 +251,7 @@ def test_committed_logs_are_records_without_jax_and_without_replay():
     done = subprocess.run([sys.executable, "-c", READ], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     counts = {(profile, sweep): counts for profile, sweep, *counts in map(json.loads, done.stdout.splitlines())}
-    assert len(counts) == 16
+    assert len(counts) == 18
     laptop = [done == planned for (profile, _), (done, planned) in counts.items() if profile == "laptop"]
     assert laptop == [True] * 8
     for sweep, least in {"mcal": 7, "acquisition": 8, "certified": 2}.items():

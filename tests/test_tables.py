@@ -231,6 +231,12 @@ def test_publish_writes_picture_data_and_caption(tmp_path):
 # Claims
 
 
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    """Intervals need fewer draws here than where they are reported."""
+    monkeypatch.setattr(claims, "DRAWS", 20)
+
+
 @pytest.fixture(scope="module")
 def evidence(trajectories, runs):
     acquisition = [
