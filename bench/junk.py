@@ -7,8 +7,7 @@ anything (``with_S``), in how many of these most of its labels are wrong (``junk
 wrong, and the savings; ``lost`` is what they are less than without a bound, in the same runs, and ``lost_sd`` the
 standard error of that mean.
 
-results/bench/junk.csv holds what was printed by ``--recorded --families drawn --worlds 12`` (ended after its first
-reading) and ``--families unlearnable --worlds 4``, both with seed 1.
+results/bench/junk.csv: ``--recorded --families unlearnable --worlds 8``, seed 1.
 
 Simulated runs meet the worlds of bench/simulated_worlds.py, and those of ``unlearnable``: between half and 95 % of the
 labels are wrong, whatever |B| is, and confidence tells little of which. Recorded runs are those in results/runs/: S is
