@@ -1,6 +1,8 @@
 """T ages with the pool: images that acquisition would have chosen leave the estimate, which is then unbiased."""
 
+import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from conftest import MIDDLING, assert_partition
 
 from mcal_jax import Config, McalError
 from mcal_jax.algorithm.acquisition import Scores, would_choose
+from mcal_jax.algorithm.config import BROKEN_IN_SIMULATIONS
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import Label, Labels, Train, remove
 from mcal_jax.runs.answers import check_answer
@@ -137,3 +140,15 @@ def test_the_recommended_T_ages_and_the_paper_keeps_its_own():
     assert Config.certified().age_test_set
     assert not Config.paper().age_test_set
     assert not Config.authors_code().age_test_set
+
+
+def test_the_share_of_broken_runs_that_summaries_state_was_measured():
+    with (Path(__file__).parent.parent / "results/bench/regret.csv").open(encoding="utf-8") as file:
+        rows = [
+            row for row in csv.DictReader(file) if row["reading"] == "recommended" and row["family"].startswith("all")
+        ]
+    broken, worlds = (
+        sum(values) for values in zip(*((float(r["broke"]) * int(r["worlds"]), int(r["worlds"])) for r in rows))
+    )
+    assert worlds >= 100
+    assert pytest.approx(broken / worlds, abs=0.005) == BROKEN_IN_SIMULATIONS
