@@ -277,7 +277,7 @@ def test_a_hopeless_run_is_held_against_the_exploration_tax(evidence):
 
 def test_what_chance_may_have_done_is_left_open(evidence):
     """Two seeds of three on one side: the bootstrap has draws on both."""
-    cost = {"margin": [70, 75, 200], "entropy": [70, 75, 200], "least_confidence": [70, 75, 200], "kcenter": [100] * 3}
+    cost = {"margin": [60, 75, 110], "entropy": [60, 75, 110], "least_confidence": [60, 75, 110], "kcenter": [100] * 3}
     rows = [
         {**dict.fromkeys(COLUMNS, ""), "data_set": "cifar10", "service": "amazon", "acquisition": by, "seed": seed}
         | {"state": "finished", "dollars": value}
