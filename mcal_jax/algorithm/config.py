@@ -28,6 +28,10 @@ LATER = {"age_test_set": False, "machine_epsilon": None, "certificate": "planned
 """Settings that the first versions did not have, and what they did in their place: logs without them are read so."""
 
 
+FIRST = {**LATER, "safety_z": 1.0, "min_points": 3, "stability": 0.05}
+"""Settings whose defaults are others since version 0.1, as they were then."""
+
+
 PRICES = {"label_price", "training_price"}
 """The settings that say what things cost."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from mcal_jax.algorithm import costs
+from mcal_jax.algorithm.config import FIRST
 from mcal_jax.errors import McalError
 from mcal_jax.runs.execution import execute, log_path
 from mcal_jax.runs.runlog import RunLog
@@ -21,9 +22,13 @@ from mcal_jax.runs.workers import Workers
 
 
 class Sweep(Settings):
-    """Runs over grids of settings. A list in a grid varies, the first key slowest; anything else is fixed."""
+    """Runs over grids of settings. A list in a grid varies, the first key slowest; anything else is fixed.
+
+    With ``defaults: "0.1"`` what is not set is as version 0.1 had it, so that its recorded runs stay runs of the sweep.
+    """
 
     title: str
+    defaults: Literal["0.1"] | None = None
     run: dict[str, Any] = {}
     grids: dict[str, list[dict[str, Any]]]
 
@@ -69,6 +74,9 @@ def planned(name: str, profile: str, **wanted: Any) -> list[Planned]:
             if "architecture" in given:
                 given["architectures"] = [given.pop("architecture")]
             data_set = given.pop("data_set")
+            if sweep.defaults:
+                unset = {key: value for key, value in FIRST.items() if key not in given}
+                given["config"] = {**unset, **given.get("config", {})}
             try:
                 run = describe(data_set, profile=profile, stand_in=True, **given)
             except McalError as error:
@@ -106,7 +114,7 @@ def description(run: Run) -> str:
     words = [run.data.name, *(f"{k} {v}" for k, v in run.data.model_dump(exclude_none=True, exclude={"name"}).items())]
     words += [run.algorithm, "+".join(run.architectures), str(run.service) if run.algorithm == "mcal" else ""]
     words += [run.preset if run.preset != "recommended" else "", f"delta {run.delta:.3g}" if run.delta else ""]
-    words += [f"{k} {v}" for k, v in run.config.items() if v is not None]
+    words += [f"{k} {v}" for k, v in run.config.items() if v is not None and v != FIRST.get(k)]
     return " ".join(word for word in [*words, f"seed {run.seed}"] if word)
 
 
