@@ -38,7 +38,8 @@ def keras_logits(net) -> np.ndarray:
         model.get_layer(name).set_weights([scale, bias, mean, var - BATCH_NORM_EPSILON])
 
     def dense(name, ours):
-        model.get_layer(name).set_weights([np.asarray(ours.kernel[...])[None, None], np.asarray(ours.bias[...])])
+        kernel = np.asarray(ours.kernel[...]) / ours.kernel.shape[0] ** 0.5
+        model.get_layer(name).set_weights([kernel[None, None], np.asarray(ours.bias[...])])
 
     conv("stem_conv", net.stem)
     norm("stem_bn", net.stem_norm)

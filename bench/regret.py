@@ -3,9 +3,9 @@
     python bench/regret.py --worlds 200 --seed 1
     python bench/regret.py --readings "certified" "certified growth=2" "recommended age_test_set=true safety_z=1.5"
 
-A reading is a preset and what differs from it; "before" in place of a preset's changes stands for the defaults of
-version 0.2. The clairvoyant knows the learning curve, buys T of 5 % of X, trains once on the best |B|, labels without V
-and goes just up to epsilon. One decision after the other is replaced by his, in this order, so that the causes add up:
+A reading is a preset and what differs from it; "before" in place of a preset's changes stands for the defaults
+before T aged. The clairvoyant knows the learning curve, buys T of 5 % of X, trains once on the best |B|, labels without
+V and goes just up to epsilon. One decision after the other is replaced by his, in this order, so that the causes add up:
 
     theta        S is the largest that keeps epsilon; negative where the run broke it
     V            no V is bought
@@ -33,6 +33,7 @@ import yaml
 from scipy.special import expit, ndtr, ndtri
 from scipy.stats import binomtest
 from simulated_worlds import Logistic
+from simulated_worlds import World as SimplerWorld
 from tables import publish
 from tqdm import tqdm
 
@@ -48,7 +49,7 @@ from mcal_jax.worlds.simulated import THETA_GRID, Analytic, Clairvoyant, Curve, 
 PRESETS = {"recommended": Config, "certified": Config.certified, "paper": Config.paper}
 CAUSES = ("theta", "V", "pool", "exploration", "T", "over", "under")
 BEFORE = {"age_test_set": False, "safety_z": 1.0, "min_points": 3, "stability": 0.05}
-"""Defaults of version 0.2."""
+"""Defaults before T aged."""
 PAPERS_T = {"test_fraction": 0.05}
 
 
@@ -139,22 +140,8 @@ HELD_OUT = ("plateau", "plateau moving")
 """Families on which no default was chosen."""
 
 
-class World(NamedTuple):
-    """|X|, US dollars a label and per image and epoch, the curve, how lasting luck is; ``stability`` None: T stays."""
-
-    n: int
-    label_price: float
-    training_price: float
-    curve: Curve
-    persistence: float
-    stability: float | None
-    luck: int
-
-    def simulated(self) -> SimulatedWorld | DifficultyWorld:
-        shared: dict[str, Any] = {"seed": self.luck, "persistence": self.persistence}
-        if self.stability is None:
-            return SimulatedWorld(self.n, self.curve, **shared)
-        return DifficultyWorld(self.n, self.curve, stability=self.stability, **shared)
+class World(SimplerWorld):
+    """A world with the curve of what B leaves in its pool."""
 
     def left(self, tests: int) -> Curve:
         """The curve of what B leaves in the pool."""
@@ -168,7 +155,7 @@ def draw(family: str, seed: int, number: int) -> World:
     curve = SHAPES[family.split()[0]](rng, n, rng.uniform(0.15, 0.7))
     training = float(np.exp(rng.uniform(*np.log([2e-6, 1e-5]))))
     stability = float(rng.uniform(0.5, 0.95)) if family.endswith("moving") else None
-    return World(n, rng.choice([0.003, 0.04]), training, curve, rng.uniform(), stability, int(rng.integers(2**32)))
+    return World(n, rng.choice([0.003, 0.04]), training, curve, rng.uniform(), int(rng.integers(2**32)), stability)
 
 
 # ---------------------------------------------------------------------------------------------------------

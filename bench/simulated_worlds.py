@@ -51,6 +51,7 @@ from mcal_jax.runs import settings
 from mcal_jax.runs.codec import answer_from_json
 from mcal_jax.runs.driver import drive
 from mcal_jax.runs.runlog import RunLog
+from mcal_jax.worlds.difficulty import DifficultyWorld
 from mcal_jax.worlds.simulated import THETA_GRID, Analytic, Curve, Recorded, SimulatedWorld, clairvoyant
 
 READINGS: dict[str, Callable[..., Config]] = {
@@ -87,7 +88,10 @@ class Logistic(NamedTuple):
 
 
 class World(NamedTuple):
-    """|X|, dollars a label and per image and epoch, the curve, how much of T's luck lasts, and the luck's seed."""
+    """|X|, dollars a label and per image and epoch, the curve, how much of T's luck lasts, and the luck's seed.
+
+    With a ``stability`` each image has a difficulty of its own, so that acquisition moves the hardest to B.
+    """
 
     n: int
     label_price: float
@@ -95,9 +99,13 @@ class World(NamedTuple):
     curve: Curve
     persistence: float
     luck: int
+    stability: float | None = None
 
-    def simulated(self, noise: float = 0.0) -> SimulatedWorld:
-        return SimulatedWorld(self.n, self.curve, seed=self.luck, persistence=self.persistence, noise=noise)
+    def simulated(self, noise: float = 0.0) -> SimulatedWorld | DifficultyWorld:
+        shared: dict[str, Any] = {"seed": self.luck, "persistence": self.persistence}
+        if self.stability is None:
+            return SimulatedWorld(self.n, self.curve, noise=noise, **shared)
+        return DifficultyWorld(self.n, self.curve, stability=self.stability, **shared)
 
 
 def drawn(rng: np.random.Generator) -> tuple[int, Curve]:

@@ -10,6 +10,7 @@ from mcal_jax.algorithm import baselines
 from mcal_jax.algorithm.config import Config, PerHour, PerImageEpoch
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import Measurement, TrainResult
+from mcal_jax.data import from_arrays
 from mcal_jax.paper.records import Trajectory
 from mcal_jax.runs.driver import drive
 from mcal_jax.runs.settings import Run
@@ -138,3 +139,16 @@ curves = st.builds(
     floor=st.floats(0, 0.8),
     quality=st.floats(0.1, 5),
 )
+
+
+def three_kinds(low, high):
+    """500 images of three kinds, told apart by where they are bright; some are hard to tell.
+
+    They are brighter there by ``low`` to ``high``.
+    """
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 3, 500)
+    pixels = rng.normal(90, 30, (500, 8, 8))
+    for k in range(3):
+        pixels[labels == k, :, 2 * k : 2 * k + 3] += rng.uniform(low, high, ((labels == k).sum(), 1, 1))
+    return from_arrays(pixels.clip(0, 255).astype(np.uint8), labels)

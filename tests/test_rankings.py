@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from conftest import assert_partition, same
+from conftest import assert_partition, same, three_kinds
 
 from mcal_jax.algorithm.acquisition import Scores, rank_confident
 from mcal_jax.algorithm.config import Config
@@ -11,7 +11,6 @@ from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import Label, MachineLabel, Train, Verify
 from mcal_jax.algorithm.rankings import RANKINGS, Ranking, find, most_confident
 from mcal_jax.annotators.ground_truth import GroundTruth
-from mcal_jax.data import from_arrays
 from mcal_jax.errors import McalError
 from mcal_jax.runs.driver import drive
 from mcal_jax.runs.settings import Run
@@ -27,13 +26,7 @@ CONFIG = Config(test_fraction=0.1, seed_fraction=0.03, theta_step=0.25)
 
 @pytest.fixture(scope="module")
 def images():
-    """500 images of three kinds, told apart by where they are bright; some are hard to tell."""
-    rng = np.random.default_rng(1)
-    labels = rng.integers(0, 3, 500)
-    pixels = rng.normal(90, 30, (500, 8, 8))
-    for k in range(3):
-        pixels[labels == k, :, 2 * k : 2 * k + 3] += rng.uniform(5, 60, ((labels == k).sum(), 1, 1))
-    return from_arrays(pixels.clip(0, 255).astype(np.uint8), labels)
+    return three_kinds(5, 60)
 
 
 def world_of(images, ranking, **settings):

@@ -66,7 +66,6 @@ def load(
     downsample = _positive("downsample", downsample)
     if first is not None and per_class is not None:
         raise McalError("give first or per_class, not both")
-
     dataset = _load_first(name, data_dir, first)
     if per_class is not None:
         dataset = _take(dataset, _first_of_each_class(dataset, per_class))

@@ -79,16 +79,14 @@ def work_on(
         for line in describe(pool.dataset):
             emit(line)
     write_atomically(folder / "job.json", json.dumps(about) + "\n")
-    chosen = _of_session(begun, of_session)
-    with Session(pool.dataset, classes=classes, config=config, log=log, emit=emit, **chosen) as session:
+    of_session = _of_session(begun, of_session)
+    with Session(pool.dataset, classes=classes, config=config, log=log, emit=emit, **of_session) as session:
         batch = visit_door(Visit(session, pool.folder, folder, annotator, emit))
-        if batch is not None:
-            for line in wanted(session, batch):
-                emit(line)
-            return batch
-        result = session.result()
-    finish(result, folder, emit)
-    return result
+        if batch is None:
+            return finish(session.result(), folder, emit)
+        for line in wanted(session, batch):
+            emit(line)
+        return batch
 
 
 def wanted(session: Session, batch: Batch) -> list[str]:
@@ -105,13 +103,14 @@ def wanted(session: Session, batch: Batch) -> list[str]:
     return [*lines, f"expected in all: ${session.plan.cost:,.2f}; humans alone: ${humans_only:,.2f}"]
 
 
-def finish(result: Result, folder: Path, emit: Emit) -> None:
-    """Write labels and datasheet. Raises McalError."""
+def finish(result: Result, folder: Path, emit: Emit) -> Result:
+    """Write labels and datasheet; returns the result. Raises McalError."""
     export.write(result, "csv", folder / "labels.csv")
     for ending in (".html", ".md"):
         datasheet.write(result, folder / f"datasheet{ending}")
     emit(result.summary())
     emit(f"every image has a label: {folder / 'labels.csv'}, {folder / 'datasheet.html'}")
+    return result
 
 
 def _about(path: Path, **given: Any) -> dict[str, Any]:

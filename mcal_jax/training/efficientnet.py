@@ -14,6 +14,7 @@ from flax import nnx
 
 from mcal_jax.training import devices
 from mcal_jax.training.devices import Backend
+from mcal_jax.training.heads import Dense
 from mcal_jax.training.nets import BatchNorm, Conv
 
 STANDARD_WIDTH = 64
@@ -70,24 +71,12 @@ class DepthwiseConv(nnx.Module):
         return self.ops.depthwise_conv(x, self.kernel[...].astype(x.dtype), stride)
 
 
-class Dense(nnx.Module):
-    """``x @ kernel + bias`` in float32."""
-
-    def __init__(self, inputs: int, features: int, *, rng: np.random.Generator):
-        bound = (3 / inputs) ** 0.5
-        self.kernel = nnx.Param(jnp.asarray(bound * rng.uniform(-1, 1, (inputs, features)), jnp.float32))
-        self.bias = nnx.Param(jnp.zeros(features, jnp.float32))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return x @ self.kernel[...] + self.bias[...]
-
-
 class SqueezeExcite(nnx.Module):
     """Multiplies each channel by a gate in (0, 1) that depends on the means of all channels (Hu et al., 2018)."""
 
     def __init__(self, features: int, squeezed: int, *, layout: str, rng: np.random.Generator):
         self.layout = layout
-        self.squeeze, self.excite = Dense(features, squeezed, rng=rng), Dense(squeezed, features, rng=rng)
+        self.squeeze, self.excite = Dense(features, squeezed, 1.0, rng=rng), Dense(squeezed, features, 1.0, rng=rng)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         gate = jax.nn.sigmoid(self.excite(jax.nn.silu(self.squeeze(channel_means(x, self.layout)))))
