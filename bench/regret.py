@@ -3,9 +3,9 @@
     python bench/regret.py --worlds 200 --seed 1
     python bench/regret.py --readings "certified" "certified growth=2" "recommended age_test_set=true safety_z=1.5"
 
-A reading is a preset and what differs from it; "before" in place of a preset's changes stands for the defaults
-before T aged. The clairvoyant knows the learning curve, buys T of 5 % of X, trains once on the best |B|, labels without
-V and goes just up to epsilon. One decision after the other is replaced by his, in this order, so that the causes add up:
+A reading is a preset and what differs from it; "before" in place of a preset's changes stands for the defaults before
+T aged. The clairvoyant knows the learning curve, buys T of 5 % of X, trains once on the best |B|, labels without V and
+goes just up to epsilon. One decision after the other is replaced by his, in this order, so that the causes add up:
 
     theta        S is the largest that keeps epsilon; negative where the run broke it
     V            no V is bought
