@@ -8,7 +8,7 @@ import numpy as np
 
 from mcal_jax.algorithm.outcome import Certificate, Ledger, Outcome
 from mcal_jax.algorithm.plan import Plan
-from mcal_jax.algorithm.protocol import UNKNOWN, Labels, MachineLabel
+from mcal_jax.algorithm.protocol import Labels, MachineLabel
 from mcal_jax.data import Dataset
 from mcal_jax.display import html_table
 from mcal_jax.errors import McalError, suggestion
@@ -17,6 +17,7 @@ from mcal_jax.registry import short_name
 from mcal_jax.runs import report
 from mcal_jax.runs.codec import unpack
 from mcal_jax.runs.images import check_content
+from mcal_jax.runs.labels import class_name
 from mcal_jax.runs.recorded import RecordedRun, set_of
 from mcal_jax.runs.session_setup import recorded, trained_world
 
@@ -139,7 +140,7 @@ class Result:
             "index": np.arange(n),
             **({"file": list(files)} if files else {}),
             "label": self.labels,
-            "class": [self.classes[label] if label != UNKNOWN else "" for label in self.labels],
+            "class": [class_name(label, self.classes) for label in self.labels],
             "source": np.where(self.by_machine, "machine", "human"),
             "set": sets,
             **({} if np.isnan(margins).all() else {"margin": margins}),

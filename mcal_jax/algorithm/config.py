@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from mcal_jax.algorithm.acquisition import ACQUISITIONS, Acquisition
 from mcal_jax.algorithm.presets import Preset
 from mcal_jax.algorithm.rankings import RANKINGS, Ranking
 from mcal_jax.display import html_table
+from mcal_jax.registry import Registry
 
 OLD_NAMES = {
     "far": "max_train_fraction",
@@ -75,6 +76,17 @@ Dollars = Annotated[float, Field(ge=0, le=HIGHEST_PRICE)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
+def named_in(registry: Registry, kind: type) -> BeforeValidator:
+    """Makes a name of a strategy; a function or a ``kind`` is registered under its own name."""
+
+    def name(given: Any) -> Any:
+        if callable(given) or isinstance(given, kind):
+            return registry.name_of(given)
+        return registry.check(given) if isinstance(given, str) else given
+
+    return BeforeValidator(name)
+
+
 class PerImageEpoch(Settings):
     """Training priced by work: dollars per image and epoch, by architecture.
 
@@ -132,8 +144,12 @@ class Config(Settings):
         description="share of T that humans label twice, to bound what they mislabel; epsilon and the certificate are "
         "then about the truth",
     )
-    acquisition: str = Field("margin", description="M(.): which images humans label for training")
-    ranking: str = Field("margin", description="L(.): how the labels of the classifier are made and ranked")
+    acquisition: Annotated[str, named_in(ACQUISITIONS, Acquisition)] = Field(
+        "margin", description="M(.): which images humans label for training"
+    )
+    ranking: Annotated[str, named_in(RANKINGS, Ranking)] = Field(
+        "margin", description="L(.): how the labels of the classifier are made and ranked"
+    )
     test_fraction: Fraction | Literal["planned"] = Field(
         0.05, description="|T|; planned, for certified runs: what cost least in simulations, about a hundredth"
     )
@@ -213,22 +229,6 @@ class Config(Settings):
         if self.repeat and not self.certify:
             raise ValueError("repeat: it bounds the mistakes of humans for a certificate, so it needs certify")
         return self
-
-    @field_validator("acquisition", mode="before")
-    @classmethod
-    def _known_acquisition(cls, acquisition: Any) -> Any:
-        """The name of an acquisition function; a function or an Acquisition is registered under its own name."""
-        if callable(acquisition) or isinstance(acquisition, Acquisition):
-            return ACQUISITIONS.name_of(acquisition)
-        return ACQUISITIONS.check(acquisition) if isinstance(acquisition, str) else acquisition
-
-    @field_validator("ranking", mode="before")
-    @classmethod
-    def _known_ranking(cls, ranking: Any) -> Any:
-        """The name of a ranking; a function or a Ranking is registered under its own name."""
-        if callable(ranking) or isinstance(ranking, Ranking):
-            return RANKINGS.name_of(ranking)
-        return RANKINGS.check(ranking) if isinstance(ranking, str) else ranking
 
     @classmethod
     def paper(cls, **changes) -> "Config":

@@ -4,12 +4,10 @@ certified, each class, and the labels that are least sure."""
 import base64
 import contextlib
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mcal_jax import __version__
 from mcal_jax.errors import McalError, shown
@@ -20,6 +18,7 @@ from mcal_jax.labelling.table import rows
 from mcal_jax.registry import short_name
 from mcal_jax.result import Result
 from mcal_jax.runs.report import STOPS
+from mcal_jax.templates import environment
 
 LEAST_SURE = 24
 """Labels of the machine in the gallery."""
@@ -56,7 +55,9 @@ def write(result: Result, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix not in (".html", ".md"):
         raise McalError(f"a datasheet ends in .html or .md, not {path.name!r}")
-    template = _environment(path.suffix == ".html").get_template(f"datasheet{path.suffix}")
+    templates = environment("mcal_jax.labelling", path.suffix == ".html")
+    templates.filters["cell"] = _markdown_cell
+    template = templates.get_template(f"datasheet{path.suffix}")
     name = result.record.log.run.get("data", {}).get("name", "images")
     write_atomically(path, template.render(name=shown(str(name)), sections=sections(result), version=__version__))
     return path
@@ -75,20 +76,6 @@ def sections(result: Result) -> list[Section]:
         Section("The least sure labels of the classifier", [wording.CHANCES], _least_sure(result, frame)),
         Section("How it was made", [], _made(result)),
     ]
-
-
-@cache
-def _environment(html: bool) -> Environment:
-    environment = Environment(
-        loader=PackageLoader("mcal_jax.labelling"),
-        autoescape=html,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["cell"] = _markdown_cell
-    return environment
 
 
 def _markdown_cell(text: str) -> str:

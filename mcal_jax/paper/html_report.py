@@ -8,15 +8,13 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mcal_jax.files import write_atomically
 from mcal_jax.paper.collection import Collection, Exhibit, Missing, Picture, Provenance, Table
 from mcal_jax.runs import settings
+from mcal_jax.templates import environment
 
 BEGINS = "<!DOCTYPE html>\n<!-- made by mcal report -->"
 """How the page begins; ``mcal report`` overwrites only files that begin so."""
@@ -67,25 +65,13 @@ def _render(collection: Collection, limits: Limits) -> str:
         (heading, [_article(exhibit, collection.profile, limits) for exhibit in exhibits])
         for heading, exhibits in collection.sections
     ]
-    template = _environment().get_template("report.html")
+    template = environment("mcal_jax.paper").get_template("report.html")
     return template.render(
         begins=BEGINS,
         profile=collection.profile,
         facts=_summary(collection),
         sections=sections,
         missing=[_missing(missing) for missing in collection.missing],
-    )
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("mcal_jax.paper"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
     )
 
 

@@ -13,6 +13,11 @@ COLUMNS = ("index", "label", "class", "by")
 LABELS_BEGIN = ",".join(COLUMNS)
 
 
+def class_name(label: int, classes: Sequence[str]) -> str:
+    """The name of a class by its number; "" where no human could tell the class."""
+    return "" if label == UNKNOWN else classes[label]
+
+
 def write_labels(delivery: Delivery, classes: Sequence[str], path: Path, files: Sequence[str] = ()) -> None:
     """Write the labels delivered: index, class number, class name, who gave it (human or machine), and the file.
 
@@ -25,7 +30,6 @@ def write_labels(delivery: Delivery, classes: Sequence[str], path: Path, files: 
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*COLUMNS, "file"] if files else COLUMNS)
     for i, (label, machine) in enumerate(zip(delivery.labels.tolist(), delivery.by_machine.tolist(), strict=True)):
-        writer.writerow(
-            [i, label, classes[label] if label != UNKNOWN else "", "machine" if machine else "human", *files[i : i + 1]]
-        )
+        by = "machine" if machine else "human"
+        writer.writerow([i, label, class_name(label, classes), by, *files[i : i + 1]])
     write_atomically(path, text.getvalue())
