@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from mcal_jax.algorithm.config import Config
 from mcal_jax.errors import McalError
 from mcal_jax.runs import execution, settings, sweeps
 
@@ -47,6 +48,20 @@ def test_planned_runs_are_chosen_by_their_settings(project):
     assert len(sweeps.planned("few", "smoke", delta=[0.2, 0.4], seed=1)) == 2
     assert len(sweeps.planned("few", "smoke", epsilon=0.05, label_price=0.04, architecture="resnet18")) == 4
     assert not sweeps.planned("few", "smoke", data_set="other")
+
+
+def test_a_sweep_may_keep_the_defaults_of_version_0_1(project):
+    """Where it sets nothing else, so that its recorded runs stay runs of the sweep."""
+    path = project / "experiments/runs/few.yaml"
+    today = Config(**sweeps.planned("few", "smoke")[0].run.config)
+    path.write_text(SWEEP.replace("title: tiny runs", 'title: tiny runs\ndefaults: "0.1"'))
+    first = sweeps.planned("few", "smoke")[0].run
+    changed = {"age_test_set": False, "safety_z": 1.0, "min_points": 3, "stability": 0.05, "machine_epsilon": None}
+    assert Config(**first.config) == today.model_copy(update=changed)
+    assert sweeps.description(first) == "tiny.npz trajectory resnet18 delta 0.2 seed 0"
+    path.write_text(path.read_text().replace("width: 4,", "width: 4, safety_z: 2, config: {stability: 0.3},"))
+    own = sweeps.planned("few", "smoke")[0].run.resolve(channels=1)
+    assert (own.safety_z, own.stability, own.min_points) == (2, 0.3, 3)
 
 
 @pytest.mark.parametrize(
