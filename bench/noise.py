@@ -25,7 +25,7 @@ from scipy.stats import binom
 from simulated_worlds import draw
 from tables import publish
 
-from mcal_jax.algorithm.config import Config, PerImageEpoch
+from mcal_jax.algorithm.config import FIRST, Config, PerImageEpoch
 from mcal_jax.algorithm.job import Job
 from mcal_jax.runs import settings
 from mcal_jax.runs.driver import Delivery, drive
@@ -48,13 +48,13 @@ class Ended(NamedTuple):
 def simulated(noise: float, votes: int, number: int, *, seed: int) -> Ended:
     world = draw("drawn", seed, number)
     price = PerImageEpoch(dollars=world.training_price)
-    config = Config(label_price=world.label_price * votes, training_price=price, **CERTIFIED)
+    config = Config(label_price=world.label_price * votes, training_price=price, **FIRST, **CERTIFIED)
     slips = float(binom.sf(votes // 2, votes, noise))
     return ended(drive(Job(n=world.n, config=config), world.simulated(slips)), world.n * world.label_price)
 
 
 def trained(noise: float, votes: int, number: int) -> Ended:
-    changes = {"noise": noise, "votes": votes, "seed": number, **CERTIFIED}
+    changes = {"noise": noise, "votes": votes, "seed": number, "config": {**FIRST, **CERTIFIED}}
     run = settings.describe("fashion_mnist_10k", profile="smoke", **changes)
     with tempfile.TemporaryDirectory() as folder:
         result = execute(run, Path(folder) / "run.jsonl", emit=lambda line: None)

@@ -38,7 +38,7 @@ from scipy.stats import beta
 
 from mcal_jax import data
 from mcal_jax.algorithm import baselines, certificate, costs
-from mcal_jax.algorithm.config import Config, PerImageEpoch
+from mcal_jax.algorithm.config import FIRST, Config, PerImageEpoch
 from mcal_jax.algorithm.mcal import mcal
 from mcal_jax.algorithm.outcome import Outcome
 from mcal_jax.worlds.difficulty import DifficultyWorld
@@ -96,11 +96,12 @@ def cases(name: str, seeds: int, folder: Path) -> Iterator[Case]:
 # Methods
 
 MCAL: dict[str, Callable[..., Config]] = {
-    "MCAL, certified": Config.certified,
-    "MCAL": Config,
-    "MCAL, T ages": partial(Config, age_test_set=True),
+    "MCAL, certified": partial(Config.certified, **FIRST),
+    "MCAL": partial(Config, **FIRST),
+    "MCAL, T ages": partial(Config, **{**FIRST, "age_test_set": True}),
     "MCAL as printed": Config.paper,
 }
+"""With the defaults of version 0.1, as the recorded runs of the bench."""
 
 
 def methods(case: Case, config: Config, certified: Outcome) -> dict[str, PeerAlgorithm]:
@@ -132,7 +133,7 @@ def measure(case: Case, service: str) -> Iterator[dict[str, Any]]:
         certified = certified or done.outcome
         yield row(case, service, name, done)
     assert certified
-    for name, algorithm in methods(case, Config(**prices), certified).items():
+    for name, algorithm in methods(case, Config(**FIRST, **prices), certified).items():
         yield row(case, service, name, deliver(algorithm, case.world()))
 
 

@@ -43,7 +43,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import logit
 
-from mcal_jax.algorithm.config import Config, PerImageEpoch
+from mcal_jax.algorithm.config import FIRST, Config, PerImageEpoch
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import TrainResult
 from mcal_jax.paper import reliability
@@ -54,18 +54,22 @@ from mcal_jax.runs.runlog import RunLog
 from mcal_jax.worlds.difficulty import DifficultyWorld
 from mcal_jax.worlds.simulated import THETA_GRID, Analytic, Curve, Recorded, SimulatedWorld, clairvoyant
 
+FIRST_CERTIFIED = partial(Config.certified, **FIRST)
 READINGS: dict[str, Callable[..., Config]] = {
-    "recommended": Config,
-    "certified": partial(Config.certified, certificate="planned"),
-    "trimmed": partial(Config.certified, certificate="trimmed"),
+    "recommended today": Config,
+    "certified today": Config.certified,
+    "recommended": partial(Config, **FIRST),
+    "certified": FIRST_CERTIFIED,
+    "trimmed": partial(Config.certified, **{**FIRST, "certificate": "trimmed"}),
     "paper": Config.paper,
     "authors_code": Config.authors_code,
-    **{law: partial(Config, law=law) for law in ("power", "truncated", "pow3", "pow4")},
-    **{f"growth {by}": partial(Config.certified, growth=float(by)) for by in (2, 3, 5)},
-    **{f"steps {most}": partial(Config.certified, max_steps=most) for most in (1, 2, 8)},
-    **{f"beta {share}%": partial(Config.certified, beta=share / 100, max_steps=20) for share in (0, 5)},
-    **{f"T {share:g}%": partial(Config, certify=0.95, test_fraction=share / 100) for share in (0.5, 1, 2, 5)},
+    **{law: partial(Config, **FIRST, law=law) for law in ("power", "truncated", "pow3", "pow4")},
+    **{f"growth {by}": partial(FIRST_CERTIFIED, growth=float(by)) for by in (2, 3, 5)},
+    **{f"steps {most}": partial(FIRST_CERTIFIED, max_steps=most) for most in (1, 2, 8)},
+    **{f"beta {share}%": partial(FIRST_CERTIFIED, beta=share / 100, max_steps=20) for share in (0, 5)},
+    **{f"T {share:g}%": partial(Config, **FIRST, certify=0.95, test_fraction=share / 100) for share in (0.5, 1, 2, 5)},
 }
+"""The recorded ones have the defaults of version 0.1, those of today the word in their names."""
 
 
 PAPERS_T = {"test_fraction": 0.05}
