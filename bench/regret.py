@@ -50,7 +50,7 @@ PRESETS = {"recommended": Config, "certified": Config.certified, "paper": Config
 CAUSES = ("theta", "V", "pool", "exploration", "T", "over", "under")
 BEFORE = {"age_test_set": False, "safety_z": 1.0, "min_points": 3, "stability": 0.05}
 """Defaults before T aged."""
-PAPERS_T = {"test_fraction": 0.05}
+PAPERS_T = {"test_fraction": 0.05, "machine_epsilon": None}
 
 
 # ---------------------------------------------------------------------------------------------------------

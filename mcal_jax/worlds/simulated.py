@@ -12,6 +12,7 @@ from scipy.special import ndtr
 
 from mcal_jax.algorithm import acquisition, costs, planner
 from mcal_jax.algorithm.config import Config, Fraction, Settings
+from mcal_jax.algorithm.machine_epsilon import is_kept
 from mcal_jax.algorithm.protocol import (
     MEASURES,
     Answer,
@@ -196,7 +197,7 @@ def clairvoyant(n: int, curve: Curve, config: Config, architecture: str = "resne
     """The least cost of any run in this world, in US dollars; size 0 and theta 0: humans label everything.
 
     It buys T as everyone does (its size is the configuration's), searches 300 sizes and 1,000 theta, and holds
-    Eqn 2 with the true error.
+    Eqn 2, and ``machine_epsilon`` where there is one, with the true error.
     """
     tests = planner.n_test(n, config)
     thetas = THETA_GRID[1:]
@@ -204,7 +205,8 @@ def clairvoyant(n: int, curve: Curve, config: Config, architecture: str = "resne
     for size in np.unique(np.geomspace(max(0.001 * n, 2), n - tests, 300).astype(int)):
         rest = n - tests - int(size)
         machine = planner.machine_images(n, rest, thetas, config)
-        allowed = np.flatnonzero(machine / n * curve.wrong_share(thetas, size) / thetas < config.epsilon)
+        error = machine / n * curve.wrong_share(thetas, size) / thetas
+        allowed = np.flatnonzero((error < config.epsilon) & is_kept(error, n, rest, thetas, config))
         if not len(allowed):
             continue
         training = costs.expected_training_cost(int(size), architecture, config)
