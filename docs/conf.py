@@ -12,7 +12,7 @@ import mcal_jax
 from mcal_jax.algorithm import certificate, outcome, plan, protocol
 
 DOCS = Path(__file__).parent
-NOTEBOOKS = ("00_read_me_first", "01_power_laws", "02_cost_surfaces", "03_what_to_label")
+NOTEBOOKS = ("00_read_me_first", "01_power_laws", "02_cost_surfaces", "03_what_to_label", "04_label_your_own")
 
 project = "mcal_jax"
 author = copyright = "The mcal_jax authors"

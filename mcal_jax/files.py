@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from mcal_jax.errors import McalError
 
@@ -68,9 +69,11 @@ class Lock:
     it ends.
 
     The lock is on a hidden file beside the one that ``path`` leads to, which is removed on release; one that a killed
-    process left is reused. Folders are made as needed. Raises McalError if another process holds the lock, or if
-    nothing can be written there.
+    process left is reused. Folders are made as needed. Raises McalError if another process holds the lock, or this
+    one does already, or if nothing can be written there.
     """
+
+    _held: ClassVar[set[Path]] = set()
 
     def __init__(self, path: str | os.PathLike):
         from filelock import FileLock, Timeout
@@ -82,9 +85,12 @@ class Lock:
             target.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
         except Timeout:
+            if self.path in self._held:
+                raise McalError(f"{path} is open in this process: close the run or the session that has it") from None
             raise McalError(f"{path} is being written by another process") from None
         except OSError as error:
             raise McalError(f"can't write {path}: no lock {self.path.name} beside it: {error.strerror}") from None
+        self._held.add(self.path)
 
     def release(self) -> None:
         """Let another process write the file."""
@@ -92,6 +98,7 @@ class Lock:
             with contextlib.suppress(OSError):
                 self.path.unlink()  # while it is held: nobody else can have locked it
             self._lock.release()
+            self._held.discard(self.path)
 
 
 def check_distinct(paths: Mapping[str, str | os.PathLike | None]) -> None:

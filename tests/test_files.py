@@ -116,7 +116,7 @@ def test_a_link_is_written_through_and_stays(tmp_path):
 def test_a_lock_is_held_by_one_alone_and_leaves_nothing(tmp_path):
     path = tmp_path / "new" / "run.jsonl"
     lock = Lock(path)
-    assert "run.jsonl is being written by another process" in error_of(Lock, path)
+    assert "run.jsonl is open in this process" in error_of(Lock, path)
     lock.release()
     lock.release()
     assert list(path.parent.iterdir()) == []

@@ -452,7 +452,7 @@ def test_a_disk_that_fills_in_mid_run_is_one_line_and_the_run_resumes(tmp_path, 
 def test_only_one_process_at_a_time_writes_a_log(tmp_path):
     path = tmp_path / "run.jsonl"
     log = RunLog.create(path, JOB, {})
-    assert "by another process" in error_of(RunLog.resume, path)
+    assert "is open in this process" in error_of(RunLog.resume, path)
     log.close()
     hold = (
         "import sys; from mcal_jax.runs.runlog import RunLog; log = RunLog.resume(sys.argv[1]); print(1, flush=True)\n"

@@ -64,6 +64,17 @@ def test_cost_surfaces_moves_the_optimum(tmp_path):
     assert any("on_X: the machine labels 5.0%" in text and "on_S: the machine labels 0.0%" in text for text in texts)
 
 
+def test_label_your_own_goes_from_a_folder_to_a_datasheet(tmp_path):
+    texts = execute("04_label_your_own", tmp_path, images=600, width=4, recipe="brief")
+    assert pictures(tmp_path) == {"sets", "doubtful"}
+    table = read(tmp_path / "labels.csv")
+    assert set(table["file"]) == {path.name for path in (tmp_path / "photos").iterdir()}
+    who = {(source, person) for source, person in zip(table["source"], table["annotator"], strict=True)}
+    assert who == {("human", "scripted person"), ("machine", "")}
+    assert (tmp_path / "datasheet.html").stat().st_size > 10_000
+    assert any("of the labels are wrong; the certificate says: at most" in text for text in texts)
+
+
 def test_what_to_label_compares_selections(tmp_path):
     sizes = {"labels": 150, "more": 150, "held_out": 600, "first": 2400}
     execute("03_what_to_label", tmp_path, width=4, downsample=4, **sizes)
