@@ -1,5 +1,6 @@
 """The commands that reproduce the paper: sweep, reproduce and report."""
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,8 @@ def sweep(
     profile: Profile = "smoke",
     jobs: Annotated[int | None, Parameter(help="runs at once; default: one a core, one on an accelerator")] = None,
     dry: Annotated[bool, Parameter(help="only say which runs are there and which are not")] = False,
+    plan: Annotated[bool, Parameter(help="only say how long an accelerator takes, by sweep and figure")] = False,
+    rate: Annotated[float | None, Parameter(help="with plan: images/s of a ResNet18; default: an H200's")] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Execute the runs of experiments/runs/*.yaml, of all sweeps or of those named, several at once.
@@ -29,6 +32,10 @@ def sweep(
     from mcal_jax.runs import sweeps
 
     at_least_one("jobs", jobs)
+    if plan:
+        return _foretell(profile, rate)
+    if rate is not None:
+        raise McalError("rate: it is for plan; leave it out")
     chosen = names or sweeps.sweeps()
     planned = {one.run.id: one for name in chosen for one in sweeps.planned(name, profile)}
     if dry:
@@ -36,6 +43,20 @@ def sweep(
             emit(f"{sweeps.state(one.run, profile):8} {sweeps.description(one.run)}")
     elif failed := _make(sorted(planned.values(), key=lambda one: one.run.seed), profile, jobs, data_dir):
         raise SystemExit(f"mcal: {failed} runs failed")
+
+
+def _foretell(profile: str, rate: float | None) -> None:
+    """Print the seconds of an accelerator by sweep and by experiment."""
+    from mcal_jax.paper import forecast
+
+    if rate is not None and not 0 < rate < math.inf:
+        raise McalError(f"rate: images per second, a number above 0, got {rate!r}")
+    by = forecast.Forecaster(profile, rate or forecast.RATE)
+    for title, lines in (("sweep", by.by_sweep()), ("figure or table", by.by_experiment())):
+        emit(f"{title:20} {'runs':>5} {'there':>5} {'seconds':>9} {'to make':>9}")
+        for line in lines:
+            emit(f"{line.name:20} {line.runs:5} {line.there:5} {line.seconds:9,.0f} {line.left:9,.0f}")
+        emit("")
 
 
 @app.command

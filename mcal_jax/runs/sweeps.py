@@ -33,9 +33,10 @@ class Sweep(Settings):
     grids: dict[str, list[dict[str, Any]]]
 
 
-def sweeps() -> list[str]:
-    """The names of all sweeps."""
-    return sorted(path.stem for path in (home() / "experiments" / "runs").glob("*.yaml"))
+def sweeps(profile: str | None = None) -> list[str]:
+    """The names of all sweeps, or of those that have runs for a profile. Raises McalError naming a file and key."""
+    paths = sorted((home() / "experiments" / "runs").glob("*.yaml"))
+    return [path.stem for path in paths if profile is None or profile in load_settings(path, Sweep).grids]
 
 
 class Planned(NamedTuple):
