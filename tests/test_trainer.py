@@ -309,7 +309,7 @@ for leaf in jax.tree.leaves((trainer.pool, model[:2], features, scores, chosen))
 """
 
 
-@pytest.mark.parametrize(("native", "recipe"), [("1", "short"), ("0", "paper")])
+@pytest.mark.parametrize(("native", "recipe"), [("1", "short"), pytest.param("0", "paper", marks=pytest.mark.slow)])
 def test_global_defaults_of_jax_change_neither_weights_nor_labels(native, recipe):
     plain = {name: value for name, value in os.environ.items() if name not in DEFAULTS}
     printed = []
