@@ -5,6 +5,7 @@ here, unless it is on the PATH.
 """
 
 import contextlib
+import io
 import os
 import shutil
 import socket
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+from PIL import Image
 
 EMAIL, TOKEN = "ada@example.com", "0123456789abcdef0123456789abcdef01234567"
 
@@ -68,15 +71,22 @@ class Annotators:
     def __init__(self, url: str, choose: Callable[[str], str | None]):
         from label_studio_sdk import LabelStudio
 
-        self.sdk = LabelStudio(
-            base_url=url, api_key=TOKEN, max_retries=0, httpx_client=httpx.Client(trust_env=False, timeout=60)
-        )
-        self.choose = choose
+        self.url, self.choose = url, choose
+        self._http = httpx.Client(trust_env=False, timeout=60, headers={"authorization": f"Token {TOKEN}"})
+        self.sdk = LabelStudio(base_url=url, api_key=TOKEN, max_retries=0, httpx_client=self._http)
 
     def tasks(self) -> list[Any]:
         """The tasks of all projects."""
         projects = [project.id for project in self.sdk.projects.list()]
         return [task for project in projects for task in self.sdk.tasks.list(project=project, page_size=200)]
+
+    def new_token(self) -> str:
+        """An access token of the kind that Label Studio gives to new users."""
+        return self._http.post(f"{self.url}/api/token/", json={}).json()["token"]
+
+    def picture(self, task: Any) -> np.ndarray:
+        """The picture of a task, as the server gives it."""
+        return np.asarray(Image.open(io.BytesIO(self._http.get(self.url + task.data["image"]).content)))
 
     def answer(self, task: Any, label: str | None, who: int = 1) -> None:
         """Choose a class for a task, or skip it."""

@@ -18,9 +18,10 @@ LARGEST_ANSWER = 32_000_000
 """Bytes of an answer of the server, beyond which it is not read."""
 PAGE = 200
 """Projects or tasks in one answer."""
-MOST_PROJECTS = 100_000
+MOST_PROJECTS = 10_000
 TIMEOUT = 60.0
 """Seconds for which the server may be silent."""
+STRANGE = "does not answer as Label Studio does"
 
 
 class Studio:
@@ -98,12 +99,12 @@ class Studio:
         try:
             yield
         except ApiError as error:
-            raise McalError(f"Label Studio at {self.url} {self._said(error)}") from None
+            raise McalError(f"{self.url} {self._said(error)}") from None
         except httpx.HTTPError as error:
             raise McalError(f"can't reach {self.url}: {self._short(error) or type(error).__name__}") from None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             what = f"{type(error).__name__}: {self._short(error)}"
-            raise McalError(f"{self.url} does not answer as Label Studio does: {what}") from None
+            raise McalError(f"{self.url} {STRANGE}: {what}") from None
 
     def _said(self, error: ApiError) -> str:
         """What an answer that tells of an error says."""
@@ -112,6 +113,8 @@ class Studio:
             return f"refuses the key: {self._short(_detail(error.body))}"
         if 300 <= (error.status_code or 0) < 400:
             return f"sends us on to {self._short(headers.get('location', 'nowhere'))}; give the address it is at"
+        if error.status_code == 200:
+            return f"{STRANGE}: {self._short(error.body)}"
         return f"answers {error.status_code}: {self._short(_detail(error.body))}"
 
     def _short(self, what: object) -> str:
@@ -121,6 +124,10 @@ class Studio:
 
 
 def _detail(body: object) -> object:
+    """What an answer says in its field for that, where it has one."""
+    if isinstance(body, str):
+        with contextlib.suppress(ValueError):
+            body = json.loads(body)
     return body.get("detail", body) if isinstance(body, dict) else body
 
 

@@ -30,6 +30,8 @@ KEY = "LABEL_STUDIO_API_KEY"
 """The environment variable that holds the key where none is given."""
 TOGETHER = 50
 """Pictures in one request. They have at most 1,600 pixels a side, so that is some tens of MB at most."""
+MOST_TASKS = 10
+"""Tasks for each image of the pool that are read of one batch; more is an error."""
 
 
 def by_server(visit: Visit) -> Batch | None:
@@ -60,8 +62,8 @@ def by_server(visit: Visit) -> Batch | None:
 def _read(visit: Visit, studio: "Studio", project: int, batch: Batch | None) -> Iterator[Answers]:
     """The annotations of the open batch."""
     if batch is not None:
-        images = len(visit.session.dataset.images)
-        tasks = studio.tasks(project, batch.number, most=10 * images)
+        most = int(MOST_TASKS * len(visit.session.dataset.images))
+        tasks = studio.tasks(project, batch.number, most)
         read = read_tasks(tasks, batch.number, visit.session.dataset, studio.people(), visit.annotator, studio.url)
         yield Answers(batch.number, f"{studio.url}, batch {batch.number}", *read)
 
