@@ -241,9 +241,17 @@ def test_a_key_is_not_shown():
     assert "hunter2" not in repr(server("http://a", "hunter2"))
 
 
-@pytest.mark.parametrize("given", [{"url": "http://a"}, {"api_key": "k"}])
-def test_a_server_is_refused_by_a_door_that_has_none(tmp_path, given):
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"url": "http://a"}, "the door csv has no server; give --door label-studio"),
+        ({"api_key": "k"}, "the door csv has no server; give --door label-studio"),
+        ({"url": "ftp://a", "door": "label-studio"}, "begins with http"),
+        ({"api_key": "two words", "door": "label-studio"}, "api_key"),
+    ],
+)
+def test_a_server_that_cannot_be_is_refused_before_anything_is_written(tmp_path, given, says):
     images = np.zeros((N, 4, 4), np.uint8)
-    with pytest.raises(McalError, match="the door csv has no server; give --door label-studio"):
+    with pytest.raises(McalError, match=says):
         work.work_on(images, classes=CLASSES, out=tmp_path / "job", emit=lambda line: None, **given)
     assert not (tmp_path / "job").exists()

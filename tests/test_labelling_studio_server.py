@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import sys
+import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
@@ -103,6 +104,8 @@ def test_a_task_holds_a_picture_the_name_of_its_file_and_the_batch(fake, visit):
         (content,) = (content for name, content in fake.uploads.values() if f"/data/{name}" == task["data"]["image"])
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), POOL.images[index, ..., 0])
     (project,) = fake.projects
+    assert project["title"] == f"mcal: {POOL.name}"
+    assert [choice.get("value") for choice in ET.fromstring(project["label_config"]).iter("Choice")] == list(CLASSES)
     assert "nobody can tell" in project["expert_instruction"]
     assert project["skip_queue"] == "IGNORE_SKIPPED"
 
