@@ -53,8 +53,9 @@ def running(folder: Path) -> Iterator[str]:
 
 
 def _wait(url: str, server: subprocess.Popen, log: Path) -> None:
-    """Wait until the server answers."""
-    for _ in range(240):
+    """Wait until the server answers; it makes its database first."""
+    began = time.monotonic()
+    while time.monotonic() < began + 600:
         with contextlib.suppress(httpx.HTTPError):
             if httpx.get(f"{url}/health", trust_env=False).is_success:
                 return

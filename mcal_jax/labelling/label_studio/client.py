@@ -89,7 +89,7 @@ class Studio:
             return [f"/data/{kept[name]}" for name in names]
 
     def add(self, project: int, tasks: Iterable[dict[str, Any]]) -> None:
-        """Add tasks to a project, all of them or none."""
+        """Add tasks to a project."""
         with self._errors():
             self._sdk.projects.import_tasks(project, request=[ImportApiRequest(**task) for task in tasks])
 
