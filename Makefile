@@ -61,7 +61,7 @@ $(READY): pyproject.toml uv.lock
 	$(PYTHON) -c 'import sys; sys.exit("mcal_jax needs Python 3.11 or later; try: make PYTHON=python3.12") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
-	UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --frozen --inexact --quiet --extra notebooks --extra dev --extra docs
+	UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --frozen --inexact --quiet --extra notebooks --extra dev --extra docs --extra label-studio
 	touch $@
 
 clean:

@@ -1,15 +1,17 @@
 """A scripted person labels a folder of pictures with the command ``mcal label``, which is killed again and again.
 
-The first images of Fashion-MNIST are written as PNGs without labels. The person fills in tables, or moves pictures into
-the folders of their classes, a part at a time, and calls the command until it is done. Commands are killed (SIGKILL) at
-random moments. Checked: labels and bill are those of ``mcal.label`` with the same seed, no label that was taken is
-asked for again, and there is a certificate.
+The first images of Fashion-MNIST are written as PNGs without labels. The person fills in tables, moves pictures into
+the folders of their classes, or labels them in Label Studio, a part at a time, and calls the command until it is done.
+Commands are killed (SIGKILL) at random moments. Checked: labels and bill are those of ``mcal.label`` with the same
+seed, no label that was taken is asked for again, and there is a certificate.
 
     python bench/label_files.py --door csv --images 2000 --kills 20
     python bench/label_files.py --door folder --images 2000 --kills 20
+    LABEL_STUDIO=/path/to/label-studio python bench/label_files.py --door label-studio --images 2000 --kills 20
 """
 
 import argparse
+import contextlib
 import csv
 import os
 import random
@@ -18,8 +20,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import label_studio_server
 import numpy as np
 from PIL import Image
 
@@ -63,6 +67,30 @@ def sort_folder(folder: Path, truth: dict[str, str], share: float, rng: random.R
             os.replace(path, folder / truth[path.name] / path.name)
 
 
+def fill_files(out: Path, truth: dict[str, str], share: float, rng: random.Random) -> None:
+    """Answer a part of what lies in the folder of the job."""
+    for path in sorted(out.glob("batch-*")):
+        (sort_folder if path.is_dir() else fill_table)(path, truth, share, rng)
+
+
+@contextlib.contextmanager
+def at_work(door: str, out: Path, truth: dict[str, str]) -> Iterator[tuple[list[str], Callable[..., object]]]:
+    """What the command needs besides, and a function that answers a share of what is open."""
+    if door != "label-studio":
+        yield [], lambda share, rng: fill_files(out, truth, share, rng)
+        return
+    if label_studio_server.command() is None:
+        raise SystemExit("no label-studio: install it in an environment of its own, and set LABEL_STUDIO to its path")
+    os.environ["LABEL_STUDIO_API_KEY"] = label_studio_server.TOKEN
+    folder = out.with_name("label-studio")
+    folder.mkdir()
+    with label_studio_server.running(folder) as url:
+        people = label_studio_server.Annotators(url, truth.__getitem__)
+        yield ["--url", url], lambda share, rng: people.work(lambda: rng.random() < share)
+        tasks = [(task.data["batch"], task.data["file"]) for task in people.tasks()]
+        print(f"tasks: {len(tasks):,}, of them twice: {len(tasks) - len(set(tasks))}")
+
+
 def play(command: list[str], kill_after: float | None) -> bool:
     """Run a command, killed after some seconds if it takes longer; returns whether it was killed."""
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -87,16 +115,15 @@ def label_by_door(args: argparse.Namespace, photos: Path, truth: dict[str, str])
     command += ["--classes", ",".join(CLASSES), *settings]
     kills = commands = 0
     latest, began = 0.0, time.perf_counter()
-    while not (out / "datasheet.md").exists():
-        started = time.perf_counter()
-        to_kill = latest > 0 and kills < args.kills and rng.random() < 0.75
-        killed = play(command, rng.uniform(0, 1.1) * latest if to_kill else None)
-        kills, commands = kills + killed, commands + 1
-        latest = latest if killed else time.perf_counter() - started
-        share = rng.choice([0.5, 1.0, 1.0])
-        for path in sorted(out.glob("batch-*")):
-            (sort_folder if path.is_dir() else fill_table)(path, truth, share, rng)
-    return Result(out / "run.jsonl"), kills, commands, time.perf_counter() - began
+    with at_work(args.door, out, truth) as (more, answer):
+        while not (out / "datasheet.md").exists():
+            started = time.perf_counter()
+            to_kill = latest > 0 and kills < args.kills and rng.random() < 0.75
+            killed = play([*command, *more], rng.uniform(0, 1.1) * latest if to_kill else None)
+            kills, commands = kills + killed, commands + 1
+            latest = latest if killed else time.perf_counter() - started
+            answer(rng.choice([0.5, 1.0, 1.0]), rng)
+        return Result(out / "run.jsonl"), kills, commands, time.perf_counter() - began
 
 
 def asked_twice(log: Path) -> int:
@@ -111,7 +138,7 @@ def asked_twice(log: Path) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--door", choices=["csv", "folder", "copies"], default="csv")
+    parser.add_argument("--door", choices=["csv", "folder", "copies", "label-studio"], default="csv")
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--epsilon", type=float, default=0.1)

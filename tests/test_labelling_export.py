@@ -97,6 +97,18 @@ def test_label_studio_gets_annotations_of_humans_and_predictions_of_the_machine(
     assert tasks[1]["data"]["image"] == "two\nlines.png"
 
 
+def test_label_studio_gets_a_skipped_task_where_nobody_can_tell(tmp_path):
+    pool = from_arrays(np.zeros((N, 4, 4), np.uint8), None, CLASSES)
+    with Session.over(SimulatedWorld(N, MIDDLING, seed=3), Job(n=N, config=Config()), pool, tmp_path / "l") as session:
+        first = session.ask().indices[0]
+        session.tell_unknown([first])
+        while (batch := session.ask()) is not None:
+            session.tell(batch, ["cat"] * len(batch))
+        tasks = export.label_studio_tasks(session.result())
+    assert tasks[first]["annotations"] == [{"result": [], "was_cancelled": True}]
+    assert sum(task.get("annotations", [{}])[0].get("was_cancelled", False) for task in tasks) == 1
+
+
 def test_a_missing_pyarrow_and_a_wrong_format_are_said_in_a_line(result, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(McalError, match=r"pip install 'mcal-jax\[tables\]'"):

@@ -22,10 +22,15 @@ def label(
         str | None,
         Parameter(
             help="csv: tables to fill in; folder: links to pictures, to be moved into class folders; copies: the same "
-            "with copies; browser: a page; default: as before, or csv"
+            "with copies; browser: a page; label-studio: a server of it; label-studio-files: its tasks as JSON; "
+            "default: as before, or csv"
         ),
     ] = None,
     browser: Annotated[bool, Parameter(help="the same as --door browser", negative=())] = False,
+    url: Annotated[str | None, Parameter(help="of Label Studio: http://127.0.0.1:8080")] = None,
+    api_key: Annotated[
+        str | None, Parameter(help="an access token of Label Studio; default: that in LABEL_STUDIO_API_KEY")
+    ] = None,
     annotator: Annotated[str, Parameter(help="who labels, where the answers do not say")] = "",
     out: Annotated[Path | None, Parameter(help="folder of the job; default: SOURCE.mcal")] = None,
     size: Annotated[int | None, Parameter(help="pixels a side to which pictures are scaled")] = None,
@@ -46,6 +51,7 @@ def label(
     - mcal label photos
     - mcal label photos --classes cat,dog --door folder
     - mcal label photos --classes cat,dog --browser
+    - mcal label photos --classes cat,dog --door label-studio --url http://127.0.0.1:8080
     """
     from mcal_jax.labelling import work_on
 
@@ -56,7 +62,8 @@ def label(
         source,
         classes=None if classes is None else [name.strip() for name in classes.split(",")],
         settings={name: value for name, value in settings.items() if value is not None},
-        door="browser" if browser else door, annotator=annotator, out=out, size=size, emit=emit,
+        door="browser" if browser else door, annotator=annotator, out=out, size=size, emit=emit, url=url,
+        api_key=api_key,
         architecture=architecture, width=width, recipe=recipe, seed=seed,
     )  # fmt: skip
 

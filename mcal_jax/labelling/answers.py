@@ -23,10 +23,13 @@ FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Row(NamedTuple):
-    """An answer: a file's name, a label as it was written, who gave it, and where it stands."""
+    """An answer: a file's name, a label as it was written, who gave it, and where it stands.
+
+    An empty label says nothing yet; None: nobody can tell, in whatever way the door has for that.
+    """
 
     file: str
-    label: str
+    label: str | None
     annotator: str
     where: str
 
@@ -103,7 +106,7 @@ def take(session: Session, number: int, batch: Batch | None, rows: Iterable[Row]
     contradicted: set[int] = set()
     known, refused = 0, []
     for row in rows:
-        if not row.label:
+        if row.label == "":
             continue
         try:
             index, label = _index(row, position), _class(row.label, session.dataset.classes)
@@ -158,12 +161,12 @@ def _index(row: Row, position: dict[str, int]) -> int:
     return position[row.file]
 
 
-def _class(label: str, classes: tuple[str, ...]) -> int:
-    """The number of a class by its name, whatever its case where that is clear; UNKNOWN for CANT_TELL.
+def _class(label: str | None, classes: tuple[str, ...]) -> int:
+    """The number of a class by its name, whatever its case where that is clear; UNKNOWN for None and CANT_TELL.
 
     Raises McalError.
     """
-    if label == CANT_TELL and label not in classes:
+    if label is None or (label == CANT_TELL and label not in classes):
         return UNKNOWN
     if label in classes:
         return classes.index(label)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from mcal_jax.labelling.servers import Server
 from mcal_jax.registry import Registry
 from mcal_jax.runs.settings import Emit
 from mcal_jax.session import Batch, Session
@@ -17,7 +18,8 @@ class Visit(NamedTuple):
     """What a door works with.
 
     ``source`` is the folder that holds the files of the images, None where they are no files. ``out`` is the folder of
-    the job, ``annotator`` who labelled where the answers do not say, ``emit`` prints a line.
+    the job, ``annotator`` who labelled where the answers do not say, ``emit`` prints a line, ``server`` is where
+    annotators are, for a door that reaches them through one.
     """
 
     session: Session
@@ -25,6 +27,7 @@ class Visit(NamedTuple):
     out: Path
     annotator: str
     emit: Emit
+    server: Server = Server()
 
 
 Door = Callable[[Visit], Batch | None]
@@ -36,5 +39,7 @@ DOORS: Registry[Door] = Registry(
         "folder": "mcal_jax.labelling.files:by_links",
         "copies": "mcal_jax.labelling.files:by_copies",
         "browser": "mcal_jax.labelling.browser:by_page",
+        "label-studio": "mcal_jax.labelling.label_studio.door:by_server",
+        "label-studio-files": "mcal_jax.labelling.files:by_tasks",
     },
 )

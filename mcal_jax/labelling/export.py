@@ -10,6 +10,7 @@ from mcal_jax.errors import McalError, suggestion
 from mcal_jax.files import write_atomically, write_bytes_atomically
 from mcal_jax.labelling import datasheet
 from mcal_jax.labelling.answers import safe_name
+from mcal_jax.labelling.label_studio.tasks import CHOICE, IMAGE
 from mcal_jax.labelling.table import plain_rows, rows
 from mcal_jax.result import Result
 
@@ -43,15 +44,18 @@ def write(result: Result, form: str, path: str | Path) -> Path:
 def label_studio_tasks(result: Result) -> list[dict[str, Any]]:
     """Tasks of Label Studio, one an image: labels of humans as annotations, of the machine as predictions.
 
-    They fit a labelling interface with an ``Image`` called "image" and ``Choices`` called "choice".
+    They fit the interface that ``labelling_config`` of ``mcal_jax.labelling.label_studio.tasks`` makes. An image that
+    nobody could tell has an annotation that is cancelled, as Label Studio keeps a skipped task.
     """
     tasks = []
     for row in plain_rows(result):
-        choice = {"from_name": "choice", "to_name": "image", "type": "choices", "value": {"choices": [row["label"]]}}
+        label = {"choices": [row["label"]]}
+        choice = {"from_name": CHOICE, "to_name": IMAGE, "type": "choices", "value": label}
         about = {name: row[name] for name in ("source", "set", "annotator", "time", "mistake_chance", "round")}
-        task: dict[str, Any] = {"data": {"image": row["file"], **about}}
+        task: dict[str, Any] = {"data": {IMAGE: row["file"], **about}}
         if row["source"] == "human":
-            task["annotations"] = [{"result": [choice]}]
+            known = row["label"] != ""
+            task["annotations"] = [{"result": [choice] if known else [], "was_cancelled": not known}]
         else:
             score = {} if row["mistake_chance"] is None else {"score": round(1 - row["mistake_chance"], 4)}
             task["predictions"] = [{"model_version": result.outcome.architecture, **score, "result": [choice]}]

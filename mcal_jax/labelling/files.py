@@ -1,34 +1,35 @@
-"""The files door: a batch as a table or as a folder of pictures, filled in or sorted by a person, and read back.
+"""The files door: a batch as a table, a folder of pictures or tasks of Label Studio, answered and read back.
 
-A batch is ``batch-0003.csv``, whose column ``label`` is to be filled in, or the folder ``batch-0003``, whose pictures
-are to be moved from ``unlabelled`` into the folders of their classes. Whatever begins with ``batch-0003`` is read as
-answers to that batch, so it may be copied and shared out among several humans. Nothing that a person may have changed
-is ever written over; what belongs to a finished batch moves to ``done``.
+A batch is ``batch-0003.csv``, whose column ``label`` is to be filled in, the folder ``batch-0003``, whose pictures are
+to be moved from ``unlabelled`` into the folders of their classes, or ``batch-0003.json``, to be imported by Label
+Studio and exported as, say, ``batch-0003-done.json``. Whatever begins with ``batch-0003`` is read as answers to that
+batch, so it may be copied and shared out among several humans. Nothing that a person may have changed is ever written
+over; what belongs to a finished batch moves to ``done``.
 """
 
 import csv
 import io
+import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mcal_jax.data import image_name
 from mcal_jax.data.decode import resolve
 from mcal_jax.errors import McalError, shown
 from mcal_jax.files import write_atomically
-from mcal_jax.labelling.answers import Row, plain_name, read_table, safe_name, take
+from mcal_jax.labelling.answers import Row, read_table, safe_name
 from mcal_jax.labelling.doors import Visit
+from mcal_jax.labelling.label_studio.tasks import Read, data_uri, encoded, labelling_config, new_task, read_export
 from mcal_jax.labelling.pictures import LinkNames, save_picture
+from mcal_jax.labelling.visits import Answers, HandOut, go_on
 from mcal_jax.session import Batch
 
 UNLABELLED = "unlabelled"
 DONE = "done"
 _BATCH = re.compile(r"batch-(\d{4,})(?:\D.*)?", re.DOTALL)
-
-HandOut = Callable[[Visit, Batch, Sequence[str]], Path]
-"""Writes images, given by name, for a person to label; returns where they are."""
 
 
 def by_table(visit: Visit) -> Batch | None:
@@ -48,47 +49,32 @@ def by_copies(visit: Visit) -> Batch | None:
     return _go_on(visit, lambda *what: _fill_folder(*what, copies=True))
 
 
+def by_tasks(visit: Visit) -> Batch | None:
+    """A visit that hands out tasks for Label Studio to import, as JSON. Raises McalError."""
+    config = labelling_config(visit.session.dataset.classes)
+    write_atomically(visit.out / "label-studio.xml", config)
+    return _go_on(visit, _write_tasks)
+
+
 def _go_on(visit: Visit, hand_out: HandOut) -> Batch | None:
-    """Take answers for as long as they complete batches, then hand out what is missing of the open one."""
     names = LinkNames(visit.session.dataset)
-    batch = visit.session.ask()
-    while True:
-        mentioned = _collect(visit, batch, names)
-        before, batch = batch, visit.session.ask()
-        _put_away(visit.out, batch)
-        if batch is None:
-            return None
-        if before is not None and batch.number == before.number:
-            break
-    wanted = [plain_name(image_name(visit.session.dataset, i)) for i in batch.indices]
-    missing = [name for name in wanted if name not in mentioned]
-    if missing:
-        where = hand_out(visit, batch, missing)
-        visit.emit(f"written: {where}")
-    return batch
+    return go_on(visit, lambda batch: _read(visit, names), hand_out, lambda batch: _put_away(visit.out, batch))
 
 
-def _collect(visit: Visit, batch: Batch | None, names: LinkNames) -> set[str]:
-    """Take the answers of all files; returns the images that those of the open batch mention."""
-    mentioned: set[str] = set()
+def _read(visit: Visit, names: LinkNames) -> Iterator[Answers]:
+    """The answers of all files; one that can't be read is refused in a line."""
     for number, path in _files_of_batches(visit.out):
         try:
-            rows = (
-                list(_read_folder(path, visit.annotator, names)) if path.is_dir() else read_table(path, visit.annotator)
-            )
+            if path.is_dir():
+                read = Read(list(_read_folder(path, visit.annotator, names)), [])
+            elif path.suffix.lower() == ".json":
+                read = read_export(path, number, visit.session.dataset, visit.annotator)
+            else:
+                read = Read(read_table(path, visit.annotator), [])
         except McalError as error:
             visit.emit(f"refused: {error}")
             continue
-        taken = take(visit.session, number, batch, rows)
-        if taken.new or taken.refused:
-            before = f", {taken.known:,} known before" if taken.known else ""
-            refused = f", {len(taken.refused):,} refused:" if taken.refused else ""
-            visit.emit(f"{shown(path.name)}: {taken.new:,} labels taken{before}{refused}")
-        for line in taken.refused:
-            visit.emit(line)
-        if batch is not None and number == batch.number:
-            mentioned |= {row.file for row in rows}
-    return mentioned
+        yield Answers(number, shown(path.name), *read)
 
 
 def _files_of_batches(out: Path) -> list[tuple[int, Path]]:
@@ -96,7 +82,7 @@ def _files_of_batches(out: Path) -> list[tuple[int, Path]]:
     found = []
     for path in sorted(out.iterdir()):
         match = _BATCH.fullmatch(path.name)
-        if match and (path.is_dir() or path.suffix.lower() in (".csv", ".tsv", ".txt")):
+        if match and (path.is_dir() or path.suffix.lower() in (".csv", ".tsv", ".txt", ".json")):
             found.append((int(match[1]), path))
     return found
 
@@ -116,15 +102,30 @@ def _put_away(out: Path, batch: Batch | None) -> None:
             raise McalError(f"can't move {path} to {target}: {error.strerror}") from None
 
 
+def _new_file(out: Path, batch: Batch, ending: str) -> Path:
+    """A name for a file of a batch that is not there yet."""
+    path, again = out / f"batch-{batch.number:04d}{ending}", 1
+    while path.exists():
+        path, again = out / f"batch-{batch.number:04d}-rest-{again}{ending}", again + 1
+    return path
+
+
 # ---------------------------------------------------------------------------------------------------------
-# Tables
+# Tables and tasks
+
+
+def _write_tasks(visit: Visit, batch: Batch, names: Sequence[str]) -> Path:
+    """A new file of tasks, which hold their pictures."""
+    path = _new_file(visit.out, batch, ".json")
+    pictures = encoded(visit.session.dataset, visit.source, names)
+    tasks = [new_task(name, batch.number, data_uri(content, media)) for name, content, media in pictures]
+    write_atomically(path, json.dumps(tasks, indent=1) + "\n")
+    return path
 
 
 def _write_table(visit: Visit, batch: Batch, names: Sequence[str]) -> Path:
     """A new table with an empty label for each image."""
-    path, again = visit.out / f"batch-{batch.number:04d}.csv", 1
-    while path.exists():
-        path, again = visit.out / f"batch-{batch.number:04d}-rest-{again}.csv", again + 1
+    path = _new_file(visit.out, batch, ".csv")
     if not visit.session.dataset.files:
         _save_pictures(visit, names, visit.out / "pictures")
     text = io.StringIO()

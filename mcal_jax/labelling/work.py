@@ -18,6 +18,7 @@ from mcal_jax.files import absolute, read_bytes, write_atomically
 from mcal_jax.inputs import Images, as_dataset
 from mcal_jax.labelling import datasheet, export
 from mcal_jax.labelling.doors import DOORS, Visit
+from mcal_jax.labelling.servers import Server, server
 from mcal_jax.result import Result
 from mcal_jax.runs.runlog import RunLog
 from mcal_jax.runs.session_setup import recorded
@@ -49,6 +50,8 @@ def work_on(
     annotator: str = "",
     settings: dict[str, Any] | None = None,
     size: int | None = None,
+    url: str | None = None,
+    api_key: str | None = None,
     emit: Emit = print,
     **of_session: Any,
 ) -> Result | Batch:
@@ -62,6 +65,8 @@ def work_on(
       annotator: who labelled, where the answers do not say.
       settings: fields of ``Config`` that differ from ``Config.certified()``, or must agree with the job begun.
       size: pixels a side to which pictures are scaled; by default as before.
+      url: address of the server, for the door label-studio; by default as before.
+      api_key: the key to it; by default that in the environment variable LABEL_STUDIO_API_KEY. It is kept nowhere.
       emit: called with each line about the job.
       of_session: other arguments of ``Session``: architecture, width, recipe, seed.
 
@@ -70,7 +75,7 @@ def work_on(
     """
     folder = _folder(source, out)
     log, about = folder / "run.jsonl", _about(folder / "job.json", door=door, size=size)
-    visit_door = DOORS[about["door"]]
+    visit_door, place = DOORS[about["door"]], _server(about["door"], url, api_key)
     begun = RunLog.read(log) if log.exists() else None
     classes = classes or (begun.content.get("class_names") if begun else None)
     config = _config(begun, settings or {})
@@ -81,7 +86,7 @@ def work_on(
     write_atomically(folder / "job.json", json.dumps(about) + "\n")
     of_session = _of_session(begun, of_session)
     with Session(pool.dataset, classes=classes, config=config, log=log, emit=emit, **of_session) as session:
-        batch = visit_door(Visit(session, pool.folder, folder, annotator, emit))
+        batch = visit_door(Visit(session, pool.folder, folder, annotator, emit, place))
         if batch is None:
             return finish(session.result(), folder, emit)
         for line in wanted(session, batch):
@@ -122,6 +127,13 @@ def _about(path: Path, **given: Any) -> dict[str, Any]:
         except (ValueError, AttributeError):
             raise McalError(f"{path}: damaged; delete it, and give --door and --size again") from None
     return {**before, **{key: value for key, value in given.items() if value is not None}}
+
+
+def _server(door: str, url: str | None, key: str | None) -> Server:
+    """The server that a door is to reach. Raises McalError where the door has none."""
+    if (url, key) != (None, None) and door in DOORS and door != "label-studio":
+        raise McalError(f"url, api_key: the door {door} has no server; give --door label-studio")
+    return server(url, key)
 
 
 def _folder(source: Images, out: str | os.PathLike | None) -> Path:

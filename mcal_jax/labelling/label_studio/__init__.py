@@ -1,0 +1,1 @@
+"""Label Studio: its labelling interface, its tasks as JSON, and the door to a running server."""
