@@ -1,5 +1,6 @@
 """What a finished run delivers: the labels, who gave them, what they cost, and how sure they are."""
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,8 +123,9 @@ class Result:
         """One row an image: index, file, label, class, source (human or machine), set, margin, annotator, time, cost.
 
         ``set`` is T, B, S, R or V; ``margin`` the classifier's for its own labels; ``cost`` in US dollars, 0 for a
-        machine's label; ``file``, ``margin``, ``annotator`` and ``time`` (UTC) only where they are known.
-        ``attrs["machine_error"]`` bounds the share of the machine's labels that are wrong, see ``MachineError``.
+        machine's label; ``file``, ``margin``, ``annotator`` and ``time`` (UTC) only where they are known. Bytes of
+        ``file`` that are not UTF-8 are escaped, as in ``\\xff.png``. ``attrs["machine_error"]`` bounds the share of
+        the machine's labels that are wrong, see ``MachineError``.
         """
         import pandas as pd
 
@@ -138,7 +140,7 @@ class Result:
         price = self.record.job.config.label_price
         columns: dict[str, Any] = {
             "index": np.arange(n),
-            **({"file": list(files)} if files else {}),
+            **({"file": [_text(name) for name in files]} if files else {}),
             "label": self.labels,
             "class": [class_name(label, self.classes) for label in self.labels],
             "source": np.where(self.by_machine, "machine", "human"),
@@ -218,3 +220,8 @@ class Result:
 
     def _repr_html_(self) -> str:
         return html_table("Result", self.facts())
+
+
+def _text(name: str) -> str:
+    """The name of a file as text that tables can hold: bytes that are not UTF-8 are escaped."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
