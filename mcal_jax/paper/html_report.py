@@ -4,6 +4,8 @@ The page is a single file that loads nothing, so it opens from a disk, a mail or
 """
 
 import base64
+import csv
+import io
 import math
 import re
 from collections import Counter
@@ -18,6 +20,9 @@ from mcal_jax.templates import environment
 
 BEGINS = "<!DOCTYPE html>\n<!-- made by mcal report -->"
 """How the page begins; ``mcal report`` overwrites only files that begin so."""
+
+PRINTED = "table.csv"
+"""A table as the paper prints it; it is shown in place of the others of its exhibit, which are links."""
 
 LARGEST = 15_000_000
 """Bytes that the page stays below if its tables allow."""
@@ -106,6 +111,8 @@ def _versions(provenance: Provenance) -> str:
 def _article(exhibit: Exhibit, profile: str, limits: Limits) -> dict[str, Any]:
     """The variables of exhibit.html."""
     provenance = exhibit.provenance
+    printed = [table for table in exhibit.tables if table.file == PRINTED]
+    others = [table for table in exhibit.tables if table.file != PRINTED]
     return {
         "name": exhibit.name,
         "label": _label(exhibit.name),
@@ -116,7 +123,9 @@ def _article(exhibit: Exhibit, profile: str, limits: Limits) -> dict[str, Any]:
         "withheld": exhibit.withheld,
         "paragraphs": [(paragraph, _is_preformatted(paragraph)) for paragraph in exhibit.paragraphs],
         "pictures": [_picture(picture, limits) for picture in exhibit.pictures],
-        "tables": [_table(table) for table in exhibit.tables],
+        "printed": [_table(table) for table in printed],
+        "links": [_link(table) for table in others if printed],
+        "tables": [_table(table) for table in others if not printed],
         "tables_are_open": exhibit.name.startswith(("tab", "claims")),
         "origin": _origin(provenance),
     }
@@ -156,6 +165,14 @@ def _table(table: Table) -> dict[str, Any]:
         "rows": [_cells(row, kinds, map(_is_number, row)) for row in table.rows],
         "kinds": kinds,
     }
+
+
+def _link(table: Table) -> dict[str, Any]:
+    """A table as a file to download, at most MAX_ROWS of its rows."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([table.header, *table.rows])
+    source = f"data:text/csv;base64,{base64.b64encode(text.getvalue().encode()).decode()}"
+    return {"file": table.file, "total": table.total, "source": source}
 
 
 def _cells(values: Sequence[str], kinds: Sequence[str], are_numeric: Iterable[bool]) -> list[tuple[str, str]]:
