@@ -14,6 +14,8 @@ import pytest
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.text import Text
 
 from mcal_jax import plots
@@ -98,6 +100,15 @@ def without_units(figure):
     return missing
 
 
+def strange_colours(figure):
+    """Colours of lines and areas that are neither of the palette, nor grey, nor shades of an ordered thing."""
+    drawn = {to_hex(line.get_color()) for line in figure.findobj(Line2D)}
+    drawn |= {to_hex(patch.get_facecolor()) for patch in figure.findobj(Patch)}
+    shades = {to_hex(shade) for count in range(2, 7) for shade in plots.shades("plasma", count)}
+    allowed = {colour.lower() for colour in plots.PALETTE.values()} | shades
+    return {colour for colour in drawn - allowed if not colour[1:3] == colour[3:5] == colour[5:7]}
+
+
 @pytest.mark.parametrize("name", EXHIBITS)
 def test_text_of_a_figure_is_read_and_axes_have_units(name):
     (_, figure, *_), _ = published(name)
@@ -108,7 +119,8 @@ def test_text_of_a_figure_is_read_and_axes_have_units(name):
     pairs = itertools.combinations(texts, 2)
     assert not [(a.get_text(), b.get_text()) for (a, one), (b, other) in pairs if overlap(one, other)]
     assert not without_units(figure)
-    assert figure.get_figwidth() <= 7.5
+    assert figure.get_figwidth() < 7
+    assert not strange_colours(figure)
     assert min(text.get_fontsize() for text, _ in texts) >= 8
     backs = behind(figure, texts)
     faint = [

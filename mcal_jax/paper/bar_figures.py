@@ -42,20 +42,21 @@ def bars(rows: pd.DataFrame, by: str, against: str | None, title: str, note: str
     columns that begin with ``paper``; black lines are the range over seeds.
     """
     names, colours = _names_and_colours(rows, by)
-    gained = f"cheaper than {ACQUISITIONS[against][0]}\n(% of its cost)" if against else ""
+    gained = f"cheaper than\n{ACQUISITIONS[against][0]} (%)" if against else ""
     columns = 3 if gained else 2
     figure, (axes,) = plots.grid(1, columns, (WIDTH, 0.7 + 0.36 * len(rows)))
     axes[0].get_gridspec().set_width_ratios([1.5, 1, 1.2][:columns])
     y = np.arange(len(rows))
     _bars(axes[0], rows, "dollars", colours)
-    axes[0].barh(y, rows["humans"], 0.78, fill=False, edgecolor=COLOURS["humans only"], linestyle="--", linewidth=1)
+    axes[0].barh(y, rows["humans"], 0.78, color="none", edgecolor=COLOURS["humans only"], linestyle="--", linewidth=1)
     for at, row in zip(y, rows.to_dict("records"), strict=True):
         axes[0].text(row["humans"], at, f" {percent(round(row['savings'], 2))} saved", va="center", fontsize=8.5)
     axes[0].set(xlabel="total cost (US dollars)", xlim=(0, 1.5 * rows["humans"].max()))
     axes[0].xaxis.set_major_formatter(DOLLARS)
     _bars(axes[1], rows, "machine", [COLOURS["S"]] * len(rows))
     axes[1].set(
-        xlabel="machine-labelled\n(share of X)", xlim=(0, 1.1 * max(_top(rows, "machine"), _top(rows, "paper_machine")))
+        xlabel="labelled by the\nmachine (% of X)",
+        xlim=(0, 1.1 * max(_top(rows, "machine"), _top(rows, "paper_machine"))),
     )
     if "paper_machine" in rows:
         _diamonds(axes[1], rows["paper_machine"])
@@ -65,7 +66,7 @@ def bars(rows: pd.DataFrame, by: str, against: str | None, title: str, note: str
         ax.set(ylim=(len(rows) - 0.5, -0.5), yticks=y)
         ax.set_yticklabels(list(names) if ax is axes[0] else [])
         ax.tick_params(axis="y", left=ax is axes[0])
-        ax.xaxis.set_major_locator(MaxNLocator(3 if ax is not axes[0] else 4))
+        ax.xaxis.set_major_locator(MaxNLocator(4 if ax is axes[0] else 2))
         if ax is not axes[0]:
             ax.xaxis.set_major_formatter(PERCENT)
     plots.headline(figure, title, note)
@@ -96,16 +97,17 @@ def _gains(ax: Axes, rows: pd.DataFrame, gained: str) -> None:
     ax.hlines(y, rows["paper_gain_low"], rows["paper_gain_high"], color=GREY, linewidth=1)
     for end in ("low", "high"):
         _diamonds(ax, rows[f"paper_gain_{end}"])
-    for at, value in zip(y, rows["gain"], strict=True):
+    for at, (value, low, high) in enumerate(rows[["gain", "gain_low", "gain_high"]].itertuples(index=False)):
         if not np.isnan(value):
-            ax.annotate(percent(round(value, 3)), (value, at), (7 if value > 0 else -7, 0), textcoords="offset points",
-                        ha="left" if value > 0 else "right", va="center", fontsize=8.5)  # fmt: skip
+            side, end, shift = ("left", high, 6) if value > 0 else ("right", low, -6)
+            ax.annotate(percent(round(value, 3)), (end, at), (shift, 0), textcoords="offset points", ha=side,
+                        va="center", fontsize=8.5)  # fmt: skip
     lowest, highest = (
         rows[["gain_low", "paper_gain_low"]].min(axis=None),
         rows[["gain_high", "paper_gain_high"]].max(axis=None),
     )
     room = 0.12 * (max(highest, 0) - min(lowest, 0))
-    ax.set(xlabel=gained, xlim=(min(lowest, 0) - 3.5 * room * (lowest < 0) - room, max(highest, 0) + room))
+    ax.set(xlabel=gained, xlim=(min(lowest, 0) - 4.5 * room * (lowest < 0) - room, max(highest, 0) + room))
 
 
 @use_style()

@@ -18,7 +18,7 @@ from mcal_jax.plots.labels import Label
 
 DELTA = "batch size δ (% of X)"
 BARE_PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.2g}")
-WIDTH = 7.2
+WIDTH = 6.4
 """Inches: wide enough for three panels, narrow enough to be read on a phone."""
 
 

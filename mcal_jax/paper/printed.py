@@ -84,6 +84,7 @@ def _bare(text: str) -> str:
 
 def _signed(form: Callable[[float], str], difference: float) -> str:
     """A difference with its sign; that of shares is in points."""
-    text = form(abs(difference))
-    sign = "" if not _bare(text).strip("0.,") else "−" if difference < 0 else "+"
-    return sign + text.removesuffix(" %")
+    text = form(abs(difference)).removesuffix(" %")
+    if not _bare(text).strip("0.,"):
+        return "0"
+    return ("−" if difference < 0 else "+") + text

@@ -54,7 +54,9 @@ def short_scale(runs: pd.DataFrame, profile: str, planned: pd.DataFrame | None =
 def data_text(runs: pd.DataFrame) -> str:
     """The data sets and architectures of the finished runs, as "CIFAR-10, ResNet18"."""
     done = finished(runs)
-    names = [data_set_name(one) for one in done["data_set"].unique()]
+    order = list(DATA_SETS)
+    known = sorted(done["data_set"].unique(), key=lambda one: order.index(one) if one in order else len(order))
+    names = [data_set_name(one) for one in known]
     return ", ".join([*names, *map(display_name, done["architecture"].unique())])
 
 

@@ -19,7 +19,7 @@ NOTE = "T, B and R: labels by humans. S: labels by the classifier. Red: what onl
 @use_style()
 def schematic() -> Figure:
     """Figure 1: what active learning and MCAL do, and what each delivers."""
-    figure, ax = plots.axes(None, (7.2, 4.9))
+    figure, ax = plots.axes(None, (6.4, 4.36))
     ax.set(xlim=(0, 10), ylim=(0, 6.8), aspect="equal")
     ax.axis("off")
     _lane(ax, 5.3, "Active learning")
@@ -49,14 +49,14 @@ def _lane(ax: Axes, y: float, name: str) -> None:
     _arrow(ax, (LABELLED + 0.6, y), (CLASSIFIER - 0.62, y))
     ax.text((LABELLED + CLASSIFIER) / 2 - 0.02, y + 0.1, "train", ha="center", va="bottom", fontsize=8.5)
     _arrow(ax, (CLASSIFIER, y + 0.45), (POOL, y + 0.62), bend=0.14)
-    ax.text((POOL + CLASSIFIER) / 2, y + 1.28, "M(.) chooses the next δ images", ha="center", va="center", fontsize=8.5,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
+    ax.text((POOL + CLASSIFIER) / 2 + 0.3, y + 1.28, "M(.) chooses the next δ images", ha="center", va="center",
+            fontsize=8.5)  # fmt: skip
 
 
 def _machine_labelling(ax: Axes, y: float) -> None:
     """What MCAL adds: the classifier labels the images that L(.) finds easiest, and all labels are delivered."""
     _arrow(ax, (CLASSIFIER + 0.62, y), (OUTPUT - 0.6, y), colour=COLOURS["MCAL"], width=2.6)
-    ax.text((CLASSIFIER + OUTPUT) / 2, y + 0.14, "labels S,\nchosen by L(.)", ha="center", va="bottom", fontsize=8.5,
+    ax.text((CLASSIFIER + OUTPUT) / 2, y + 0.14, "labels S,\nby L(.)", ha="center", va="bottom", fontsize=8.5,
             color=COLOURS["MCAL"])  # fmt: skip
     _stack(ax, OUTPUT, y, [COLOURS[key] for key in SETS], SETS)
     _below(ax, OUTPUT, y, "output: all of X,\nlabelled")
