@@ -109,9 +109,12 @@ def strange_colours(figure):
     return {colour for colour in drawn - allowed if not colour[1:3] == colour[3:5] == colour[5:7]}
 
 
-@pytest.mark.parametrize("name", EXHIBITS)
-def test_text_of_a_figure_is_read_and_axes_have_units(name):
-    (_, figure, *_), _ = published(name)
+@pytest.mark.parametrize(
+    ("name", "profile"),
+    [*((name, "laptop") for name in EXHIBITS), *((name, "paper") for name in ("fig07", "fig11", "tab01", "tab03"))],
+)
+def test_text_of_a_figure_is_read_and_axes_have_units(name, profile):
+    (_, figure, *_), _ = published(name, profile)
     texts = texts_of(figure)
     page = figure.bbox
     clipped = [t.get_text() for t, b in texts if b.x0 < -1 or b.y0 < -1 or b.x1 > page.x1 + 1 or b.y1 > page.y1 + 1]

@@ -52,7 +52,10 @@ def panels(trajectories: Sequence[Trajectory], thetas: Sequence[float], used: Se
             [Fit(one, theta, curves.usable(one, used)[0], f"θ = {percent(theta)}") for theta in thetas]
             for one in trajectories
         ]
-    numbers = {id(one): [points for points in used if points <= len(one.fits)] for one in trajectories}
+    numbers = {
+        id(one): [points for points in used if points <= len(one.fits)] or curves.usable(one, used)
+        for one in trajectories
+    }
     columns = sorted({points for own in numbers.values() for points in own})
     names = {id(one): f"{data_set_name(one.data_set)}\n" if len(trajectories) > 1 else "" for one in trajectories}
     return [

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from mcal_jax.files import write_atomically
 from mcal_jax.paper.collection import Collection, Exhibit, Missing, Picture, Provenance, Table
+from mcal_jax.plots.architectures import APPEARANCES
 from mcal_jax.runs import settings
 from mcal_jax.templates import environment
 
@@ -23,6 +24,8 @@ BEGINS = "<!DOCTYPE html>\n<!-- made by mcal report -->"
 
 PRINTED = "table.csv"
 """A table as the paper prints it; it is shown in place of the others of its exhibit, which are links."""
+
+NAMES = {key: appearance.name for key, appearance in APPEARANCES.items()}
 
 LARGEST = 15_000_000
 """Bytes that the page stays below if its tables allow."""
@@ -176,9 +179,9 @@ def _link(table: Table) -> dict[str, Any]:
 
 
 def _cells(values: Sequence[str], kinds: Sequence[str], are_numeric: Iterable[bool]) -> list[tuple[str, str]]:
-    """Each value with its CSS classes."""
+    """Each value, architectures by their display names, with its CSS classes."""
     return [
-        (value, " ".join(filter(None, (kind, "n" if is_numeric else ""))))
+        (NAMES.get(value, value), " ".join(filter(None, (kind, "n" if is_numeric else ""))))
         for value, kind, is_numeric in zip(values, kinds, are_numeric, strict=True)
     ]
 
