@@ -20,12 +20,10 @@ def picture(
     note: str = "",
 ) -> Figure:
     """A column for each data set, at its smallest delta, means over seeds: the promised and the possible share; the
-    true error under either constraint; the bias of T in points, for several theta. All against |B|/|X|. ``note`` is
-    the title."""
+    true error under either constraint; the bias of T in points, for several theta. All against |B|/|X|. The title
+    is the largest bias; ``note`` stands below."""
     sets = list(theta_rows["data_set"].unique())
     figure, grid = plots.grid(3, len(sets), (1.6 + 3.0 * len(sets), 8.4))
-    if note:
-        plots.headline(figure, "", note)
     for column, data_set in enumerate(sets):
         thetas, constraints, estimates = (
             finest(rows[rows["data_set"] == data_set]) for rows in (theta_rows, constraint_rows, estimate_rows)
@@ -44,7 +42,18 @@ def picture(
         ax.set_xlabel("|B|, share of X")
     for ax in grid[:, -1]:
         ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    plots.headline(figure, _finding(estimate_rows), note)
     return figure
+
+
+def _finding(estimate_rows: pd.DataFrame) -> str:
+    """By how much T overestimates the error of the pool, all of either, at most."""
+    whole = averaged(finest(estimate_rows[estimate_rows["theta"] == 1]), ("data_set", "B"), ("bias",))
+    each = ", ".join(
+        f"{bias:.1f} points on {data_set_name(data_set)}"
+        for data_set, bias in whole.groupby("data_set", sort=False)["bias"].max().items()
+    )
+    return f"T overestimates the error of the remaining pool by up to {each}"
 
 
 def _promised(ax: Axes, rows: pd.DataFrame) -> None:
