@@ -229,6 +229,20 @@ def test_gains_are_those_of_the_means_with_the_range_over_common_seeds():
     assert against.loc["margin", "paper_gain_low"] == published.UNCERTAINTY_GAIN
 
 
+def test_hollow_markers_tell_apart_only_where_there_are_both(trajectories):
+    rows = tables.delta_rows(frame(trajectories), "amazon")
+    rows = rows[rows["data_set"] == "cifar10"].reset_index(drop=True)
+    for met, hollow, text in (
+        (1, 0, ""),
+        (0, 0, "No classifier became"),
+        (rows.index % 2, 5, "Hollow: the classifier"),
+    ):
+        figure = figures.delta_sweep(rows.assign(met=met), "dollars", figures.Reference(), "t")
+        markers = [line for ax in figure.axes for line in ax.lines if line.get_markersize() == 5]
+        drawn = sum(len(line.get_xdata()) for line in markers if line.get_markerfacecolor() == "white")
+        assert (drawn, tables.not_all(rows.assign(met=met))[:20]) == (hollow, text[:20])
+
+
 def test_what_large_batches_take_from_the_machine(trajectories):
     rows = tables.delta_rows(frame(trajectories), "amazon")
     lost = tables.batch_losses(rows).set_index(["data_set", "architecture"])["lost"]
@@ -272,6 +286,17 @@ def test_publish_writes_picture_data_and_caption(tmp_path):
     assert (tmp_path / "x" / "summary.txt").read_text() == "caption\n\na note\n"
     assert figure.axes
     assert not plt.get_fignums()
+    svg = (tmp_path / "x" / "figure.svg").read_text()
+    assert all(f">{word}</text>" in svg for word in ("Active learning", "MCAL", "train"))  # text, not its outlines
+
+
+def test_publish_writes_a_table_as_printed(tmp_path, runs):
+    rows = tables.mcal_rows(frame(runs))
+    tables.publish(tmp_path, schematic.schematic(), rows, "caption", printed=printed.mcal_table(rows))
+    with (tmp_path / "table.csv").open(encoding="utf-8") as file:
+        lines = list(csv.reader(file))
+    assert lines[0][:5] == ["data set", "service", "", "|B|/|X|", "|S|/|X|"]
+    assert len(lines) == 1 + 4 * len(rows)
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from mcal_jax import plots
+from mcal_jax.paper import tables
 from mcal_jax.paper.published import data_set_name
 from mcal_jax.paper.tables import HUMANS_ONLY
 from mcal_jax.plots import COLOURS, DOLLARS, GREY, PERCENT, ink, money, use_style
@@ -46,7 +47,7 @@ def delta_sweep(rows: pd.DataFrame, quantity: str, reference: Reference, title: 
     for ax, (architecture, own) in zip(axes, groups, strict=True):
         ax.set(xscale="log", xlim=_span(pd.concat(deltas)), ylim=limits)
         ax.set_title(appearance(architecture).name, color=ink(appearance(architecture).colour))
-        _series(ax, own, quantity)
+        _series(ax, own, quantity, tables.are_mixed(rows))
         _ring(ax, own, quantity)
         _delta_axis(ax, own["delta"])
         if quantity == "dollars":
@@ -93,10 +94,10 @@ def _delta_axis(ax: Axes, deltas: pd.Series) -> None:
     ax.set_xlabel(DELTA)
 
 
-def _series(ax: Axes, own: pd.DataFrame, quantity: str) -> None:
+def _series(ax: Axes, own: pd.DataFrame, quantity: str, hollow: bool) -> None:
     """A quantity of one architecture against delta, with its range over seeds; two points are not joined by a line.
 
-    Where only some of the batch sizes made a classifier that may label all remaining images, the others are hollow.
+    Batch sizes whose classifier may not label all remaining images are ``hollow``.
     """
     _, colour, marker = appearance(own["architecture"].iloc[0])
     own = own.sort_values("delta")
@@ -104,7 +105,7 @@ def _series(ax: Axes, own: pd.DataFrame, quantity: str) -> None:
     line = "-" if len(own) > 2 else "none"
     ax.errorbar(own["delta"], y, [y - low, high - y], color=colour, linestyle=line, linewidth=1.6, capsize=2,
                 elinewidth=1)  # fmt: skip
-    met = (own["met"] == 1) | (own["met"] != 1).all()
+    met = (own["met"] == 1) | (not hollow)
     ax.plot(own["delta"][met], y[met], marker, color=colour, markersize=5)
     ax.plot(own["delta"][~met], y[~met], marker, color=colour, markersize=5, markerfacecolor="white")
 
@@ -171,7 +172,7 @@ def machine_share(
     for (above, below), (data_set, own) in zip(axes.T, groups, strict=True):
         above.set(xscale="log", xlim=_span(own["delta"]), title=plots.literal(data_set_name(data_set)))
         for _, each in own.groupby("architecture", sort=True):
-            _series(above, each, "machine")
+            _series(above, each, "machine", tables.are_mixed(rows))
         middle = (own["machine"].min() + own["machine"].max()) / 2
         above.set_ylim(middle - 0.08, middle + 0.08)
         above.yaxis.set_major_formatter(PERCENT)

@@ -80,11 +80,16 @@ def batch_losses(rows: pd.DataFrame) -> pd.DataFrame:
     return (curves.first() - curves.last())[several].rename("lost").reset_index()
 
 
+def are_mixed(rows: pd.DataFrame) -> bool:
+    """Whether some of ``delta_rows`` have a classifier that was allowed to label all remaining images, and some not."""
+    return 0 < (rows["met"] == 1).sum() < len(rows)
+
+
 def not_all(rows: pd.DataFrame) -> str:
     """Which of ``delta_rows`` have a classifier that was never allowed to label all remaining images, in a sentence."""
     if (rows["met"] == 1).all():
         return ""
-    which = "No classifier" if (rows["met"] != 1).all() else "Hollow: the classifier never"
+    which = "Hollow: the classifier never" if are_mixed(rows) else "No classifier"
     return f"{which} became accurate enough to label all remaining images; it labels as many as it may."
 
 
