@@ -90,7 +90,7 @@ def _delta_axis(ax: Axes, deltas: pd.Series) -> None:
     ax.xaxis.set_major_locator(FixedLocator(sorted(set(deltas))))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(BARE_PERCENT)
-    ax.tick_params(axis="x", labelsize=8.5)
+    ax.tick_params(axis="x", labelsize=8)
     ax.set_xlabel(DELTA)
 
 

@@ -86,8 +86,8 @@ def training(rows: pd.DataFrame, data_set: str) -> str:
     """Of ``delta_rows``: how much the batch size changes the training cost."""
     spans = rows.groupby("architecture")["training"].agg(["min", "max"])
     ratio, paper = (spans["max"] / spans["min"]).max(), TRAINING_COST_RATIOS.get(data_set)
-    printed = f" (paper: {paper} times)" if paper else ""
-    return f"{data_set_name(data_set)}: the batch size changes the training cost {ratio:.1f} times{printed}"
+    printed = f" (paper: {paper}-fold)" if paper else ""
+    return f"{data_set_name(data_set)}: the batch size changes the training cost {ratio:.1f}-fold{printed}"
 
 
 def machine_share(lost: pd.DataFrame) -> str:
