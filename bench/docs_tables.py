@@ -106,6 +106,27 @@ def pac_data() -> str:
     return "\n".join(lines)
 
 
+CERTIFIERS = {"trimmed": "mcal certify", "PAC, betting": "PAC labels", "PAC, asymptotic": "PAC labels, asymptotic"}
+"""Methods of bench/certificates.py that the page on certifying compares, and what it calls them."""
+
+
+def certificates_tables() -> str:
+    """What certifying public tables of predictions costs, from results/bench/certificates_tables.csv, as Markdown."""
+    lines = [
+        "| table | items | planned sample | method | labelled by humans | 90th percentile | epsilon broken |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows_of("certificates_tables"):
+        if name := CERTIFIERS.get(row["method"]):
+            share = {key: f"{float(row[key]):.1%}" for key in ("labels", "p90", "broke", "low", "high")}
+            cells = [
+                row["ranking"], f"{int(row['images']):,}", row["planned_V"], name, share["labels"], share["p90"],
+                f"{share['broke']} [{share['low']}, {share['high']}]",
+            ]  # fmt: skip
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def rows_of(name: str) -> list[dict[str, str]]:
     """The rows of a table under results/bench."""
     with (ROOT / f"results/bench/{name}.csv").open(encoding="utf-8") as file:
@@ -128,3 +149,4 @@ if __name__ == "__main__":
     for case, service in itertools.product(("shipped", "simulated"), ("amazon", "satyam")):
         write_between(ROOT / "docs/peers.md", f"peers-{case}-{service}", peers(case, service))
     write_between(ROOT / "docs/peers.md", "peers-pac-data", pac_data())
+    write_between(ROOT / "docs/certify.md", "certificates-tables", certificates_tables())

@@ -77,6 +77,11 @@ class Result:
         return self.outcome.certificate
 
     @property
+    def has_given_predictions(self) -> bool:
+        """Whether a classifier's predictions were given and certified (``certify``), and none was trained."""
+        return self.record.job.algorithm == "certify_predictions"
+
+    @property
     def plans(self) -> tuple[Plan, ...]:
         """What each iteration decided."""
         return self.outcome.plans
@@ -135,7 +140,8 @@ class Result:
                 if len(answer.margins):
                     margins[answer.indices] = answer.margins
         files = self.record.log.content.get("files", ())
-        price = self.record.job.config.label_price
+        job = self.record.job
+        price = np.asarray(job.label_costs) if job.label_costs else job.config.label_price
         columns: dict[str, Any] = {
             "index": np.arange(n),
             **({"file": list(files)} if files else {}),

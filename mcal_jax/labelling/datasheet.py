@@ -25,7 +25,7 @@ LEAST_SURE = 24
 SETS = {
     "T": "test set, drawn at random",
     "B": "training, chosen by the classifier's doubt after a random start",
-    "V": "certificate, drawn at random after training",
+    "V": "certificate, a random sample",
     "R": "left over by the classifier",
     "S": "labelled by the classifier",
 }
@@ -171,15 +171,25 @@ def _data_url(image: np.ndarray) -> str:
     return f"data:image/png;base64,{base64.b64encode(png(image)).decode()}"
 
 
+def _classifier(result: Result) -> dict[str, str]:
+    if result.has_given_predictions:
+        return {"classifier": "given predictions"}
+    outcome = result.outcome
+    name = short_name(outcome.architecture)
+    return {
+        "classifier": f"{name}, {len(outcome.history)} trainings",
+        "training ended": STOPS.get(outcome.stop, outcome.stop),
+    }
+
+
 def _made(result: Result) -> Table:
-    log, outcome = result.record.log, result.outcome
+    log = result.record.log
     changed = {name: value for name, value in result.record.job.config.__repr_args__() if name}
     made = log.made.get("versions", {})
     content = log.content
     return _pairs(
         {
-            "classifier": f"{short_name(outcome.architecture)}, {len(outcome.history)} trainings",
-            "training ended": STOPS.get(outcome.stop, outcome.stop),
+            **_classifier(result),
             "settings": ", ".join(f"{name} = {value}" for name, value in changed.items()) or "defaults",
             "versions": ", ".join(f"{name} {value}" for name, value in made.items()),
             "digest of the images": content.get("images", ""),

@@ -17,10 +17,16 @@ CHANCES = (
 def asked(result: Result) -> str:
     """Who labelled how much."""
     n, machine = len(result.labels), int(result.by_machine.sum())
+    classes = f"The classes they chose from: {', '.join(result.classes)}."
+    if result.has_given_predictions:
+        return (
+            f"The data set has {n:,} items and a classifier's prediction of each. Humans labelled {n - machine:,} of "
+            f"them, for ${result.bill.total:,.2f}; of the other {machine:,} the predictions were taken. {classes}"
+        )
     return (
         f"The data set has {n:,} images. Humans labelled {n - machine:,} of them, at "
         f"${result.record.job.config.label_price:g} a label; a classifier, trained on a part of these labels, labelled "
-        f"the other {machine:,}. The classes they chose from: {', '.join(result.classes)}."
+        f"the other {machine:,}. {classes}"
     )
 
 
@@ -38,11 +44,12 @@ def certificate(result: Result) -> list[str]:
         return [f"Humans labelled all {n:,} images, so the classifier made no mistake. {_humans(result)}"]
     most = int(certified.bound * n + 1e-9)
     failures = f"{1 - certified.confidence:.0%}"
+    begins = "With all predictions fixed" if result.has_given_predictions else "After the last training"
     return [
         f"Statement. With a confidence of {confidence}, at most {most:,} of the {n:,} labels of this data set "
         f"({certified.bound:.2%}) were given by the classifier and differ from the label that the humans asked would "
         "have given.",
-        f"Basis. After the last training, {certified.sample:,} images were drawn at random, each with the same chance, "
+        f"Basis. {begins}, {certified.sample:,} images were drawn at random, each with the same chance, "
         f"from the {len(outcome.V) + len(outcome.S) + len(outcome.R):,} images that had no label by then, and humans "
         f"labelled them. {certified.trials:,} of these lie where the classifier labels, and {certified.mistakes:,} of "
         "them it would have labelled wrongly. The limit follows from these counts by an exact calculation "

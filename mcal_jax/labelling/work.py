@@ -68,8 +68,8 @@ def work_on(
     Returns the batch that humans are to label, or the Result once every image has a label; then ``out`` holds
     ``labels.csv`` and a datasheet. Raises McalError.
     """
-    folder = _folder(source, out)
-    log, about = folder / "run.jsonl", _about(folder / "job.json", door=door, size=size)
+    folder = job_folder(source, out)
+    log, about = folder / "run.jsonl", remembered(folder / "job.json", door=door, size=size)
     visit_door = DOORS[about["door"]]
     begun = RunLog.read(log) if log.exists() else None
     classes = classes or (begun.content.get("class_names") if begun else None)
@@ -113,7 +113,7 @@ def finish(result: Result, folder: Path, emit: Emit) -> Result:
     return result
 
 
-def _about(path: Path, **given: Any) -> dict[str, Any]:
+def remembered(path: Path, **given: Any) -> dict[str, Any]:
     """What a job remembers beside its log: what is given now, else what was given before. Raises McalError."""
     before = {"door": "csv", "size": None}
     if path.exists():
@@ -124,7 +124,7 @@ def _about(path: Path, **given: Any) -> dict[str, Any]:
     return {**before, **{key: value for key, value in given.items() if value is not None}}
 
 
-def _folder(source: Images, out: str | os.PathLike | None) -> Path:
+def job_folder(source: Images, out: str | os.PathLike | None) -> Path:
     """The folder of the job. Raises McalError for one that is a file, or lies within the source."""
     if out is None:
         if not isinstance(source, str | os.PathLike):
