@@ -15,6 +15,7 @@ from mcal_jax.errors import McalError, suggestion
 from mcal_jax.files import write_atomically
 from mcal_jax.registry import short_name
 from mcal_jax.runs import report
+from mcal_jax.runs.annotator_table import annotators
 from mcal_jax.runs.codec import unpack
 from mcal_jax.runs.images import check_content
 from mcal_jax.runs.labels import class_name
@@ -157,6 +158,10 @@ class Result:
         if error := self.outcome.machine_error:
             frame.attrs["machine_error"] = error._asdict()
         return frame
+
+    def annotators(self) -> "pd.DataFrame":
+        """How good each annotator was and what they cost, one row each: ``mcal_jax.runs.annotator_table``."""
+        return annotators(self.record.log)
 
     def _annotators(self, n: int) -> dict[str, Any]:
         """Who labelled each image and when, as far as the log says."""

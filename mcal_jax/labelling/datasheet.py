@@ -69,7 +69,7 @@ def sections(result: Result) -> list[Section]:
     return [
         Section("Summary", [], _pairs(result.facts())),
         Section("What was asked of whom", [wording.asked(result)], _asked(result, frame)),
-        Section("Humans", [], _humans(frame)),
+        _humans(result, frame),
         Section("Bill", ["US dollars."], _bill(result)),
         Section("Certificate", wording.certificate(result)),
         Section("Classes", [wording.CLASSES], _classes(result, frame)),
@@ -106,14 +106,26 @@ def _asked(result: Result, frame: Any) -> Table:
     return Table(("set", "purpose", "who", "images", "when (UTC)", "labels"), table)
 
 
-def _humans(frame: Any) -> Table:
-    of = frame[frame["source"] == "human"]
-    table = []
-    for name, labels in of.groupby("annotator"):
-        times = labels["time"].dropna()
-        first, last = (f"{times.min():%Y-%m-%d %H:%M}", f"{times.max():%Y-%m-%d %H:%M}") if len(times) else ("", "")
-        table.append((shown(str(name)) or "not named", f"{len(labels):,}", first, last))
-    return Table(("annotator", "labels", "first (UTC)", "last (UTC)"), table)
+def _humans(result: Result, frame: Any) -> Section:
+    """Each annotator: how much, how good, for how much."""
+    people = result.annotators()
+    if not len(people):
+        count = int((frame["source"] == "human").sum())
+        return Section("Humans", [], Table(("annotator", "answers"), [("not named", f"{count:,}")] if count else []))
+    table = [
+        (
+            shown(one.annotator) or "not named", f"{one.answers:,}", _share(one.agreement), _share(one.accuracy),
+            f"{_share(one.gold_right)} of {one.gold:,}" if one.gold else "", f"{one.cost:,.2f}",
+            f"{one.first:%Y-%m-%d %H:%M}" if one.answers else "", f"{one.last:%Y-%m-%d %H:%M}" if one.answers else "",
+        )
+        for one in people.itertuples()
+    ]  # fmt: skip
+    columns = ("annotator", "answers", "agree", "accuracy", "gold right", "US dollars", "first (UTC)", "last (UTC)")
+    return Section("Humans", wording.annotators(people), Table(columns, table))
+
+
+def _share(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.0%}"
 
 
 def _bill(result: Result) -> Table:

@@ -1,5 +1,7 @@
 """The sentences of a datasheet, for readers who are no statisticians: what was done and what is certified."""
 
+from typing import Any
+
 from mcal_jax.result import Result
 from mcal_jax.runs.report import annotators_line, machine_lines
 
@@ -28,6 +30,18 @@ def asked(result: Result) -> str:
         f"${result.record.job.config.label_price:g} a label; a classifier, trained on a part of these labels, labelled "
         f"the other {machine:,}. {classes}"
     )
+
+
+def annotators(people: Any) -> list[str]:
+    """What the table of annotators means, where several of them answered the same; ``people`` are its rows."""
+    if not people["compared"].any() and not people["gold"].any():
+        return []
+    return [
+        "Agree: share of the answers to images that several annotators saw that are the label in the end. Accuracy: "
+        "share of right answers, estimated by the model of Dawid and Skene. Gold right: share of right answers to "
+        f"images whose label was known. The {int(people['answers'].sum() + people['gold'].sum()):,} answers cost "
+        f"${people['cost'].sum():,.2f}; the bill below takes one label price for each label, whoever gave it."
+    ]
 
 
 def certificate(result: Result) -> list[str]:
