@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+ASSUMED, ASSUMED_WEIGHT = 0.8, 5
+"""Accuracy of an annotator of whom nothing is known, and how many answers that assumption counts for."""
+
+
 class Vote(NamedTuple):
     """What an annotator called an image."""
 
@@ -125,11 +129,40 @@ def _quiet() -> Iterator[None]:
 def _fitted(votes: list[Vote], known: Mapping[int, int]) -> Any:
     import pandas as pd
 
-    frame = _frame(votes)
-    there = {image: label for image, label in known.items() if image in set(frame["task"])}
-    truth = pd.Series(there) if there else None
+    answered = [vote for vote in votes if vote.image in known]
+    if not answered:
+        with _quiet():
+            return _crowdkit().DawidSkene().fit(_frame(votes))
+    truth = pd.Series({vote.image: known[vote.image] for vote in answered})
+    model = _crowdkit().DawidSkene(initial_error_strategy="assign")
     with _quiet():
-        return _crowdkit().DawidSkene().fit(frame, true_labels=truth)
+        return model.fit(_frame(votes), true_labels=truth, initial_error=_first_errors(votes, known))
+
+
+def _first_errors(votes: list[Vote], known: Mapping[int, int]) -> "pd.DataFrame":
+    """Confusion matrices to begin with, by annotator and label, a column for each class: each other class is as likely
+    a mistake, and the accuracy is that on known labels, drawn towards ``ASSUMED``.
+
+    Without them the fit begins at majority votes, from which it may not find who of two is the better one.
+    """
+    import numpy as np
+    import pandas as pd
+
+    right, seen = Counter[str](), Counter[str]()
+    for vote in votes:
+        if vote.image in known:
+            seen[vote.annotator] += 1
+            right[vote.annotator] += vote.label == known[vote.image]
+    names = list(dict.fromkeys(vote.annotator for vote in votes))
+    classes = sorted({vote.label for vote in votes} | set(known.values()))
+    matrices = []
+    for name in names:
+        accuracy = (ASSUMED_WEIGHT * ASSUMED + right[name]) / (ASSUMED_WEIGHT + seen[name])
+        matrix = np.full((len(classes), len(classes)), (1 - accuracy) / max(len(classes) - 1, 1))
+        np.fill_diagonal(matrix, accuracy)
+        matrices.append(matrix)
+    rows = pd.MultiIndex.from_product([names, classes], names=["worker", "label"])
+    return pd.DataFrame(np.concatenate(matrices), rows, classes)
 
 
 def _frame(votes: list[Vote]) -> "pd.DataFrame":

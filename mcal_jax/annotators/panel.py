@@ -4,12 +4,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from mcal_jax.algorithm.protocol import UNKNOWN
-from mcal_jax.annotators.aggregation import AGGREGATIONS, Vote, accuracies, check_aggregation, comparable
+from mcal_jax.annotators.aggregation import (
+    AGGREGATIONS,
+    ASSUMED,
+    ASSUMED_WEIGHT,
+    Vote,
+    accuracies,
+    check_aggregation,
+    comparable,
+)
 from mcal_jax.annotators.second_opinion import belief, pays
 from mcal_jax.errors import McalError
 
-ASSUMED, ASSUMED_WEIGHT = 0.8, 5
-"""Accuracy of an annotator of whom nothing is known, and how many answers that assumption counts for."""
 FIRST_COMPARED = 20
 """Answers of an annotator that are compared with others' before the price decides."""
 REFIT = 1.5
