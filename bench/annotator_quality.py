@@ -8,7 +8,8 @@ features of patches. Whoever is free labels: the order in which the three come t
 50 images that an expert has labelled before, at 0.12 each, of which every annotator gets one for each 20 images.
 
 ``human_error`` is the share of wrong labels among those that humans gave, ``error`` that of all labels, by the truth;
-``broken`` in how many runs that is epsilon or more, although ``bound``, which takes humans at their word, is below.
+``broken`` in how many runs that is epsilon or more, although ``bound``, which takes humans at their word, is below;
+it is 0 where humans label everything.
 ``opinions`` is the mean number a label; ``dollars`` all that was paid, of which ``gold_dollars`` for gold questions.
 ``skill_60``, ``skill_98``, ``skill_spammer``: share of right answers as the table of annotators estimates it.
 """
@@ -125,10 +126,10 @@ def measured(dataset: Dataset, features: np.ndarray, policy: Policy, seed: int, 
     human, table = ~result.by_machine, result.annotators().set_index("annotator")
     answers = int(table["answers"].sum())
     return {
-        "opinions": answers / human.sum(), "human": float(human.mean()),
+        "opinions": float(answers / human.sum()), "human": float(human.mean()),
         "human_error": float(np.mean(result.labels[human] != truth[human])),
         "error": float(np.mean(result.labels != truth)),
-        "bound": result.certificate.bound if result.certificate else 1.0,
+        "bound": result.certificate.bound if result.certificate else 0.0,
         "dollars": crowd.paid + crowd.gold_paid + result.bill.training, "gold_dollars": crowd.gold_paid,
         **{f"skill_{name.removesuffix(' %')}": float(table["accuracy"].get(name, np.nan)) for name in SKILLS},
     }  # fmt: skip
