@@ -3,7 +3,7 @@
 An annotator names the right class with probability a and each other class with (1 - a) / (k - 1). With opinions that
 err independently and classes that were equally frequent before, Bayes' rule gives the belief b(c) in each class. To
 stop and take the likeliest class costs m (1 - max b) in expectation, where m is what a wrong label costs. To ask an
-annotator of price p costs p, and then the least of the same two choices, at the belief after the answer v:
+annotator of price p costs p, and then the least of the same two choices, at the belief after the answer v::
 
     stop(b) = m (1 - max_c b(c))
     ask(b)  = p + sum_v P(v) least(b given v),   P(v) = sum_c b(c) P(v | c)

@@ -279,6 +279,7 @@ class Desk:
         """Have the answer to a gold question on disk."""
         assert item.label is not None
         self.jury.answer_gold(GoldAnswer(image, label, item.label, annotator))
+        item.votes[annotator] = label
         self._leases.end(annotator, image)
 
     def _settle(self, image: int, item: Item) -> None:
