@@ -1,6 +1,6 @@
 """Three annotators, right in 60 % and 98 % of their answers and by chance: error, dollars and certificate.
 
-    nice python bench/annotator_quality.py --seeds 3 --out results/bench/annotator_quality.csv
+    nice python bench/annotator_quality.py --seeds 3 --runs results/bench/annotator_quality_runs.csv --out ...
 
 2,000 of the shipped images, 200 a class, are labelled by certified MCAL, epsilon 5 %, by a ridge regression on fixed
 features of patches. Whoever is free labels: the order in which the three come to an image is random. An answer costs
@@ -15,12 +15,13 @@ it is 0 where humans label everything.
 """
 
 import argparse
+import itertools
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from labelling_worlds import RidgeTrainer, kept_features, ridge_world
 from peers_labelling import PRICE
 from tables import publish
@@ -54,11 +55,11 @@ POLICIES = {
     "one opinion": Policy(opinions=1),
     "majority of three": Policy(),
     "Dawid-Skene of three": Policy(aggregation="dawid_skene"),
-    "MACE of three": Policy(aggregation="mace"),
     "Dawid-Skene of three, gold": Policy(aggregation="dawid_skene", gold=GOLD),
     "second opinion by price": Policy(mistake_cost=MISTAKE),
     "second opinion by price, gold": Policy(mistake_cost=MISTAKE, gold=GOLD),
     "second opinion by price, gold, 98 % at 0.08": Policy(mistake_cost=MISTAKE, gold=GOLD, prices={"98 %": 0.08}),
+    "MACE of three": Policy(aggregation="mace"),
 }
 
 
@@ -110,14 +111,13 @@ class Crowd:
         return int(self.truth[image] + (0 if right else self.rng.integers(1, self.classes))) % self.classes
 
 
-def measured(dataset: Dataset, features: np.ndarray, policy: Policy, seed: int, folder: Path) -> dict[str, float]:
+def measured(dataset: Dataset, features: np.ndarray, policy: Policy, seed: int, log: Path) -> dict[str, float]:
     """One run, in figures."""
     truth = dataset.labels
     assert truth is not None
     config = Config.certified(label_price=ANSWER * policy.opinions, training_price=PRICE)
     job = Job(n=len(truth), architectures=("ridge",), config=config)
     world = ridge_world(dataset, RidgeTrainer(features, len(dataset.classes)), seed)
-    log = folder / f"{len(list(folder.iterdir()))}.jsonl"
     with Session.over(world, job, dataset._replace(labels=None), log) as session:
         crowd = Crowd(session, truth, policy, seed)
         while (batch := session.ask()) is not None:
@@ -135,36 +135,47 @@ def measured(dataset: Dataset, features: np.ndarray, policy: Policy, seed: int, 
     }  # fmt: skip
 
 
-def rows(dataset: Dataset, features: np.ndarray, seeds: int, only: list[str]) -> Iterator[dict[str, Any]]:
-    """A row for each policy, means over the seeds."""
-    for name, policy in POLICIES.items():
-        if only and name not in only:
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            runs = []
-            for seed in range(seeds):
-                runs.append(measured(dataset, features, policy, seed, Path(folder)))
-                print(name, seed, runs[-1], flush=True)
-        means = {key: float(np.mean([run[key] for run in runs])) for key in runs[0]}
-        spread = {f"{key}_sd": float(np.std([run[key] for run in runs])) for key in ("error", "dollars")}
-        broken = sum(run["error"] >= Config().epsilon for run in runs)
-        yield {"policy": name, "seeds": seeds, **means, **spread, "broken": broken}
+def summary(runs: pd.DataFrame) -> list[dict[str, Any]]:
+    """A row for each policy, means over its seeds."""
+    table = []
+    for name in POLICIES:
+        of = runs[runs["policy"] == name].drop(columns="policy")
+        if len(of):
+            means = of.drop(columns="seed").mean().to_dict()
+            spread = {f"{key}_sd": float(of[key].std(ddof=0)) for key in ("error", "dollars")}
+            broken = int((of["error"] >= Config().epsilon).sum())
+            table.append({"policy": name, "seeds": len(of), **means, **spread, "broken": broken})
+    return table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--per-class", type=int, default=200)
-    parser.add_argument("--only", nargs="*", default=[], help="names of policies")
+    parser.add_argument(
+        "--runs", type=Path, required=True, help="a file of the single runs, gone on with if it is there"
+    )
     parser.add_argument("--features", type=Path, default=Path(tempfile.gettempdir()) / "mcal-features")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     dataset = data.load("fashion_mnist_10k", per_class=args.per_class)
-    table = []
-    for row in rows(dataset, kept_features(dataset, args.features), args.seeds, args.only):
-        table.append(row)
-        print(row, flush=True)
-    publish(table, args.out)
+    features = kept_features(dataset, args.features)
+    runs = pd.read_csv(args.runs) if args.runs.exists() else pd.DataFrame(columns=["policy", "seed"])
+    done = set(zip(runs["policy"], runs["seed"], strict=True))
+    for seed, (name, policy) in itertools.product(range(args.seeds), POLICIES.items()):
+        if (name, seed) in done:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            run = {
+                "policy": name,
+                "seed": seed,
+                **measured(dataset, features, policy, seed, Path(folder) / "run.jsonl"),
+            }
+        print(run, flush=True)
+        runs = pd.concat([runs, pd.DataFrame([run])]) if len(runs) else pd.DataFrame([run])
+        args.runs.parent.mkdir(parents=True, exist_ok=True)
+        runs.to_csv(args.runs, index=False)
+    publish(summary(runs), args.out)
 
 
 if __name__ == "__main__":
