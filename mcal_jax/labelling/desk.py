@@ -238,15 +238,10 @@ class Desk:
         """Hand out the open batches, less what is answered or in hand."""
         self.jury.open(open_batches, self._gold.rate)
         self._gold.look()
-        batches, items = (
-            self.session.batches,
-            {i: item for i, item in self._leases.items.items() if item.number == GOLD and item.holders},
-        )
-        for batch in batches.batches.values():
-            items |= {
-                image: Item(batch.number, votes=self.jury.votes(batch.number, image))
-                for image in batch.indices.tolist()
-            }
+        batches, before = self.session.batches, self._leases.items
+        items = {image: item for image, item in before.items() if item.number == GOLD and item.holders}
+        for number, batch in batches.batches.items():
+            items |= {i: Item(number, votes=self.jury.votes(number, i)) for i in batch.indices.tolist()}
         self._waiting, self._given = {number: set() for number in batches.batches}, {}
         for opinion in batches.opinions():
             item = items[opinion.image]
