@@ -94,6 +94,20 @@ def accuracies(votes: list[Vote], known: Mapping[int, int]) -> dict[str, float]:
     return found
 
 
+def skills(votes: list[Vote]) -> dict[str, float]:
+    """How often each annotator is right, where one number stands for each (crowd-kit's one-coin Dawid and Skene).
+
+    A few votes are enough for it, unlike for the confusion matrices of ``accuracies``. Raises McalError without
+    crowd-kit.
+    """
+    compared = comparable(votes, {})
+    if not compared:
+        return {}
+    with _quiet():
+        fit = _crowdkit().OneCoinDawidSkene().fit(_frame(compared))
+    return {str(name): float(skill) for name, skill in fit.skills_.items()}
+
+
 def comparable(votes: Iterable[Vote], known: Mapping[int, int]) -> list[Vote]:
     """The votes on images that have another vote, or a known label."""
     votes = list(votes)

@@ -9,17 +9,19 @@ from mcal_jax.annotators.aggregation import (
     ASSUMED,
     ASSUMED_WEIGHT,
     Vote,
-    accuracies,
     check_aggregation,
     comparable,
+    skills,
 )
 from mcal_jax.annotators.second_opinion import belief, pays
 from mcal_jax.errors import McalError
 
 FIRST_COMPARED = 20
 """Answers of an annotator that are compared with others' before the price decides."""
+ENOUGH_GOLD = 10
+"""Gold questions of an annotator, from which on they alone say how good the annotator is."""
 REFIT = 1.5
-"""Accuracies are estimated again when there are so many times more votes: each takes crowd-kit about a second."""
+"""Accuracies are estimated again when there are so many times more votes."""
 
 
 class Panel:
@@ -31,8 +33,8 @@ class Panel:
       aggregation: "majority", of which a tie goes to one more annotator, "dawid_skene" or "mace".
       price: US dollars for an answer; ``prices`` by annotator, where they differ.
       mistake_cost: what a wrong label costs in US dollars. If it is given, one more opinion is asked for only where it
-        pays (``mcal_jax.annotators.second_opinion``), and the label is the likeliest by the accuracies that Dawid and
-        Skene's model estimates; ``aggregation`` has no say.
+        pays (``mcal_jax.annotators.second_opinion``), and the label is the likeliest by the accuracies of those who
+        voted; ``aggregation`` has no say.
 
     Raises McalError for settings that make no sense, and where crowd-kit is needed and missing.
     """
@@ -61,7 +63,7 @@ class Panel:
                 raise McalError(f"prices: {name} has {dollars}; US dollars, at least 0, are needed")
         self.votes: dict[int, dict[str, int]] = {}
         self.gold: dict[str, dict[int, tuple[int, int]]] = {}
-        self._accuracy: dict[str, float] = {}
+        self._skills: dict[str, float] = {}
         self._compared: Counter[str] = Counter()
         self._fitted_at = 0
 
@@ -87,17 +89,27 @@ class Panel:
     def add_gold(self, image: int, annotator: str, label: int, truth: int) -> None:
         """Take an answer to a question whose answer is known: it counts for the annotator's accuracy alone."""
         self.gold.setdefault(annotator, {})[image] = (label, truth)
-        self._compared[annotator] += 1
 
     def price_of(self, annotator: str) -> float:
         """US dollars for an answer."""
         return self.prices.get(annotator, self.price)
 
     def accuracy(self, annotator: str) -> float:
-        """How often an annotator is right, by estimate, drawn towards ``ASSUMED`` while little is known."""
-        seen = self._compared[annotator] if annotator in self._accuracy else 0
-        estimate = self._accuracy.get(annotator, ASSUMED)
-        return (ASSUMED_WEIGHT * ASSUMED + seen * estimate) / (ASSUMED_WEIGHT + seen)
+        """How often an annotator is right, by estimate, drawn towards ``ASSUMED`` while little is known.
+
+        By gold questions, once ``ENOUGH_GOLD`` are answered: votes alone may not tell who of two is the better one.
+        """
+        gold = self.gold.get(annotator, {}).values()
+        if len(gold) >= ENOUGH_GOLD:
+            seen, right = len(gold), float(sum(label == truth for label, truth in gold))
+        else:
+            seen = self._compared[annotator] if annotator in self._skills else 0
+            right = seen * self._skills.get(annotator, ASSUMED)
+        return (ASSUMED_WEIGHT * ASSUMED + right) / (ASSUMED_WEIGHT + seen)
+
+    def is_known(self, annotator: str) -> bool:
+        """Whether enough answers of an annotator were compared with others' or with known ones."""
+        return self._compared[annotator] >= FIRST_COMPARED or len(self.gold.get(annotator, {})) >= ENOUGH_GOLD
 
     def needed(self, image: int, present: Iterable[str] = (), stands_for: float = 1.0) -> int:
         """How many opinions the image is to have; with a price, one more than now if that pays of one who is present.
@@ -125,7 +137,7 @@ class Panel:
             return True
         if len(votes) >= self.opinions:
             return False
-        if any(self._compared[name] < FIRST_COMPARED for name in (annotator, *votes)):
+        if not all(self.is_known(name) for name in (annotator, *votes)):
             return True  # nobody knows yet what the opinion is worth
         cost = self.mistake_cost + (stands_for > 1) * stands_for * self.price
         return pays(self.belief(votes), self.accuracy(annotator), self.price_of(annotator), cost)
@@ -156,9 +168,9 @@ class Panel:
             self._estimate()
 
     def _estimate(self) -> None:
-        votes, known = self._evidence()
-        self._accuracy = accuracies(votes, known)
-        self._compared = Counter(vote.annotator for vote in comparable(votes, known))
+        votes = [vote for vote in self._evidence()[0] if vote.image >= 0]
+        self._skills = skills(votes)
+        self._compared = Counter(vote.annotator for vote in comparable(votes, {}))
         self._fitted_at = self._compared.total()
 
     def _evidence(self, images: list[int] | None = None) -> tuple[list[Vote], dict[int, int]]:
