@@ -127,6 +127,14 @@ def test_the_rule_is_the_least_expected_cost_of_all_ways_to_go_on():
     assert seen == {True, False}
 
 
+@pytest.mark.parametrize("classes", [5, 10, 1000])
+def test_what_is_left_to_unlikely_classes_counts_too(classes):
+    after = belief({"bob": 0}, {"bob": 0.6}, classes)
+    assert after.max() == pytest.approx(0.6)
+    assert pays(after, 0.95, 0.1, 0.4)  # it avoids about 0.35 of a mistake
+    assert not pays(after, 0.95, 0.17, 0.4)
+
+
 def test_two_of_equal_quality_are_asked_for_the_sake_of_a_third():
     alone = belief({"ada": 0}, {"ada": 0.8}, 2)
     assert pays(alone, 0.8, 0.02, 1.0)  # although one opinion more never changes the label at once

@@ -10,8 +10,8 @@ annotator of price p costs p, and then the least of the same two choices, at the
     least   = min(stop, ask)
 
 This is the value of sample information (Raiffa and Schlaifer 1961), looked ahead for ``AHEAD`` opinions. One is too
-few: a second opinion of the same quality never changes the label at once, it only shows whether a third is needed. Only
-the ``LIKELIEST`` classes enter, which bounds the work.
+few: a second opinion of the same quality never changes the label at once, it only shows whether a third is needed. Of
+many classes only the ``LIKELIEST`` enter one by one, the others together as one, which bounds the work.
 """
 
 from collections.abc import Mapping
@@ -23,8 +23,8 @@ from mcal_jax.algorithm.protocol import UNKNOWN
 
 AHEAD = 2
 """Opinions that the rule looks ahead."""
-LIKELIEST = 4
-"""Classes that enter the rule."""
+LIKELIEST = 10
+"""Classes that enter the rule, the last of them for all others."""
 
 
 def belief(votes: Mapping[str, int], accuracy: Mapping[str, float], classes: int) -> np.ndarray:
@@ -52,7 +52,8 @@ def pays(belief: np.ndarray, accuracy: float, price: float, mistake_cost: float)
     >>> pays(np.array([0.6, 0.4]), 0.98, 0.04, 0.5), pays(np.array([0.98, 0.02]), 0.98, 0.04, 0.5)
     (True, False)
     """
-    likeliest = np.sort(belief)[::-1][:LIKELIEST]
+    falling = np.sort(belief)[::-1]
+    likeliest = np.append(falling[: LIKELIEST - 1], falling[LIKELIEST - 1 :].sum())[: len(belief)]
     rounded = tuple((likeliest / likeliest.sum()).round(3).tolist())
     return _pays(rounded, round(accuracy, 3), price, mistake_cost)
 
