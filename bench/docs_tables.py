@@ -139,6 +139,45 @@ def pac_data() -> str:
     return "\n".join(lines)
 
 
+CERTIFIERS = {"trimmed": "mcal certify", "PAC, betting": "PAC labels", "PAC, asymptotic": "PAC labels, asymptotic"}
+"""Methods of bench/certificates.py that the page on certifying compares, and what it calls them."""
+
+
+def certificates_tables() -> str:
+    """What certifying public tables of predictions costs, from results/bench/certificates_tables.csv, as Markdown."""
+    lines = [
+        "| table | items | planned sample | method | labelled by humans | 90th percentile | epsilon broken |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows_of("certificates_tables"):
+        if name := CERTIFIERS.get(row["method"]):
+            share = {key: f"{float(row[key]):.1%}" for key in ("labels", "p90", "broke", "low", "high")}
+            cells = [
+                row["ranking"], f"{int(row['images']):,}", row["planned_V"], name, share["labels"], share["p90"],
+                f"{share['broke']} [{share['low']}, {share['high']}]",
+            ]  # fmt: skip
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def annotator_quality() -> str:
+    """Three annotators of different quality, from results/bench/annotator_quality.csv, as Markdown."""
+    lines = [
+        "| policy | opinions a label | dollars | wrong of humans' labels | wrong of all | bound | runs above 5 % |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows_of("annotator_quality"):
+        share = {key: f"{float(row[key]):.1%}" for key in ("human_error", "error", "bound")}
+        cells = [
+            row["policy"], f"{float(row['opinions']):.2f}",
+            f"{float(row['dollars']):.0f} (sd {float(row['dollars_sd']):.0f})",
+            share["human_error"], f"{share['error']} (sd {float(row['error_sd']):.1%})", share["bound"],
+            f"{row['broken']} of {row['seeds']}",
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def rows_of(name: str) -> list[dict[str, str]]:
     """The rows of a table under results/bench."""
     with (ROOT / f"results/bench/{name}.csv").open(encoding="utf-8") as file:
@@ -162,3 +201,5 @@ if __name__ == "__main__":
     for case, service in itertools.product(("shipped", "simulated"), ("amazon", "satyam")):
         write_between(ROOT / "docs/peers.md", f"peers-{case}-{service}", peers(case, service))
     write_between(ROOT / "docs/peers.md", "peers-pac-data", pac_data())
+    write_between(ROOT / "docs/certify.md", "certificates-tables", certificates_tables())
+    write_between(ROOT / "docs/label-your-own.md", "annotator-quality", annotator_quality())

@@ -16,6 +16,7 @@ from mcal_jax.errors import McalError, suggestion
 from mcal_jax.files import write_atomically
 from mcal_jax.registry import short_name
 from mcal_jax.runs import report
+from mcal_jax.runs.annotator_table import annotators
 from mcal_jax.runs.codec import unpack
 from mcal_jax.runs.images import check_content
 from mcal_jax.runs.labels import class_name
@@ -78,6 +79,11 @@ class Result:
         return self.outcome.certificate
 
     @property
+    def has_given_predictions(self) -> bool:
+        """Whether a classifier's predictions were given and certified (``certify``), and none was trained."""
+        return self.record.job.algorithm == "certify_predictions"
+
+    @property
     def plans(self) -> tuple[Plan, ...]:
         """What each iteration decided."""
         return self.outcome.plans
@@ -137,7 +143,8 @@ class Result:
                 if len(answer.margins):
                     margins[answer.indices] = answer.margins
         files = self.record.log.content.get("files", ())
-        price = self.record.job.config.label_price
+        job = self.record.job
+        price = np.asarray(job.label_costs) if job.label_costs else job.config.label_price
         columns: dict[str, Any] = {
             "index": np.arange(n),
             **({"file": [_text(name) for name in files]} if files else {}),
@@ -153,6 +160,10 @@ class Result:
         if error := self.outcome.machine_error:
             frame.attrs["machine_error"] = error._asdict()
         return frame
+
+    def annotators(self) -> "pd.DataFrame":
+        """How good each annotator was and what they cost, one row each: ``mcal_jax.runs.annotator_table``."""
+        return annotators(self.record.log)
 
     def _annotators(self, n: int) -> dict[str, Any]:
         """Who labelled each image and when, as far as the log says."""
