@@ -52,6 +52,15 @@ def test_every_exercise_has_a_stub_a_check_and_a_solution():
         assert f"{name} = exercises.answer({name}, solutions)" in text
 
 
+def test_the_course_has_every_exercise_in_lessons_of_45_minutes():
+    text = (home() / "docs/course.md").read_text(encoding="utf-8")
+    lessons = re.findall(r"^\| \d\. .*\| (\d+) \| (\d): .*\| (\d+) \|$", text, re.MULTILINE)
+    assert [int(reading) + int(writing) for reading, _, writing in lessons] == [45] * 6
+    (times,) = re.findall(r"minutes: ([\d, and]+) for exercises 1 to 6", PATH.read_text(encoding="utf-8"))
+    minutes = {number: writing for _, number, writing in lessons}
+    assert [minutes[number] for number in "123456"] == re.findall(r"\d+", times)
+
+
 @pytest.mark.parametrize("name", CHECKS)
 def test_a_stub_is_not_yet_an_answer(name, scope, capsys):
     assert exercises.answer(scope[name]) is scope[name]
