@@ -1,4 +1,4 @@
-"""The tables in docs/ that come from results/, written between their markers, such as <!-- claims -->.
+"""The tables in docs/ that come from results/ and notebooks/, written between their markers, such as <!-- claims -->.
 
 python bench/docs_tables.py
 """
@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import papermill
 
 from mcal_jax.paper import records
 from mcal_jax.paper.published import DATA_SETS
@@ -178,6 +179,18 @@ def annotator_quality() -> str:
     return "\n".join(lines)
 
 
+def notebook_parameters() -> str:
+    """Every parameter of every notebook with its default and its meaning, as Markdown."""
+    lines = ["| notebook | parameter | default | meaning |", "|---|---|---|---|"]
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        name = f"`{path.stem}`"
+        for one in papermill.inspect_notebook(str(path)).values():
+            cells = [name, f"`{one['name']}`", f"`{one['default']}`", one["help"]]
+            lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+            name = ""
+    return "\n".join(lines)
+
+
 def rows_of(name: str) -> list[dict[str, str]]:
     """The rows of a table under results/bench."""
     with (ROOT / f"results/bench/{name}.csv").open(encoding="utf-8") as file:
@@ -196,6 +209,7 @@ def write_between(page: Path, marker: str, text: str) -> None:
 if __name__ == "__main__":
     write_between(ROOT / "docs/reproduction.md", "claims", claims())
     write_between(ROOT / "docs/reproduction.md", "causes", causes())
+    write_between(ROOT / "docs/notebooks.md", "parameters", notebook_parameters())
     write_between(ROOT / "docs/algorithm.md", "aged", aged())
     write_between(ROOT / "docs/guarantees.md", "junk", junk())
     for case, service in itertools.product(("shipped", "simulated"), ("amazon", "satyam")):

@@ -5,6 +5,7 @@ import itertools
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -76,6 +77,16 @@ def test_the_page_on_reproduction_has_the_claims_as_they_were_measured():
     for row in rows:
         cells = [row[key].replace("|", "\\|") for key in ("paper_says", "ours_measured", "ours_verdict")]
         assert f"| {cells[0]} | {cells[1]} | {cells[2]}" in text, row["claim"]
+
+
+def test_the_table_of_parameters_is_that_of_the_notebooks():
+    sys.path.insert(0, str(ROOT / "bench"))
+    import docs_tables
+
+    text = (ROOT / "docs/notebooks.md").read_text(encoding="utf-8")
+    table = docs_tables.notebook_parameters()
+    assert len(table.splitlines()) > 100
+    assert f"<!-- parameters -->\n{table}\n<!-- /parameters -->" in text, "python bench/docs_tables.py writes it"
 
 
 def test_readme_is_one_page():
