@@ -2,8 +2,8 @@
 ``bench/simulated_worlds.py`` recorded them, and of real runs.
 
 A reading is a configuration under its name: "recommended", "paper", "authors_code", "certified", a law, or "T 2%" for
-a certified run whose T is 2 % of X. Readings of the same seed meet the same worlds. ``ratio`` is the cost over that of a
-clairvoyant, who knows the learning curve, trains once, buys the paper's T, 5 % of X, and keeps the bounds of the reading.
+a certified run whose T is 2 % of X. Readings of the same seed meet the same worlds. ``ratio`` is the cost over that of
+a clairvoyant, who knows the learning curve, trains once, buys the paper's T, 5 % of X, and keeps the reading's bounds.
 """
 
 from collections.abc import Iterator, Sequence
