@@ -39,7 +39,7 @@ PRICES = {"label_price", "training_price"}
 
 BROKEN_IN_SIMULATIONS = 0.09
 """Share of simulated runs with the settings of ``Config()`` whose error was epsilon or more: 275 of 3,000, 95 %
-interval 8.2 to 10.3 %; by family 6.5, 6.9 and 14.1 % (results/bench/world_runs.csv, made by bench/simulated_worlds.py)."""
+interval 8.2 to 10.3 %; by family 6.5, 6.9 and 14.1 % (results/bench/world_runs.csv, by bench/simulated_worlds.py)."""
 
 
 class Settings(BaseModel):
