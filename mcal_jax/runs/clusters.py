@@ -9,8 +9,9 @@ import importlib.util
 import logging
 import platform
 import shutil
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, InvalidStateError
 from typing import Any, Literal
 
 import mcal_jax
@@ -20,6 +21,8 @@ from mcal_jax.runs.settings import Emit
 from mcal_jax.runs.workers import in_a_line
 
 LOOPBACK = "127.0.0.1"
+PULSE = 5.0  # seconds between two looks at the scheduler
+GONE = "the scheduler is gone; the same command goes on from here"
 GPU_JOB: dict[str, Any] = {
     "cores": 1,  # threads of a worker, and so runs at once
     "processes": 1,
@@ -44,20 +47,46 @@ class Cluster(Executor):
     """
 
     def __init__(self, client: Any, gpus: bool):
+        self._client = client
         self._executor = client.get_executor(pure=False, **({"resources": {"GPU": 1}} if gpus else {}))
+        self._pending: set[Future] = set()
+        self._is_shut = threading.Event()
+        threading.Thread(target=self._watch, args=(client.run_on_scheduler(_identity),), daemon=True).start()
 
     def submit(self, task: Callable[..., Any], /, *args: Any, **options: Any) -> Future:
         outcome: Future = Future()
+        self._pending.add(outcome)
+        outcome.add_done_callback(self._pending.discard)
         done = self._executor.submit(_on_worker, versions(), task, args, options)
         done.add_done_callback(functools.partial(_pass_on, outcome))
         return outcome
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Watch the scheduler no longer."""
+        self._is_shut.set()
+
+    def _watch(self, identity: str) -> None:
+        """Fail all tasks when the scheduler is gone; a client is not told of one that ends in an orderly way."""
+        while not self._is_shut.wait(PULSE):
+            try:
+                is_there = self._client.run_on_scheduler(_identity) == identity
+            except Exception:
+                is_there = False
+            if not is_there:
+                for outcome in list(self._pending):
+                    _settle(outcome, ClusterError(GONE))
+                return
+
+
+def _identity(dask_scheduler: Any) -> str:
+    return dask_scheduler.id
 
 
 def _on_worker(wanted: dict[str, str], task: Callable[..., Any], args: Any, options: Any) -> Any:
     """A task in a worker, which may have come after the others were looked at."""
     from distributed import get_worker
 
-    _check_versions(get_worker().address, versions(), wanted)
+    _check_versions(f"worker {get_worker().address}", versions(), wanted)
     try:
         return task(*args, **options)
     except Exception as error:
@@ -69,16 +98,25 @@ def _pass_on(outcome: Future, done: Future) -> None:
     from distributed.scheduler import KilledWorker
 
     try:
-        outcome.set_result(done.result())
+        _settle(outcome, done.result())
     except McalError as error:
-        outcome.set_exception(error)
+        _settle(outcome, error)
     except KilledWorker as error:
         times = error.allowed_failures + 1
-        outcome.set_exception(McalError(f"{times} workers in a row ended while they made it; their logs may say why"))
+        _settle(outcome, McalError(f"{times} workers in a row ended while they made it; their logs may say why"))
     except CancelledError:
-        outcome.set_exception(ClusterError("the scheduler is gone; the same command goes on from here"))
+        _settle(outcome, ClusterError(GONE))
     except Exception as error:
-        outcome.set_exception(McalError(in_a_line(error)))
+        _settle(outcome, McalError(in_a_line(error)))
+
+
+def _settle(outcome: Future, value: Any) -> None:
+    """End a future with a value or an error, unless it has ended."""
+    with contextlib.suppress(InvalidStateError):
+        if isinstance(value, BaseException):
+            outcome.set_exception(value)
+        else:
+            outcome.set_result(value)
 
 
 @contextlib.contextmanager
@@ -104,16 +142,24 @@ def connect(
         if not client.scheduler_info()["workers"]:
             emit("waiting for the first worker")
             client.wait_for_workers(1)
-        _check_workers(client)
-        yield Cluster(client, _describe(client, emit))
+        _check_machines(client)
+        yield stack.enter_context(Cluster(client, _describe(client, emit)))
 
 
-def _check_workers(client: Any) -> None:
-    """Raises McalError if a worker has another version than this process, or can't load the package."""
-    for worker, found in client.run(versions, on_error="return").items():
+def _check_machines(client: Any) -> None:
+    """Raises McalError if a worker has another version than this process, or can't load the package, and likewise for
+    the scheduler, which needs no JAX."""
+    own = versions()
+    try:
+        _check_versions("the scheduler", {**client.run_on_scheduler(versions), "jax": own["jax"]}, own)
+    except McalError:
+        raise
+    except Exception as error:
+        raise McalError(f"the scheduler can't load mcal_jax ({in_a_line(error)}); install it there") from None
+    for address, found in client.run(versions, on_error="return").items():
         if isinstance(found, BaseException):
-            raise McalError(f"worker {worker} can't load mcal_jax ({in_a_line(found)}); install it there")
-        _check_versions(worker, found, versions())
+            raise McalError(f"worker {address} can't load mcal_jax ({in_a_line(found)}); install it there")
+        _check_versions(f"worker {address}", found, own)
 
 
 def _describe(client: Any, emit: Emit) -> bool:
@@ -132,10 +178,10 @@ def versions() -> dict[str, str]:
     return {"mcal_jax": mcal_jax.__version__, "python": python, "jax": version("jax")}
 
 
-def _check_versions(worker: str, found: dict[str, str], wanted: dict[str, str]) -> None:
+def _check_versions(machine: str, found: dict[str, str], wanted: dict[str, str]) -> None:
     for name, own in wanted.items():
         if found.get(name) != own:
-            raise ClusterError(f"worker {worker} has {name} {found.get(name)}, this machine {own}; install one of them")
+            raise ClusterError(f"{machine} has {name} {found.get(name)}, this machine {own}; install one of them")
 
 
 def job_script() -> str:
@@ -173,7 +219,7 @@ def _local(processes: int) -> Any:
         n_workers=processes,
         threads_per_worker=1,
         host=LOOPBACK,
-        dashboard_address=f"{LOOPBACK}:0" if importlib.util.find_spec("bokeh") else None,
+        dashboard_address=f"{LOOPBACK}:0",
         memory_limit=0,
         silence_logs=logging.ERROR,
     )
