@@ -24,6 +24,7 @@ from mcal_jax.worlds.simulated import Analytic, SimulatedWorld
 
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
+pytest.importorskip("dask_jobqueue")
 
 RUNS = [Run(algorithm="humans_only", data={"first": 60}, seed=seed) for seed in range(3)]
 """Runs that train nothing."""
@@ -168,6 +169,7 @@ def processes():
         yield cluster.scheduler_address
 
 
+@pytest.mark.slow
 def test_a_killed_worker_s_run_goes_on_from_its_log_and_ends_alike(processes, tmp_path):
     simulate(tmp_path / "whole.jsonl")
     log = tmp_path / "killed.jsonl"
@@ -287,6 +289,19 @@ def test_a_dry_sweep_on_slurm_prints_its_script_and_submits_nothing(results, mon
     out = capsys.readouterr().out
     assert "to make" in out
     assert "#SBATCH --gres=gpu:1" in out
+
+
+def test_a_job_that_slurm_refuses_is_told_and_none_is_waited_for(results, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(McalError, match="there is no sbatch on this machine"), clusters.connect(cluster="slurm"):
+        pass
+    (tmp_path / "sbatch").write_text("#!/bin/sh\necho invalid account >&2\nexit 1\n")
+    (tmp_path / "sbatch").chmod(0o700)
+    with (
+        pytest.raises(McalError, match=r"sbatch refuses the job \(invalid account\)"),
+        clusters.connect(cluster="slurm"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import functools
 import importlib.util
 import logging
 import platform
-import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, InvalidStateError
@@ -203,11 +203,17 @@ def _job_settings() -> dict[str, Any]:
 
 
 def _slurm(jobs: int) -> Any:
-    """Jobs of Slurm, begun anew when their time is over."""
+    """Jobs of Slurm, begun anew when their time is over. Raises McalError where Slurm would refuse them."""
     jobqueue = _library("dask_jobqueue")
-    job_script()
-    if not shutil.which("sbatch"):
-        raise McalError("cluster slurm: there is no sbatch on this machine; start on a login node of the cluster")
+    try:
+        # Dask would log a refusal and wait on.
+        tried = subprocess.run(
+            ["sbatch", "--test-only"], input=job_script(), capture_output=True, encoding="utf-8", check=False
+        )
+    except FileNotFoundError:
+        raise McalError("cluster slurm: there is no sbatch on this machine; start on a login node") from None
+    if tried.returncode:
+        raise McalError(f"cluster slurm: sbatch refuses the job ({' '.join(tried.stderr.split())})")
     cluster = jobqueue.SLURMCluster(**_job_settings())
     cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs)
     return cluster
