@@ -25,7 +25,7 @@ PYTHONS := 3.11 3.12 3.13
 reproduce: $(READY)
 	$(BIN)/mcal reproduce --profile laptop --recorded --again --jobs 2
 	$(BIN)/mcal report --profile laptop
-	$(BIN)/mcal reproduce mcal_run read_me_first power_laws cost_surfaces what_to_label label_your_own --profile smoke --again
+	$(BIN)/mcal reproduce mcal_run read_me_first power_laws cost_surfaces what_to_label label_your_own write_it_yourself --profile smoke --again
 
 reproduce-live: $(READY)
 	$(BIN)/mcal reproduce --profile smoke --rerun

@@ -1,4 +1,4 @@
-"""The tables in docs/ that come from results/, written between their markers, such as <!-- claims -->.
+"""The tables in docs/ that come from results/ and notebooks/, written between their markers, such as <!-- claims -->.
 
 python bench/docs_tables.py
 """
@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import papermill
 
 from mcal_jax.paper import records
 from mcal_jax.paper.published import DATA_SETS
@@ -139,6 +140,57 @@ def pac_data() -> str:
     return "\n".join(lines)
 
 
+CERTIFIERS = {"trimmed": "mcal certify", "PAC, betting": "PAC labels", "PAC, asymptotic": "PAC labels, asymptotic"}
+"""Methods of bench/certificates.py that the page on certifying compares, and what it calls them."""
+
+
+def certificates_tables() -> str:
+    """What certifying public tables of predictions costs, from results/bench/certificates_tables.csv, as Markdown."""
+    lines = [
+        "| table | items | planned sample | method | labelled by humans | 90th percentile | epsilon broken |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows_of("certificates_tables"):
+        if name := CERTIFIERS.get(row["method"]):
+            share = {key: f"{float(row[key]):.1%}" for key in ("labels", "p90", "broke", "low", "high")}
+            cells = [
+                row["ranking"], f"{int(row['images']):,}", row["planned_V"], name, share["labels"], share["p90"],
+                f"{share['broke']} [{share['low']}, {share['high']}]",
+            ]  # fmt: skip
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def annotator_quality() -> str:
+    """Three annotators of different quality, from results/bench/annotator_quality.csv, as Markdown."""
+    lines = [
+        "| policy | opinions a label | dollars | wrong of humans' labels | wrong of all | bound | runs above 5 % |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows_of("annotator_quality"):
+        share = {key: f"{float(row[key]):.1%}" for key in ("human_error", "error", "bound")}
+        cells = [
+            row["policy"], f"{float(row['opinions']):.2f}",
+            f"{float(row['dollars']):.0f} (sd {float(row['dollars_sd']):.0f})",
+            share["human_error"], f"{share['error']} (sd {float(row['error_sd']):.1%})", share["bound"],
+            f"{row['broken']} of {row['seeds']}",
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def notebook_parameters() -> str:
+    """Every parameter of every notebook with its default and its meaning, as Markdown."""
+    lines = ["| notebook | parameter | default | meaning |", "|---|---|---|---|"]
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        name = f"`{path.stem}`"
+        for one in papermill.inspect_notebook(str(path)).values():
+            cells = [name, f"`{one['name']}`", f"`{one['default']}`", one["help"]]
+            lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+            name = ""
+    return "\n".join(lines)
+
+
 def rows_of(name: str) -> list[dict[str, str]]:
     """The rows of a table under results/bench."""
     with (ROOT / f"results/bench/{name}.csv").open(encoding="utf-8") as file:
@@ -157,8 +209,11 @@ def write_between(page: Path, marker: str, text: str) -> None:
 if __name__ == "__main__":
     write_between(ROOT / "docs/reproduction.md", "claims", claims())
     write_between(ROOT / "docs/reproduction.md", "causes", causes())
+    write_between(ROOT / "docs/notebooks.md", "parameters", notebook_parameters())
     write_between(ROOT / "docs/algorithm.md", "aged", aged())
     write_between(ROOT / "docs/guarantees.md", "junk", junk())
     for case, service in itertools.product(("shipped", "simulated"), ("amazon", "satyam")):
         write_between(ROOT / "docs/peers.md", f"peers-{case}-{service}", peers(case, service))
     write_between(ROOT / "docs/peers.md", "peers-pac-data", pac_data())
+    write_between(ROOT / "docs/certify.md", "certificates-tables", certificates_tables())
+    write_between(ROOT / "docs/label-your-own.md", "annotator-quality", annotator_quality())

@@ -19,6 +19,7 @@ from mcal_jax.algorithm.outcome import Outcome
 from mcal_jax.algorithm.protocol import Indices, Labels, MachineLabel, Request
 from mcal_jax.annotators.ground_truth import GroundTruth
 from mcal_jax.data import Dataset
+from mcal_jax.training.programs import Ensemble
 from mcal_jax.worlds.difficulty import DifficultyWorld
 from mcal_jax.worlds.trained import TrainedWorld
 
@@ -119,11 +120,12 @@ class RidgeTrainer:
             self.fitted[same] = Ridge(logits, 200 * len(indices), time.perf_counter() - began)
         return self.fitted[same]
 
-    def features(self, model: Ridge, indices: np.ndarray) -> np.ndarray:
+    def features(self, model: Ridge | Ensemble, indices: np.ndarray) -> np.ndarray:
         """Logits, float32 [m, classes]: what stands in the place of penultimate features."""
-        return model.logits[indices]
+        one = model.models[0] if isinstance(model, Ensemble) else model
+        return one.logits[indices]
 
-    def score(self, model: Ridge, indices: np.ndarray) -> Scores:
+    def score(self, model: Ridge | Ensemble, indices: np.ndarray) -> Scores:
         """Scores of the images at ``indices`` [m]."""
         p = softmax(self.features(model, indices), axis=1)
         second, first = np.partition(p, -2, axis=1)[:, -2:].T

@@ -166,19 +166,23 @@ def pooled(fits: Sequence[TrainResult]) -> TrainResult:
 
 @cache
 def curves() -> list[tuple[int, Lengthened]]:
-    """|X| and the learning curve of every recorded trajectory."""
+    """|X| and the learning curve of every recorded trajectory.
+
+    Before its first |B|, the trainings of MCAL on the same images by the same recipe count whose T did not age: what is
+    left of an aged T is no sample of X.
+    """
     trajectories, trainings = [], defaultdict(lambda: defaultdict(list))
     for path in sorted((settings.results() / "runs/laptop").glob("*.jsonl")):
         log = RunLog.read(path)
-        images, n = json.dumps(log.run["data"]), log.job.n
+        kind, n = json.dumps([log.run["data"], log.run["recipe"], log.run["width"]]), log.job.n
         fits = [fit for entry in log.entries if isinstance(fit := answer_from_json(entry.answer), TrainResult)]
         if log.job.algorithm == "trajectory":
-            trajectories.append((images, n, tuple(fits)))
-        elif log.job.algorithm == "mcal":
+            trajectories.append((kind, n, tuple(fits)))
+        elif log.job.algorithm == "mcal" and not log.job.config.age_test_set:
             for fit in fits:
-                trainings[images][round(4 * np.log2(fit.size / n))].append(fit)
-    others = {images: Recorded(tuple(pooled(at[key]) for key in sorted(at))) for images, at in trainings.items()}
-    return [(n, Lengthened(Recorded(own), own[0].size, others[images])) for images, n, own in trajectories]
+                trainings[kind][round(4 * np.log2(fit.size / n))].append(fit)
+    others = {kind: Recorded(tuple(pooled(at[key]) for key in sorted(at))) for kind, at in trainings.items()}
+    return [(n, Lengthened(Recorded(own), own[0].size, others[kind])) for kind, n, own in trajectories]
 
 
 def recorded(rng: np.random.Generator) -> tuple[int, Curve]:

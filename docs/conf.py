@@ -1,7 +1,6 @@
 """Configuration of the documentation site: built offline, from this folder and the teaching notebooks."""
 
 import re
-import shutil
 from pathlib import Path
 
 from docutils import nodes
@@ -12,7 +11,14 @@ import mcal_jax
 from mcal_jax.algorithm import certificate, outcome, plan, protocol
 
 DOCS = Path(__file__).parent
-NOTEBOOKS = ("00_read_me_first", "01_power_laws", "02_cost_surfaces", "03_what_to_label", "04_label_your_own")
+NOTEBOOKS = (
+    "00_read_me_first",
+    "01_power_laws",
+    "02_cost_surfaces",
+    "03_what_to_label",
+    "04_label_your_own",
+    "05_write_it_yourself",
+)
 
 project = "mcal_jax"
 author = copyright = "The mcal_jax authors"
@@ -39,11 +45,16 @@ html_math_renderer = "mathml"
 
 
 def copy_notebooks() -> None:
-    """Copies the teaching notebooks beside the pages, because Sphinx reads documents of its own folder only."""
+    """Copies the teaching notebooks beside the pages, because Sphinx reads documents of its own folder only.
+
+    The site shows what the folded solutions of the exercises print.
+    """
     folder = DOCS / "notebooks"
     folder.mkdir(exist_ok=True)
     for name in NOTEBOOKS:
-        shutil.copyfile(DOCS.parent / "notebooks" / f"{name}.ipynb", folder / f"{name}.ipynb")
+        text = (DOCS.parent / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8")
+        text = text.replace("solutions = False", "solutions = True")
+        (folder / f"{name}.ipynb").write_text(text, encoding="utf-8")
 
 
 def plain_docstring(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:

@@ -1,5 +1,6 @@
 """What a finished run delivers: the labels, who gave them, what they cost, and how sure they are."""
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from mcal_jax.errors import McalError, suggestion
 from mcal_jax.files import write_atomically
 from mcal_jax.registry import short_name
 from mcal_jax.runs import report
+from mcal_jax.runs.annotator_table import annotators
 from mcal_jax.runs.codec import unpack
 from mcal_jax.runs.images import check_content
 from mcal_jax.runs.labels import class_name
@@ -77,6 +79,11 @@ class Result:
         return self.outcome.certificate
 
     @property
+    def has_given_predictions(self) -> bool:
+        """Whether a classifier's predictions were given and certified (``certify``), and none was trained."""
+        return self.record.job.algorithm == "certify_predictions"
+
+    @property
     def plans(self) -> tuple[Plan, ...]:
         """What each iteration decided."""
         return self.outcome.plans
@@ -122,8 +129,9 @@ class Result:
         """One row an image: index, file, label, class, source (human or machine), set, margin, annotator, time, cost.
 
         ``set`` is T, B, S, R or V; ``margin`` the classifier's for its own labels; ``cost`` in US dollars, 0 for a
-        machine's label; ``file``, ``margin``, ``annotator`` and ``time`` (UTC) only where they are known.
-        ``attrs["machine_error"]`` bounds the share of the machine's labels that are wrong, see ``MachineError``.
+        machine's label; ``file``, ``margin``, ``annotator`` and ``time`` (UTC) only where they are known. Bytes of
+        ``file`` that are not UTF-8 are escaped, as in ``\\xff.png``. ``attrs["machine_error"]`` bounds the share of
+        the machine's labels that are wrong, see ``MachineError``.
         """
         import pandas as pd
 
@@ -135,10 +143,11 @@ class Result:
                 if len(answer.margins):
                     margins[answer.indices] = answer.margins
         files = self.record.log.content.get("files", ())
-        price = self.record.job.config.label_price
+        job = self.record.job
+        price = np.asarray(job.label_costs) if job.label_costs else job.config.label_price
         columns: dict[str, Any] = {
             "index": np.arange(n),
-            **({"file": list(files)} if files else {}),
+            **({"file": [_text(name) for name in files]} if files else {}),
             "label": self.labels,
             "class": [class_name(label, self.classes) for label in self.labels],
             "source": np.where(self.by_machine, "machine", "human"),
@@ -151,6 +160,10 @@ class Result:
         if error := self.outcome.machine_error:
             frame.attrs["machine_error"] = error._asdict()
         return frame
+
+    def annotators(self) -> "pd.DataFrame":
+        """How good each annotator was and what they cost, one row each: ``mcal_jax.runs.annotator_table``."""
+        return annotators(self.record.log)
 
     def _annotators(self, n: int) -> dict[str, Any]:
         """Who labelled each image and when, as far as the log says."""
@@ -218,3 +231,8 @@ class Result:
 
     def _repr_html_(self) -> str:
         return html_table("Result", self.facts())
+
+
+def _text(name: str) -> str:
+    """The name of a file as text that tables can hold: bytes that are not UTF-8 are escaped."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

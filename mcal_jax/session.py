@@ -32,7 +32,7 @@ from mcal_jax.runs.open_batches import UNANSWERED, Batch, OpenBatch, OpenBatches
 from mcal_jax.runs.progress import Reporter
 from mcal_jax.runs.provenance import provenance
 from mcal_jax.runs.runlog import RunLog
-from mcal_jax.runs.session_setup import ProgressCallback, Setup, setup, trained_world
+from mcal_jax.runs.session_setup import ProgressCallback, setup, trained_world
 from mcal_jax.runs.settings import Emit
 from mcal_jax.runs.tally import Progress, Tally
 
@@ -98,23 +98,34 @@ class Session:
         # The nets were tried when the session was begun.
         report = self._tally.on_progress
         world = trained_world(self.dataset, settings, job.config.ranking, report, prepare=begun is None)
-        self._open_log(path, job, settings, world)
+        self._open_log(path, job, {"data": {"name": self.dataset.name}, "session": settings._asdict()}, world)
 
     @classmethod
-    def over(cls, world: World, job: Job, dataset: Dataset, log: str | os.PathLike) -> "Session":
-        """A session over any world, such as a simulated one."""
+    def over(
+        cls,
+        world: World,
+        job: Job,
+        dataset: Dataset,
+        log: str | os.PathLike,
+        *,
+        run: dict[str, Any] | None = None,
+        content: dict[str, Any] | None = None,
+        emit: Emit | None = None,
+    ) -> "Session":
+        """A session over any world, such as a simulated one; a new log says ``run`` of it and ``content`` of X."""
         session = cls.__new__(cls)
-        session.dataset, session._emit = dataset, lambda line: None
+        session.dataset, session._emit = dataset, emit or (lambda line: None)
         session._lock, session._folder, session._tally = threading.RLock(), None, Tally(job)
-        session._open_log(absolute(log), job, None, world)
+        session._open_log(absolute(log), job, run or {"data": {"name": dataset.name}, "session": {}}, world, content)
         return session
 
-    def _open_log(self, path: Path, job: Job, settings: Setup | None, world: World) -> None:
+    def _open_log(
+        self, path: Path, job: Job, run: dict[str, Any], world: World, about: dict[str, Any] | None = None
+    ) -> None:
         if path.exists():
             self.log = RunLog.resume(path)
         else:
-            run = {"data": {"name": self.dataset.name}, "session": settings._asdict() if settings else {}}
-            self.log = RunLog.create(path, job, run, provenance(), content(self.dataset))
+            self.log = RunLog.create(path, job, run, provenance(), about or content(self.dataset))
         try:
             self._driver = Driver(job, world, self.log, self._tally.then(Reporter(self._emit, job)))
         except BaseException:
@@ -242,7 +253,8 @@ class Session:
             self.batches.tell(known, given[known], self.dataset.name)
             left = self.batches.left(number)
         files = tuple(self.dataset.files[i] for i in left) if self.dataset.files else ()
-        return Batch(number, left, purpose, len(left) * self.log.job.config.label_price, files)
+        stands_for = len(request.pool) / request.n if purpose in ("test", "certify") and request.n else 1.0
+        return Batch(number, left, purpose, self.log.job.cost_of(left), files, stands_for)
 
     def _open(self, request: Label | Relabel, number: int) -> None:
         asked = self._world.choose(request, number)

@@ -189,6 +189,16 @@ def test_recorded_worlds_have_the_curve_of_every_trajectory():
         assert first < small <= 1
 
 
+def test_worlds_of_recorded_curves_are_still_those_of_the_table():
+    """New logs under results/runs change none of them."""
+    table = pd.read_csv(home() / "results/bench/world_runs.csv")
+    rows = table[(table["family"] == "recorded") & (table["reading"] == "certified 0.1") & (table["seed"] == 2026)]
+    for row in rows.iloc[:3].to_dict("records"):
+        again = simulated_worlds.measure("recorded", "certified 0.1", 2026, int(row["world"]))
+        assert again["dollars"] == pytest.approx(row["dollars"], rel=1e-6)
+        assert again["clairvoyant"] == pytest.approx(row["clairvoyant"], rel=1e-6)
+
+
 def test_validation_images_and_test_images_are_never_trained_on(tmp_path):
     assert recipes.sizes_of("cifar10", list(recipes.SIZES)) == [600, 2000, 6000, 20_000, 40_000]
     assert recipes.sizes_of("fashion_mnist", list(recipes.SIZES))[-1] == 50_000

@@ -297,3 +297,24 @@ def test_estimate_says_what_a_job_would_cost(capsys):
     assert "medians of 2 simulated runs" in out
     code, _, error = mcal(capsys, "estimate", "5000", "--alpha", "3")
     assert (code, error) == (2, "mcal: law: give --like LOG, or --alpha and --gamma\n")
+
+
+def test_notebooks_are_copied_and_never_written_over(folder, capsys):
+    from mcal_jax.runs.settings import home
+
+    code, out, _ = mcal(capsys, "notebooks", "course/day 1")
+    assert code == 0
+    shipped = {path.name: path.read_bytes() for path in (home() / "notebooks").glob("*.ipynb")}
+    assert {path.name: path.read_bytes() for path in (folder / "course/day 1").iterdir()} == shipped
+    assert f"{len(shipped)} notebooks in course/day 1" in out
+    changed = folder / "course/day 1/05_write_it_yourself.ipynb"
+    for path in set((folder / "course/day 1").iterdir()) - {changed}:
+        path.unlink()
+    changed.write_text("mine", encoding="utf-8")
+    code, _, err = mcal(capsys, "notebooks", "course/day 1")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "course/day 1: 05_write_it_yourself.ipynb is there already" in err
+    assert [path.read_text(encoding="utf-8") for path in (folder / "course/day 1").iterdir()] == ["mine"]
+    code, _, err = mcal(capsys, "notebooks", "run.yaml")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "can't write" in err

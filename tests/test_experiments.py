@@ -289,12 +289,15 @@ def test_an_installed_package_writes_under_the_present_folder_alone(tmp_path):
     (site / "experiments").mkdir()
     here.mkdir()
     before = sorted(site.rglob("*"))
-    done = subprocess.run(
-        [sys.executable, "-c", "from mcal_jax.cli import main; main()", "reproduce", "fig01"],
-        cwd=here, env={**os.environ, "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert str(here / "results/smoke/fig01") in done.stdout
+    for words, told in (("reproduce fig01", here / "results/smoke/fig01"), ("notebooks", "notebooks in notebooks")):
+        done = subprocess.run(
+            [sys.executable, "-c", "from mcal_jax.cli import main; main()", *words.split()],
+            cwd=here, env={**os.environ, "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert str(told) in done.stdout
     assert (here / "results/smoke/fig01/figure.svg").exists()
+    carried_notebooks = {path.name for path in (site / "mcal_jax/_clone/notebooks").iterdir()}
+    assert {path.name for path in (here / "notebooks").iterdir()} == carried_notebooks
     assert sorted(site.rglob("*")) == before

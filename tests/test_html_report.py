@@ -177,6 +177,24 @@ def test_columns_of_the_paper_and_ours_differ_in_colour_and_numbers_stand_right(
     assert [("open" in attrs) for attrs in page.all("details")] == [True, False, False, False]
 
 
+def test_a_table_as_printed_is_shown_and_its_data_are_a_link(results, make):
+    folder = make("tab01", data=[["architecture", "cost"], ["resnet18", "5"]])
+    (folder / "table.csv").write_text("data set,service,,DNN\nCIFAR-10,Amazon,ours,ResNet18\n,,paper,ResNet18\n")
+    _, page = render()
+    assert len(page.all("table", **{"class": "printed"})) == 1
+    assert [attrs["class"] for tag, attrs in page.elements if tag == "tr" and "class" in attrs] == ["ours", "paper"]
+    (link,) = [attrs for attrs in page.all("a") if "download" in attrs]
+    assert link["download"] == "tab01_data.csv"
+    assert base64.b64decode(link["href"].partition("base64,")[2]) == b"architecture,cost\nresnet18,5\n"
+
+
+def test_architectures_have_their_names_in_tables(results, make):
+    make("fig08", data=[["architecture", "cost"], ["resnet18", "5"]])
+    _, page = render()
+    assert "ResNet18" in page.text["fig08"]
+    assert "resnet18" not in page.text["fig08"]
+
+
 @pytest.mark.parametrize(
     ("rows", "note"), [(MAX_ROWS, ""), (300, "100 more rows are in results/laptop/fig01/data.csv")]
 )

@@ -1,6 +1,7 @@
 """Finished labels as tables, as tasks of Label Studio and as a datasheet."""
 
 import json
+import os
 import sys
 
 import numpy as np
@@ -51,6 +52,18 @@ def logs(tmp_path_factory):
 def result(logs, request):
     paths, pool = logs
     return Result(paths[request.param], pool)
+
+
+def test_a_name_that_is_no_text_is_escaped(tmp_path):
+    names = (os.fsdecode(b"caf\xe9.png"), *FILES[1:])
+    pool = from_arrays(np.zeros((N, 4, 4), np.uint8), None, CLASSES)._replace(files=names)
+    job = Job(n=N, config=Config(epsilon=0.3), algorithm="humans_only")
+    with Session.over(SimulatedWorld(N, MIDDLING, seed=3), job, pool, tmp_path / "run.jsonl") as session:
+        session.tell(session.ask(), ["cat"] * N)
+        result = session.result()
+    assert result.to_frame()["file"].tolist() == ["caf\\xe9.png", *FILES[1:]]
+    written = export.write(result, "csv", tmp_path / "labels.csv")
+    assert "caf\\xe9.png" in pd.read_csv(written)["file"].tolist()
 
 
 def test_a_row_for_each_image_says_all_that_is_known(result):

@@ -1,4 +1,4 @@
-"""The notebooks: one cell of parameters, no definitions, no outputs; and that they run."""
+"""The notebooks: one cell of parameters, no outputs, no definitions but stubs that learners fill in; that they run."""
 
 import ast
 import re
@@ -69,9 +69,24 @@ def test_notebooks_are_clean(path):
     assert [cell.metadata.get("tags", []).count("parameters") for cell in cells].count(1) == 1
     assert all(not cell.outputs and cell.execution_count is None for cell in cells)
     assert notebook.metadata.kernelspec.name == "python3"
-    definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    nodes = [node for cell in cells for node in ast.walk(ast.parse(cell.source))]
-    assert not [node for node in nodes if isinstance(node, definitions)], "logic belongs into the package"
+    for cell in cells:
+        tree = ast.parse(cell.source)
+        if "exercise" in cell.metadata.get("tags", []):
+            assert [is_stub(node) for node in tree.body] == [True], "one function for the learner to fill in"
+        else:
+            nodes = [node for node in ast.walk(tree) if isinstance(node, DEFINITIONS)]
+            assert not nodes, "logic belongs into the package"
+
+
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+def is_stub(node):
+    """Whether a statement defines a function that has a docstring and raises NotImplementedError, and no more."""
+    if not isinstance(node, ast.FunctionDef) or len(node.body) != 2 or not ast.get_docstring(node):
+        return False
+    raised = node.body[1].exc if isinstance(node.body[1], ast.Raise) else None
+    return isinstance(raised, ast.Call) and ast.unparse(raised.func) == "NotImplementedError"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

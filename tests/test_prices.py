@@ -168,10 +168,10 @@ def test_pictures_and_rows(several):
     ratios = {"hindsight": {name: prices.break_even(group) for name, group in groups.items()}}
     rates = dict.fromkeys(groups, 5.2e-6)
     figure = price_figures.maps(grids, LABELS, RATES, rates, (1e-8, 1e-7), ratios)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     assert [ax.get_title("left") for ax in figure.axes[:2]] == ["CIFAR-10", "CIFAR-100"]
     figure = price_figures.least_label_price(ratios, RATES, rates, (1e-8, 1e-7))
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     assert "CIFAR-100: never pays" in [text.get_text() for text in figure.legends[0].texts]
     rows = prices.table("cifar10", grids["cifar10"], LABELS, RATES)
     assert len(rows) == LABELS.size * RATES.size

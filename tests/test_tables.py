@@ -17,6 +17,7 @@ from mcal_jax.algorithm.config import Config, PerHour
 from mcal_jax.errors import McalError
 from mcal_jax.paper import (
     audit,
+    bar_figures,
     bills,
     claims,
     curve_figures,
@@ -24,6 +25,7 @@ from mcal_jax.paper import (
     experiments,
     figures,
     prices,
+    printed,
     published,
     records,
     reliability,
@@ -211,6 +213,65 @@ def test_gain_is_a_share_of_the_cost_of_random():
     assert tables.gain(rows, "b") is None
 
 
+def test_gains_are_those_of_the_means_with_the_range_over_common_seeds():
+    costs = {"margin": [80.0, 90.0], "random": [100.0, 100.0, 120.0], "kcenter": [100.0]}
+    keys = [(by, seed, value) for by, values in costs.items() for seed, value in enumerate(values)]
+    runs = pd.DataFrame(keys, columns=["acquisition", "seed", "dollars"]).assign(data_set="cifar10", state="finished")
+    rows = runs.groupby(["data_set", "acquisition"], as_index=False)["dollars"].mean().assign(service="amazon")
+    gains = tables.with_gains(rows, runs, "random").set_index("acquisition")
+    assert gains.loc["margin", ["gain", "gain_low", "gain_high"]].tolist() == pytest.approx(
+        [1 - 85 / 320 * 3, 0.1, 0.2]
+    )
+    assert gains.loc["margin", ["paper_gain_low", "paper_gain_high"]].tolist() == [0.2, 0.2]
+    assert np.isnan(gains.loc["random", "gain"])
+    assert np.isnan(gains.loc["kcenter", "paper_gain_low"])
+    against = tables.with_gains(rows, runs, "kcenter").set_index("acquisition")
+    assert against.loc["margin", "paper_gain_low"] == published.UNCERTAINTY_GAIN
+
+
+def test_hollow_markers_tell_apart_only_where_there_are_both(trajectories):
+    rows = tables.delta_rows(frame(trajectories), "amazon")
+    rows = rows[rows["data_set"] == "cifar10"].reset_index(drop=True)
+    for met, hollow, text in (
+        (1, 0, ""),
+        (0, 0, "No classifier became"),
+        (rows.index % 2, 5, "Hollow: the classifier"),
+    ):
+        figure = figures.delta_sweep(rows.assign(met=met), "dollars", figures.Reference(), "t")
+        markers = [line for ax in figure.axes for line in ax.lines if line.get_markersize() == 5]
+        drawn = sum(len(line.get_xdata()) for line in markers if line.get_markerfacecolor() == "white")
+        assert (drawn, tables.not_all(rows.assign(met=met))[:20]) == (hollow, text[:20])
+
+
+def test_what_large_batches_take_from_the_machine(trajectories):
+    rows = tables.delta_rows(frame(trajectories), "amazon")
+    lost = tables.batch_losses(rows).set_index(["data_set", "architecture"])["lost"]
+    own = rows[(rows["data_set"] == "cifar10") & (rows["architecture"] == "cnn18")].set_index("delta")["machine"]
+    assert lost["cifar10", "cnn18"] == pytest.approx(own[0.1] - own[0.3])
+    assert len(lost) == 6
+    assert tables.batch_losses(rows[rows["delta"] == 0.1]).empty
+
+
+def test_the_nearest_size_is_one_that_several_batch_sizes_reach():
+    several = frame([trajectory(delta=delta, max_train_fraction=0.6) for delta in (0.1, 0.2, 0.3)])
+    assert curves.nearest_size(several, 0.33) == pytest.approx(0.3)
+    assert curves.nearest_size(several, 0.52) == pytest.approx(0.6)  # 0.5 is reached in batches of 0.1 alone
+    assert curves.nearest_size(several[several["delta"] == 0.1], 0.52) == pytest.approx(0.5)
+
+
+def test_tables_are_printed_as_the_papers(trajectories, runs):
+    first = printed.mcal_table(tables.mcal_rows(frame(runs))).iloc[:4]
+    assert list(first[""]) == ["ours", "range", "paper", "difference"]
+    assert list(first["data set"]) == ["Fashion-MNIST", "", "", ""]
+    assert list(first["humans only"][[0, 2, 3]]) == ["$120", "$2,800", "−$2,680"]
+    assert first["savings"][2] == "86.0 %"
+    assert first["DNN"][2] == "ResNet18"
+    second = printed.oracle_table(tables.oracle_rows(frame(trajectories), ["satyam"]))
+    assert list(second.columns[3:6]) == ["CNN18 δ", "CNN18 cost", "CNN18 savings"]
+    assert second["CNN18 savings"][6] == "−31.0 %"  # CIFAR-10
+    assert not second.isna().any(axis=None)
+
+
 def test_bars_by_an_unknown_setting_are_refused():
     with pytest.raises(McalError, match="by: 'colour' is not acquisition or per_class"):
         tables.bar_rows(frame([]), "colour")
@@ -225,6 +286,17 @@ def test_publish_writes_picture_data_and_caption(tmp_path):
     assert (tmp_path / "x" / "summary.txt").read_text() == "caption\n\na note\n"
     assert figure.axes
     assert not plt.get_fignums()
+    svg = (tmp_path / "x" / "figure.svg").read_text()
+    assert all(f">{word}</text>" in svg for word in ("Active learning", "MCAL", "train"))  # text, not its outlines
+
+
+def test_publish_writes_a_table_as_printed(tmp_path, runs):
+    rows = tables.mcal_rows(frame(runs))
+    tables.publish(tmp_path, schematic.schematic(), rows, "caption", printed=printed.mcal_table(rows))
+    with (tmp_path / "table.csv").open(encoding="utf-8") as file:
+        lines = list(csv.reader(file))
+    assert lines[0][:5] == ["data set", "service", "", "|B|/|X|", "|S|/|X|"]
+    assert len(lines) == 1 + 4 * len(rows)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -347,10 +419,11 @@ def test_figure_7_states_which_bars_were_not_run(trajectories, runs):
     ]  # fmt: skip
     assert list(rows[rows["ours_dollars"].isna()]["by"]) == list(rows["by"][2:5]) * 2
     figure = figures.totals(rows, "t")
-    assert [text.get_text() for text in figure.axes[0].texts] == [" not run: 0 of 2 seeds"] * 3
-    figure.canvas.draw()
+    not_run = [text for text in figure.axes[0].texts if "not run" in text.get_text()]
+    assert [text.get_text() for text in not_run] == [" not run: 0 of 2 seeds"] * 3
+    figure.draw_without_rendering()
     bottom, top = figure.axes[0].get_ylim()
-    assert all(min(bottom, top) < text.get_position()[1] < max(bottom, top) for text in figure.axes[0].texts)
+    assert all(min(bottom, top) < text.get_position()[1] < max(bottom, top) for text in not_run)
     curves_alone = tables.total_rows(frame(trajectories), part(amazon, "mcal", {}), "amazon")
     assert curves_alone["ours_dollars"][0] == 2000 * 0.04  # these trajectories have 2,000 images
     assert list(curves_alone[curves_alone["seeds"] == "0 of 2"]["by"]) == ["MCAL", "MCAL"]
@@ -394,11 +467,12 @@ def test_whatever_is_missing_rows_are_of_what_is_there(trajectories, runs, those
         assert scale.short_scale(records.together(some, own), "paper").count("\n") <= 1
 
 
-def test_mean_costs_of_nothing_are_unknown(runs):
-    assert tables.mean_costs(frame([])) == (None, None)
-    cost, training = tables.mean_costs(frame(runs[:2]))
-    assert cost == pytest.approx((runs[0].ledger.total + runs[1].ledger.total) / 2)
-    assert training == pytest.approx((runs[0].ledger.training + runs[1].ledger.training) / 2)
+def test_the_cost_of_nothing_is_unknown(runs):
+    assert tables.cost_range(frame([]), "dollars") is None
+    low, mean, high = tables.cost_range(frame(runs[:2]), "training")
+    each = sorted(one.ledger.training for one in runs[:2])
+    assert (low, high) == tuple(each)
+    assert mean == pytest.approx(sum(each) / 2)
 
 
 def test_readme_has_the_runs_at_the_papers_scale_as_table_1_has_them():
@@ -416,30 +490,32 @@ def test_readme_has_the_runs_at_the_papers_scale_as_table_1_has_them():
 # Pictures: what is drawn is what was computed
 
 
-def test_the_best_batch_size_is_ringed(trajectories):
+@pytest.mark.parametrize("quantity", ["dollars", "training"])
+def test_the_batch_size_with_the_lowest_total_cost_is_ringed(trajectories, quantity):
     own = [c for c in trajectories if c.data_set == "cifar10"]
     rows = tables.delta_rows(frame(own), "amazon")
-    figure = figures.delta_sweep(rows, "dollars", 120.0, 60.0, "title")
-    rings = [line for line in figure.axes[0].lines if line.get_markersize() == 15]
+    figure = figures.delta_sweep(rows, quantity, figures.Reference(120.0, (55.0, 60.0, 70.0), 40.0), "title")
+    rings = [line for ax in figure.axes for line in ax.lines if line.get_markersize() == 15]
     assert len(rings) == 3
     for net, ring in zip(sorted(NETS), rings, strict=True):
         best = rows.loc[rows[rows["architecture"] == net]["dollars"].idxmin()]
-        assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (best["delta"], best["dollars"])
+        assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (best["delta"], best[quantity])
 
 
 def test_all_pictures_draw_and_leave_nothing_open(trajectories, runs, evidence):
+    delta_rows = tables.delta_rows(frame(trajectories), "amazon")
     drawn = [
-        figures.machine_share(tables.delta_rows(frame(trajectories), "amazon"), "t"),
+        figures.machine_share(delta_rows, tables.batch_losses(delta_rows), (0.1, 0.15), "t"),
         figures.totals(tables.total_rows(frame(trajectories), frame(runs[:2] + runs[8:10]), "amazon"), "t"),
-        figures.bars(tables.bar_rows(evidence.subsets, "per_class"), ["a", "b"], "t"),
-        figures.compared(tables.mcal_rows(frame(runs)), "savings", [str(i) for i in range(8)], "t"),
-        curve_figures.laws(trajectories[0], [0.5, 1.0], [3], ["power", "truncated"], "t"),
-        curve_figures.laws(trajectories[0], [0.5], [2, 3], ["power", "truncated"], "t"),
+        bar_figures.bars(tables.bar_rows(evidence.subsets, "per_class"), "per_class", None, "t"),
+        bar_figures.compared(tables.mcal_rows(frame(runs)), "savings", [str(i) for i in range(8)], ["C0"] * 8, "t"),
+        curve_figures.laws(curve_figures.panels(trajectories[:1], [0.5, 1.0], [3]), "t"),
+        curve_figures.laws(curve_figures.panels(trajectories[:2], [0.5], [2, 3]), "t"),
         curve_figures.same_size(curves.same_size_rows(frame(trajectories[:4]), [0.5, 1.0], 0.2), "t"),
-        figures.verdicts(claims.judge(evidence), "t"),
+        bar_figures.verdicts(claims.judge(evidence), "t"),
     ]
     for figure in drawn:
-        figure.canvas.draw()
+        figure.draw_without_rendering()
         assert figure.axes
         assert all(math.isfinite(v) for ax in figure.axes for v in (*ax.get_xlim(), *ax.get_ylim()))
     assert not plt.get_fignums()
@@ -453,8 +529,10 @@ def test_a_fourth_architecture_is_drawn_and_named_everywhere():
         records_of_it.append(one._replace(run=run, config=Config(training_price=PerHour(dollars=1.0))))
     several = frame(records_of_it)
     rows = tables.delta_rows(several, "amazon")
-    legend = figures.delta_sweep(rows, "dollars", None, None, "t").axes[0].get_legend()
-    assert any("my_net" in text.get_text() for text in legend.get_texts())
+    (panel,) = figures.delta_sweep(rows, "dollars", figures.Reference(), "t").axes
+    assert panel.get_title(loc="left") == "my_net"
     totals = tables.total_rows(several, frame([]), "amazon")
     assert list(totals["by"]) == ["humans only", "oracle AL, my_net"]
     assert len(figures.totals(totals, "t").axes[0].patches) == 2
+    ((table, *_),) = [printed.oracle_table(tables.oracle_rows(several, ["amazon"])).to_dict("records")]
+    assert "my_net cost" in table

@@ -10,7 +10,7 @@ import numpy as np
 
 from mcal_jax.algorithm.config import HIGHEST_PRICE, LOWEST_PRICE, Config, PerHour, PerImageEpoch
 from mcal_jax.algorithm.outcome import Ledger
-from mcal_jax.algorithm.protocol import TrainResult
+from mcal_jax.algorithm.protocol import Indices, TrainResult
 from mcal_jax.errors import McalError
 from mcal_jax.registry import Registry
 
@@ -142,6 +142,13 @@ def retraining_cost(rate: tuple[float, float], size: float, target: np.ndarray, 
     target, steps = np.broadcast_arrays(np.asarray(target, float), np.asarray(steps, float))
     sizes_summed = steps * size + (target - size) * (steps + 1) / 2
     return np.where(target > size, steps * rate[0] + rate[1] * sizes_summed, 0.0)
+
+
+def cost_of_labels(images: Indices, config: Config, label_costs: Sequence[float] | None = None) -> float:
+    """US dollars for a label of each of ``images``: ``label_costs`` [n] has them by image, else all cost the same."""
+    if label_costs is None:
+        return len(images) * config.label_price
+    return float(np.asarray(label_costs)[images].sum())
 
 
 def ledger(

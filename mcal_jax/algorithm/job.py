@@ -4,19 +4,20 @@ from typing import Annotated, Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
-from mcal_jax.algorithm import baselines
+from mcal_jax.algorithm import baselines, costs
 from mcal_jax.algorithm.certify_predictions import certify_predictions
 from mcal_jax.algorithm.config import Config, Fraction, Settings
 from mcal_jax.algorithm.mcal import mcal
 from mcal_jax.algorithm.objectives import OBJECTIVES, objective_of
 from mcal_jax.algorithm.outcome import Algorithm
+from mcal_jax.algorithm.protocol import Indices
 from mcal_jax.algorithm.race import race
 from mcal_jax.algorithm.stopping import STOP_RULES, StopRule, stop_with
 from mcal_jax.errors import McalError
 
 PLANNED = ("mcal", "without_active_learning")
 """Algorithms that make plans, and so have an objective and stop rules."""
-LATER = ("sample", "stop_rules", "objective")
+LATER = ("sample", "label_costs", "stop_rules", "objective")
 """Settings that the first versions did not have."""
 
 
@@ -31,6 +32,10 @@ class Job(Settings):
     max_train_fraction: Fraction | None = Field(None, description="|B| at which a trajectory ends, fraction of |X|")
     compare: tuple[str, ...] = Field((), description="M(.) by which a trajectory's last classifier ranks U")
     sample: Annotated[int, Field(ge=1)] | None = Field(None, description="|V| where given predictions are certified")
+    label_costs: tuple[float, ...] | None = Field(
+        None,
+        description="US dollars for a label of each image where given predictions are certified; none: label_price",
+    )
     stop_rules: tuple[str, ...] = Field((), description="stop rules besides the default ones")
     objective: str | None = Field(None, description="what is minimised; none: what the configuration asks for")
 
@@ -44,6 +49,10 @@ class Job(Settings):
     @classmethod
     def _known_objective(cls, name: str | None) -> str | None:
         return name if name is None else OBJECTIVES.check(name)
+
+    def cost_of(self, images: Indices) -> float:
+        """US dollars that humans charge for one label of each of ``images``."""
+        return costs.cost_of_labels(images, self.config, self.label_costs)
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -90,6 +99,6 @@ def algorithm(job: Job, stop: StopRule | None = None) -> Algorithm:
         case "certify_predictions":
             if job.sample is None:
                 raise McalError("sample: certify_predictions needs |V|, a number of images")
-            return certify_predictions(job.n, job.config, job.sample)
+            return certify_predictions(job.n, job.config, job.sample, job.label_costs)
     known = "mcal, naive_al, without_active_learning, humans_only, trajectory"
     raise McalError(f"unknown algorithm {job.algorithm!r}; known: {known}")

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from cyclopts import CycloptsError
 
-from mcal_jax.cli import commands, estimates, labelling, reproduction  # noqa: F401 - they register their commands
+from mcal_jax.cli import commands, estimates, labelling, notebooks, reproduction  # noqa: F401 - they register their commands
 from mcal_jax.cli.app import app
 from mcal_jax.errors import McalError
 

@@ -1,4 +1,4 @@
-"""The commands for images of one's own: label and export."""
+"""The commands for data of one's own: label, certify and export."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,6 +7,10 @@ from cyclopts import Parameter
 
 from mcal_jax.cli.app import app, emit
 from mcal_jax.errors import McalError
+
+ByBrowser = Annotated[bool, Parameter(help="the same as --door browser", negative=())]
+Url = Annotated[str | None, Parameter(help="of Label Studio: http://127.0.0.1:8080")]
+ApiKey = Annotated[str | None, Parameter(help="an access token of Label Studio; default: that in LABEL_STUDIO_API_KEY")]
 
 
 @app.command
@@ -26,11 +30,9 @@ def label(
             "default: as before, or csv"
         ),
     ] = None,
-    browser: Annotated[bool, Parameter(help="the same as --door browser", negative=())] = False,
-    url: Annotated[str | None, Parameter(help="of Label Studio: http://127.0.0.1:8080")] = None,
-    api_key: Annotated[
-        str | None, Parameter(help="an access token of Label Studio; default: that in LABEL_STUDIO_API_KEY")
-    ] = None,
+    browser: ByBrowser = False,
+    url: Url = None,
+    api_key: ApiKey = None,
     annotator: Annotated[str, Parameter(help="who labels, where the answers do not say")] = "",
     out: Annotated[Path | None, Parameter(help="folder of the job; default: SOURCE.mcal")] = None,
     size: Annotated[int | None, Parameter(help="pixels a side to which pictures are scaled")] = None,
@@ -55,17 +57,73 @@ def label(
     """
     from mcal_jax.labelling import work_on
 
-    if browser and door not in (None, "browser"):
-        raise McalError(f"--browser and --door {door}: give one of them")
     settings: dict[str, Any] = dict(label_price=price, epsilon=epsilon, certify=certify, budget=budget)
     work_on(
-        source,
-        classes=None if classes is None else [name.strip() for name in classes.split(",")],
+        source, classes=_names(classes),
         settings={name: value for name, value in settings.items() if value is not None},
-        door="browser" if browser else door, annotator=annotator, out=out, size=size, emit=emit, url=url,
-        api_key=api_key,
+        door=_door(door, browser), annotator=annotator, out=out, size=size, emit=emit, url=url, api_key=api_key,
         architecture=architecture, width=width, recipe=recipe, seed=seed,
     )  # fmt: skip
+
+
+@app.command
+def certify(
+    table: Annotated[
+        Path,
+        Parameter(help="CSV, TSV, Parquet or JSON lines with columns item, prediction, score; label and cost if known"),
+    ],
+    *,
+    classes: Annotated[str | None, Parameter(help="names of the classes: cat,dog; default: all that occur")] = None,
+    price: Annotated[float | None, Parameter(help="US dollars per label; default: 0.04, or the column cost")] = None,
+    epsilon: Annotated[float | None, Parameter(help="bound on the error of the labels; default: 0.05")] = None,
+    confidence: Annotated[float | None, Parameter(help="confidence level of the bound; default: 0.95")] = None,
+    class_epsilon: Annotated[
+        float | None, Parameter(help="bound on the wrong labels among what the classifier calls each class")
+    ] = None,
+    sample: Annotated[
+        int | None, Parameter(help="how many labels the bound is taken from; default: by the scores")
+    ] = None,
+    door: Annotated[
+        str | None, Parameter(help="csv, or, where the items are pictures, another one of mcal label; default: csv")
+    ] = None,
+    browser: ByBrowser = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+    annotator: Annotated[str, Parameter(help="who labels, where the answers do not say")] = "",
+    out: Annotated[Path | None, Parameter(help="folder of the job; default: TABLE.mcal")] = None,
+    seed: Annotated[int | None, Parameter(help="of the random sample")] = None,
+) -> None:
+    """Certify predictions of any model: ask humans for a few labels, and deliver labels with a bound on their error.
+
+    The first call writes a random sample into TABLE.mcal. Fill in its labels and
+    call again: the predictions are taken as far as the sample certifies, in the
+    order of their scores, and humans label the rest.
+
+    For example:
+
+    - mcal certify predictions.csv --price 0.04
+    - mcal certify predictions.csv
+    - mcal certify predictions.parquet --epsilon 0.02 --confidence 0.99
+    """
+    from mcal_jax.certification import certify_table
+
+    settings: dict[str, Any] = dict(label_price=price, epsilon=epsilon, certify=confidence, class_epsilon=class_epsilon)
+    certify_table(
+        table, classes=_names(classes),
+        settings={name: value for name, value in settings.items() if value is not None},
+        door=_door(door, browser), annotator=annotator, out=out, sample=sample, seed=seed, emit=emit, url=url,
+        api_key=api_key,
+    )  # fmt: skip
+
+
+def _names(classes: str | None) -> list[str] | None:
+    return None if classes is None else [name.strip() for name in classes.split(",")]
+
+
+def _door(door: str | None, browser: bool) -> str | None:
+    if browser and door not in (None, "browser"):
+        raise McalError(f"--browser and --door {door}: give one of them")
+    return "browser" if browser else door
 
 
 @app.command

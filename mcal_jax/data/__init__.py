@@ -1,6 +1,6 @@
 """Images: data sets of TFDS by name, arrays of your own, and the set that ships with the package."""
 
-from mcal_jax.data.pictures import from_folder, from_table, is_table
+from mcal_jax.data.pictures import from_folder, from_table
 from mcal_jax.data.report import describe, image_name
 from mcal_jax.data.sources import (
     SHIPPED,
@@ -13,6 +13,7 @@ from mcal_jax.data.sources import (
     load,
     prepare,
 )
+from mcal_jax.data.tables import is_table
 
 __all__ = [
     "SHIPPED",

@@ -17,10 +17,10 @@ import numpy as np
 from mcal_jax.data.cache import decode, look
 from mcal_jax.data.dataset import Dataset, from_arrays, one_line_errors
 from mcal_jax.data.decode import SUFFIXES, described, rule_for
-from mcal_jax.errors import McalError, suggestion
+from mcal_jax.data.tables import read_rows
+from mcal_jax.errors import McalError
 from mcal_jax.files import cache_folder
 
-TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
 FILE_COLUMNS = ("file", "path", "image", "filename", "file_name")
 LABEL_COLUMNS = ("label", "class")
 LARGE = 2**30
@@ -36,11 +36,6 @@ class Listing(NamedTuple):
     files: list[str]
     labels: list[Any]
     notes: tuple[str, ...] = ()
-
-
-def is_table(path: str | os.PathLike) -> bool:
-    """Whether a file name is that of a table of pictures."""
-    return os.fspath(path).lower().endswith(TABLES)
 
 
 def from_folder(
@@ -103,7 +98,7 @@ def _listing_of_folder(folder: str | os.PathLike, classes: Sequence[str] | None)
 
 def _listing_of_table(table: str | os.PathLike) -> Listing:
     path = Path(os.path.expanduser(table))
-    rows = _rows(path)
+    rows = read_rows(path)
     file_column = next((column for column in FILE_COLUMNS if column in rows), None)
     if file_column is None:
         raise McalError(f"'{table}' has no column of files: call it 'file'; it has {', '.join(map(str, rows))}")
@@ -121,21 +116,6 @@ def _listing_of_table(table: str | os.PathLike) -> Listing:
         whole = column.dtype.kind == "f" and column.notna().any() and (column.dropna() % 1 == 0).all()
         labels = [None if isna else int(v) if whole else v for v, isna in zip(column, column.isna(), strict=True)]
     return Listing(str(table), path.parent, files, labels)
-
-
-def _rows(path: Path) -> Any:
-    """The table as a DataFrame. Raises McalError."""
-    import pandas as pd
-
-    readers = {".csv": pd.read_csv, ".tsv": lambda p: pd.read_csv(p, sep="\t"), ".parquet": pd.read_parquet}
-    readers[".jsonl"] = lambda p: pd.read_json(p, lines=True)
-    suffix = path.suffix.lower()
-    if suffix not in readers:
-        raise McalError(f"'{path}' is no table: {suggestion(suffix, readers)}")
-    if not path.is_file():
-        raise McalError(f"no file '{path}'")
-    with one_line_errors(f"'{path}' cannot be read as a table"):
-        return readers[suffix](path)
 
 
 def _dataset(

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from mcal_jax.data.dataset import Dataset, fingerprint, first_of, from_arrays, one_line_errors
-from mcal_jax.data.pictures import from_folder, from_table, is_table
+from mcal_jax.data.pictures import from_folder, from_table
+from mcal_jax.data.tables import is_table
 from mcal_jax.data.tfds import SHIPPED, Available, UnknownDataset, available, load_tfds, prepare
 from mcal_jax.errors import McalError
 

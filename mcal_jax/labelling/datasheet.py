@@ -25,7 +25,7 @@ LEAST_SURE = 24
 SETS = {
     "T": "test set, drawn at random",
     "B": "training, chosen by the classifier's doubt after a random start",
-    "V": "certificate, drawn at random after training",
+    "V": "certificate, a random sample",
     "R": "left over by the classifier",
     "S": "labelled by the classifier",
 }
@@ -69,7 +69,7 @@ def sections(result: Result) -> list[Section]:
     return [
         Section("Summary", [], _pairs(result.facts())),
         Section("What was asked of whom", [wording.asked(result)], _asked(result, frame)),
-        Section("Humans", [], _humans(frame)),
+        _humans(result, frame),
         Section("Bill", ["US dollars."], _bill(result)),
         Section("Certificate", wording.certificate(result)),
         Section("Classes", [wording.CLASSES], _classes(result, frame)),
@@ -106,14 +106,26 @@ def _asked(result: Result, frame: Any) -> Table:
     return Table(("set", "purpose", "who", "images", "when (UTC)", "labels"), table)
 
 
-def _humans(frame: Any) -> Table:
-    of = frame[frame["source"] == "human"]
-    table = []
-    for name, labels in of.groupby("annotator"):
-        times = labels["time"].dropna()
-        first, last = (f"{times.min():%Y-%m-%d %H:%M}", f"{times.max():%Y-%m-%d %H:%M}") if len(times) else ("", "")
-        table.append((shown(str(name)) or "not named", f"{len(labels):,}", first, last))
-    return Table(("annotator", "labels", "first (UTC)", "last (UTC)"), table)
+def _humans(result: Result, frame: Any) -> Section:
+    """Each annotator: how much, how good, for how much."""
+    people = result.annotators()
+    if not len(people):
+        count = int((frame["source"] == "human").sum())
+        return Section("Humans", [], Table(("annotator", "answers"), [("not named", f"{count:,}")] if count else []))
+    table = [
+        (
+            shown(one.annotator) or "not named", f"{one.answers:,}", _share(one.agreement), _share(one.accuracy),
+            f"{_share(one.gold_right)} of {one.gold:,}" if one.gold else "", f"{one.cost:,.2f}",
+            f"{one.first:%Y-%m-%d %H:%M}" if one.answers else "", f"{one.last:%Y-%m-%d %H:%M}" if one.answers else "",
+        )
+        for one in people.itertuples()
+    ]  # fmt: skip
+    columns = ("annotator", "answers", "agree", "accuracy", "gold right", "US dollars", "first (UTC)", "last (UTC)")
+    return Section("Humans", wording.annotators(people), Table(columns, table))
+
+
+def _share(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.0%}"
 
 
 def _bill(result: Result) -> Table:
@@ -171,15 +183,25 @@ def _data_url(image: np.ndarray) -> str:
     return f"data:image/png;base64,{base64.b64encode(png(image)).decode()}"
 
 
+def _classifier(result: Result) -> dict[str, str]:
+    if result.has_given_predictions:
+        return {"classifier": "given predictions"}
+    outcome = result.outcome
+    name = short_name(outcome.architecture)
+    return {
+        "classifier": f"{name}, {len(outcome.history)} trainings",
+        "training ended": STOPS.get(outcome.stop, outcome.stop),
+    }
+
+
 def _made(result: Result) -> Table:
-    log, outcome = result.record.log, result.outcome
+    log = result.record.log
     changed = {name: value for name, value in result.record.job.config.__repr_args__() if name}
     made = log.made.get("versions", {})
     content = log.content
     return _pairs(
         {
-            "classifier": f"{short_name(outcome.architecture)}, {len(outcome.history)} trainings",
-            "training ended": STOPS.get(outcome.stop, outcome.stop),
+            **_classifier(result),
             "settings": ", ".join(f"{name} = {value}" for name, value in changed.items()) or "defaults",
             "versions": ", ".join(f"{name} {value}" for name, value in made.items()),
             "digest of the images": content.get("images", ""),

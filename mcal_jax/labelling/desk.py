@@ -6,15 +6,18 @@ soon as a batch is whole. Answers are on disk before a call returns; leases live
 
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from mcal_jax.algorithm.protocol import UNKNOWN
 from mcal_jax.errors import McalError
+from mcal_jax.labelling.gold import GOLD, GoldQuestions
+from mcal_jax.labelling.jury import Jury
 from mcal_jax.labelling.leases import Item, Leases
+from mcal_jax.runs.open_batches import GoldAnswer
 from mcal_jax.runs.tally import Progress
-from mcal_jax.session import Session
+from mcal_jax.session import Batch, Session
 
 PACE_SPAN = 600.0
 """Seconds of answers from which the pace is taken."""
@@ -40,10 +43,18 @@ class Desk:
     """Hands images of ``session`` to annotators, known by name, and takes their answers. May be used from any thread.
 
     Args:
-      opinions: how many annotators label each image; the label that most of them give is kept, and a tie goes to one
-        more.
+      opinions: how many annotators label each image; with ``mistake_cost`` the most.
+      aggregation: what makes one label of theirs: "majority", of which a tie goes to one more annotator, "dawid_skene"
+        or "mace", which weigh annotators by how good they are, once a batch has all its opinions.
+      mistake_cost: what a wrong label costs, in US dollars: a second opinion is asked for only where that pays, see
+        ``mcal_jax.annotators.second_opinion``.
+      prices: US dollars for an answer by annotator; of all others the label price, divided by ``opinions``.
+      gold: share of gold questions, images whose label is known, among those that an annotator gets. What they answer
+        labels nothing; it is paid, and tells how good they are.
       lease: seconds for which an image is kept for an annotator of whom nothing is heard.
       clock: seconds, for leases and pace.
+
+    Raises McalError for settings that make no sense, and without crowd-kit where that is needed.
     """
 
     def __init__(
@@ -51,19 +62,25 @@ class Desk:
         session: Session,
         *,
         opinions: int = 1,
+        aggregation: str = "majority",
+        mistake_cost: float | None = None,
+        prices: Mapping[str, float] | None = None,
+        gold: float = 0.0,
         lease: float = 180.0,
         clock: Callable[[], float] = time.monotonic,
     ):
-        if opinions < 1:
-            raise McalError(f"opinions: at least 1, got {opinions}")
         if not lease > 0:
             raise McalError(f"lease: more than 0 seconds, got {lease}")
+        price = session.log.job.config.label_price / max(opinions, 1)
+        rules: dict[str, Any] = dict(aggregation=aggregation, mistake_cost=mistake_cost, prices=dict(prices or {}))
+        self.jury = Jury(session, opinions=opinions, price=price, **rules)
+        self._gold = GoldQuestions(session, gold)
         self.session, self.opinions, self._clock = session, opinions, clock
-        self._leases = Leases(opinions, lease, clock)
+        self._lease, self._seen = lease, dict[str, float]()  # when each annotator was last heard of
+        self._leases = Leases(lease, clock, self._accepts)
         self._changed = threading.Condition(threading.RLock())
         self._state, self._message, self._closed = "working", "", False
-        self._purposes: dict[int, str] = {}  # of the open batches
-        self._unlabelled: dict[int, int] = {}  # how many images of each open batch have no label
+        self._waiting: dict[int, set[int]] = {}  # images of each open batch that still want an opinion
         self._given: dict[str, list[int]] = {}  # what can be undone
         self._times: deque[float] = deque()
         self._began, self._took = clock(), 0.0
@@ -76,7 +93,13 @@ class Desk:
     def take(self, annotator: str, count: int = 1) -> list[int]:
         """Up to ``count`` images for an annotator: those that they hold already, then new ones. Renews their leases."""
         with self._changed:
-            return self._leases.take(annotator, count)
+            self._hear_of(annotator)
+            before = set(self._leases.held(annotator))
+            images = self._leases.take(annotator, count)
+            for _ in set(images) - before:
+                if (image := self._gold.draw(annotator, set(self._leases.items))) is not None:
+                    self._leases.slip_in(annotator, image, Item(GOLD, label=self._gold.truth[image]))
+            return images
 
     def answer(self, annotator: str, image: int, label: int) -> None:
         """Take an annotator's answer to an image they hold: the number of a class, or UNKNOWN for "I can't tell".
@@ -87,16 +110,20 @@ class Desk:
         if label != UNKNOWN and not 0 <= label < classes:
             raise McalError(f"class {label} of {classes}: classes are numbered from 0")
         with self._changed:
+            self._seen[annotator] = self._clock()
             item = self._leases.items.get(image)
             if item and item.votes.get(annotator) == label:
                 return
             if not item or not (annotator in item.holders or self._is_free(annotator, item)):
                 raise McalError(f"image {image} is not yours to label: it has a label, or someone else has it now")
+            if item.number == GOLD:
+                self._keep_gold(annotator, image, item, label)
+                return
             self._keep(annotator, image, item, label)
             self._leases.end(annotator, image)
             self._given.setdefault(annotator, []).append(image)
             self._times.append(self._clock())
-            if not self._unlabelled[item.number]:
+            if not self._waiting[item.number]:
                 self._changed.notify_all()
 
     def skip(self, annotator: str, image: int) -> None:
@@ -119,9 +146,8 @@ class Desk:
             given.pop()
             item = self._leases.items[image]
             item.votes.pop(annotator, None)
-            if item.label is not None:
-                item.label = None
-                self._unlabelled[item.number] += 1
+            item.label, item.needed = None, max(item.needed, len(item.votes) + 1)
+            self._waiting[item.number].add(image)
             self._leases.give(annotator, image)
             return image
 
@@ -140,7 +166,12 @@ class Desk:
         """What an image is labelled for (``Batch.purpose``), empty where it is in no open batch."""
         with self._changed:
             item = self._leases.items.get(image)
-            return self._purposes.get(item.number, "") if item else ""
+            if item is None:
+                return ""
+            number = (
+                item.number if item.number != GOLD else min(self.jury.batches, default=GOLD)
+            )  # it looks like others
+            return self.jury.batches[number].purpose if number in self.jury.batches else ""
 
     @property
     def version(self) -> int:
@@ -152,7 +183,7 @@ class Desk:
         with self._changed:
             progress = self.session.progress()
             seconds = self._seconds_left(progress) if self._state == "working" else None
-            left = sum(self._unlabelled.values())
+            left = sum(map(len, self._waiting.values()))
             return Status(self._state, left, self._pace(), progress, seconds, self._message)
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -186,38 +217,42 @@ class Desk:
                 ahead = self.session.ask_ahead()
                 with self._changed:
                     if batch is None:
-                        self._state, self._unlabelled = "finished", {}
+                        self._state, self._waiting = "finished", {}
                         self._leases.replace({})
                         self._changed.notify_all()
                         return
                     self._took = self._clock() - self._began
-                    self._purposes = {each.number: each.purpose for each in (batch, ahead) if each}
-                    self._open()
-                    while self._unlabelled[batch.number] and not self._closed:
+                    self._open([each for each in (batch, ahead) if each])
+                    while self._waiting[batch.number] and not self._closed:
                         self._changed.wait()
                     if self._closed:
                         return
-                    self._state = "labelling" if any(self._unlabelled.values()) else "working"
+                    self._state = "labelling" if any(self._waiting.values()) else "working"
                     self._leases.version += 1
+                if self.jury.panel.is_joint:
+                    self._conclude(batch.number)
         except Exception as error:  # those who wait are told whatever ends this thread
             self.fail(str(error))
 
-    def _open(self) -> None:
+    def _open(self, open_batches: list[Batch]) -> None:
         """Hand out the open batches, less what is answered or in hand."""
-        batches = self.session.batches
-        items = {image: Item(batch.number) for batch in batches.batches.values() for image in batch.indices.tolist()}
-        self._unlabelled = {batch.number: len(batch.indices) for batch in batches.batches.values()}
-        self._given = {}
+        self.jury.open(open_batches, self._gold.rate)
+        self._gold.look()
+        batches, before = self.session.batches, self._leases.items
+        items = {image: item for image, item in before.items() if item.number == GOLD and item.holders}
+        for number, batch in batches.batches.items():
+            items |= {i: Item(number, votes=self.jury.votes(number, i)) for i in batch.indices.tolist()}
+        self._waiting, self._given = {number: set() for number in batches.batches}, {}
         for opinion in batches.opinions():
             item = items[opinion.image]
             if opinion.final:
                 item.label = opinion.label
-                self._unlabelled[item.number] -= 1
             if not opinion.final or self.opinions == 1:
                 item.votes[opinion.annotator] = opinion.label
                 self._given.setdefault(opinion.annotator, []).append(opinion.image)
         for image, item in items.items():
-            self._settle(image, item)
+            if item.number != GOLD:
+                self._settle(image, item)
         self._leases.replace(items)
         self._state = "labelling"
         self._changed.notify_all()
@@ -225,37 +260,87 @@ class Desk:
     def _keep(self, annotator: str, image: int, item: Item, label: int) -> None:
         """Have an answer on disk, and the image's label too if that is settled by it."""
         if self.opinions > 1:
-            self.session.vote(image, label, annotator=annotator)
-            item.votes[annotator] = label
-            if not self._settle(image, item):
-                self._leases.want(image)
+            self.jury.vote(item.number, image, annotator, label)
+            self._leases.end(annotator, image)  # or the image seems to be in hand still
+            self._settle(image, item)
+            self._leases.want(image)
         else:
-            self._tell(image, item, label, annotator)
+            self._tell([image], label, annotator)
             item.votes[annotator] = label
+            item.label = label
+            self._waiting[item.number].discard(image)
 
-    def _settle(self, image: int, item: Item) -> bool:
-        """Tell the session the label that most annotators gave, once there are enough of them and no tie."""
-        if item.label is None and len(item.votes) >= self.opinions:
-            ranked = Counter(item.votes.values()).most_common(2)
-            if len(ranked) == 1 or ranked[0][1] > ranked[1][1]:
-                self._tell(image, item, ranked[0][0], ", ".join(item.votes))
-        return item.label is not None
+    def _keep_gold(self, annotator: str, image: int, item: Item, label: int) -> None:
+        """Have the answer to a gold question on disk."""
+        assert item.label is not None
+        self.jury.answer_gold(GoldAnswer(image, label, item.label, annotator))
+        item.votes[annotator] = label
+        self._leases.end(annotator, image)
 
-    def _tell(self, image: int, item: Item, label: int, annotator: str) -> None:
+    def _settle(self, image: int, item: Item) -> None:
+        """See whether an image has its opinions, and tell the session its label unless those on others matter too."""
+        if item.label is None:
+            item.needed = self.jury.needed(item.number, image, self._seen)
+            if len(item.votes) < item.needed:
+                self._waiting[item.number].add(image)
+                return
+            if self.opinions > 1 and not self.jury.panel.is_joint:
+                item.label = self.jury.label(item.number, image)
+                self._tell([image], item.label, ", ".join(item.votes))
+        self._waiting[item.number].discard(image)
+
+    def _conclude(self, number: int) -> None:
+        """Tell the session the labels of a batch that has all its opinions, by what they say together."""
+        verdict = self.jury.verdict(number, self._changed)
+        with self._changed:
+            for (label, annotators), images in verdict.items():
+                self._tell(images, label, annotators)
+                for image in images:
+                    if image in self._leases.items:
+                        self._leases.items[image].label = label
+
+    def _tell(self, images: list[int], label: int, annotator: str) -> None:
         if label == UNKNOWN:
-            self.session.tell_unknown([image], annotator=annotator)
+            self.session.tell_unknown(images, annotator=annotator)
         else:
-            self.session.tell([image], [label], annotator=annotator)
-        item.label = label
-        self._unlabelled[item.number] -= 1
+            self.session.tell(images, [label] * len(images), annotator=annotator)
 
     def _is_open(self, image: int) -> bool:
         """Whether an answer to an image can be taken back still."""
-        return image in self._leases.items and self._unlabelled[self._leases.items[image].number] > 0
+        return image in self._leases.items and bool(self._waiting.get(self._leases.items[image].number))
 
     def _is_free(self, annotator: str, item: Item) -> bool:
         """Whether an annotator whose lease was lost may label an image all the same, because nobody else has it."""
-        return annotator not in item.votes and item.is_wanted(self.opinions)
+        return annotator not in item.votes and item.is_wanted()
+
+    # ------------------------------------------------------------------------------------------------------
+    # Where a price decides on second opinions
+
+    def _hear_of(self, annotator: str) -> None:
+        """Note that an annotator is here; images that waited only for annotators who left are settled."""
+        now = self._clock()
+        have_left = [name for name, seen in self._seen.items() if seen < now - self._lease]
+        for name in have_left:
+            del self._seen[name]
+        self._seen[annotator] = now
+        if have_left and self.jury.panel.has_price:
+            for image in [image for images in self._waiting.values() for image in images]:
+                self._settle_again(image)
+
+    def _accepts(self, annotator: str, image: int) -> bool:
+        """Whether an image may be handed to an annotator; one that nobody's opinion is worth asking for is settled."""
+        if not self.jury.panel.has_price:
+            return True
+        accepted = self.jury.accepts(self._leases.items[image].number, image, annotator, self._seen)
+        if not accepted:
+            self._settle_again(image)
+        return accepted
+
+    def _settle_again(self, image: int) -> None:
+        item = self._leases.items[image]
+        if item.votes and not item.holders:
+            self._settle(image, item)
+            self._changed.notify_all()
 
     # ------------------------------------------------------------------------------------------------------
     # Estimates

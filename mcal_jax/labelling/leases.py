@@ -7,27 +7,29 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Item:
-    """An image of an open batch: who called it what, who has it until when, and its label once that is settled."""
+    """An image of an open batch: how many opinions it needs, who called it what, who has it until when, and its label
+    once that is settled."""
 
     number: int
+    needed: int = 1
     votes: dict[str, int] = field(default_factory=dict)
     holders: dict[str, float] = field(default_factory=dict)
     label: int | None = None
 
-    def is_wanted(self, opinions: int) -> bool:
+    def is_wanted(self) -> bool:
         """Whether one more annotator is to see it."""
-        needed = max(opinions, len(self.votes) + 1)
-        return self.label is None and len(self.votes) + len(self.holders) < needed
+        return self.label is None and len(self.votes) + len(self.holders) < self.needed
 
 
 class Leases:
-    """Hands each of ``items`` to as many annotators as ``opinions`` are wanted, for ``lease`` seconds of ``clock``.
+    """Hands each of ``items`` to as many annotators as it needs, for ``lease`` seconds of ``clock``, and to none whom
+    ``accepts`` refuses.
 
     ``version`` rises when images may have become free. Not safe for several threads at once: a desk has the lock.
     """
 
-    def __init__(self, opinions: int, lease: float, clock: Callable[[], float]):
-        self.opinions, self.lease, self._clock = opinions, lease, clock
+    def __init__(self, lease: float, clock: Callable[[], float], accepts: Callable[[str, int], bool]):
+        self.lease, self._clock, self._accepts = lease, clock, accepts
         self.items: dict[int, Item] = {}
         self.version = 0
         self._queue: deque[int] = deque()  # images that are wanted, and some that are no more
@@ -43,7 +45,7 @@ class Leases:
         self.items = items
         self._held = {name: [i for i in images if i in items] for name, images in self._held.items()}
         self._skipped = {(name, image) for name, image in self._skipped if image in items}
-        self._queue = deque(image for image, item in items.items() if item.is_wanted(self.opinions))
+        self._queue = deque(image for image, item in items.items() if item.is_wanted())
         self.version += 1
 
     def take(self, annotator: str, count: int) -> list[int]:
@@ -62,9 +64,19 @@ class Leases:
         self._held.setdefault(annotator, []).insert(0, image)
         self.want(image)
 
+    def held(self, annotator: str) -> list[int]:
+        """The images that an annotator holds."""
+        return list(self._held.get(annotator, []))
+
+    def slip_in(self, annotator: str, image: int, item: Item) -> None:
+        """Let an annotator hold an image of no open batch, after all others that they hold."""
+        self.items[image] = item
+        item.holders[annotator] = self._clock() + self.lease
+        self._held.setdefault(annotator, []).append(image)
+
     def want(self, image: int) -> None:
         """Hand an image out once more, if it is wanted."""
-        if self.items[image].is_wanted(self.opinions):
+        if self.items[image].is_wanted():
             self._queue.append(image)
             self.version += 1
 
@@ -94,15 +106,16 @@ class Leases:
             while len(held) < count and self._queue:
                 image = self._queue.popleft()
                 item = self.items.get(image)
-                if item is None or not item.is_wanted(self.opinions):
+                if item is None or not item.is_wanted():
                     continue
                 skipped = (annotator, image) in self._skipped
-                if annotator in item.votes or annotator in item.holders or (skipped and not again):
+                has_it = annotator in item.votes or annotator in item.holders
+                if has_it or (skipped and not again) or not self._accepts(annotator, image):
                     later.append(image)
                     continue
                 item.holders[annotator] = 0.0
                 held.append(image)
-                if item.is_wanted(self.opinions):
+                if item.is_wanted():
                     later.append(image)
             self._queue.extendleft(reversed(later))
 

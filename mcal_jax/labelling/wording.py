@@ -1,5 +1,7 @@
 """The sentences of a datasheet, for readers who are no statisticians: what was done and what is certified."""
 
+from typing import Any
+
 from mcal_jax.result import Result
 from mcal_jax.runs.report import annotators_line, machine_lines
 
@@ -17,11 +19,29 @@ CHANCES = (
 def asked(result: Result) -> str:
     """Who labelled how much."""
     n, machine = len(result.labels), int(result.by_machine.sum())
+    classes = f"The classes they chose from: {', '.join(result.classes)}."
+    if result.has_given_predictions:
+        return (
+            f"The data set has {n:,} items and a classifier's prediction of each. Humans labelled {n - machine:,} of "
+            f"them, for ${result.bill.total:,.2f}; of the other {machine:,} the predictions were taken. {classes}"
+        )
     return (
         f"The data set has {n:,} images. Humans labelled {n - machine:,} of them, at "
         f"${result.record.job.config.label_price:g} a label; a classifier, trained on a part of these labels, labelled "
-        f"the other {machine:,}. The classes they chose from: {', '.join(result.classes)}."
+        f"the other {machine:,}. {classes}"
     )
+
+
+def annotators(people: Any) -> list[str]:
+    """What the table of annotators means, where several of them answered the same; ``people`` are its rows."""
+    if not people["compared"].any() and not people["gold"].any():
+        return []
+    return [
+        "Agree: share of the answers to images that several annotators saw that are the label in the end. Accuracy: "
+        "share of right answers, estimated by the model of Dawid and Skene. Gold right: share of right answers to "
+        f"images whose label was known. The {int(people['answers'].sum() + people['gold'].sum()):,} answers cost "
+        f"${people['cost'].sum():,.2f}; the bill below takes one label price for each label, whoever gave it."
+    ]
 
 
 def certificate(result: Result) -> list[str]:
@@ -38,11 +58,12 @@ def certificate(result: Result) -> list[str]:
         return [f"Humans labelled all {n:,} images, so the classifier made no mistake. {_humans(result)}"]
     most = int(certified.bound * n + 1e-9)
     failures = f"{1 - certified.confidence:.0%}"
+    begins = "With all predictions fixed" if result.has_given_predictions else "After the last training"
     return [
         f"Statement. With a confidence of {confidence}, at most {most:,} of the {n:,} labels of this data set "
         f"({certified.bound:.2%}) were given by the classifier and differ from the label that the humans asked would "
         "have given.",
-        f"Basis. After the last training, {certified.sample:,} images were drawn at random, each with the same chance, "
+        f"Basis. {begins}, {certified.sample:,} images were drawn at random, each with the same chance, "
         f"from the {len(outcome.V) + len(outcome.S) + len(outcome.R):,} images that had no label by then, and humans "
         f"labelled them. {certified.trials:,} of these lie where the classifier labels, and {certified.mistakes:,} of "
         "them it would have labelled wrongly. The limit follows from these counts by an exact calculation "

@@ -73,9 +73,9 @@ def work_on(
     Returns the batch that humans are to label, or the Result once every image has a label; then ``out`` holds
     ``labels.csv`` and a datasheet. Raises McalError.
     """
-    folder = _folder(source, out)
-    log, about = folder / "run.jsonl", _about(folder / "job.json", door=door, size=size)
-    visit_door, place = DOORS[about["door"]], _server(about["door"], url, api_key)
+    folder = job_folder(source, out)
+    log, about = folder / "run.jsonl", remembered(folder / "job.json", door=door, size=size)
+    visit_door, place = DOORS[about["door"]], server_of(about["door"], url, api_key)
     begun = RunLog.read(log) if log.exists() else None
     classes = classes or (begun.content.get("class_names") if begun else None)
     config = _config(begun, settings or {})
@@ -118,7 +118,7 @@ def finish(result: Result, folder: Path, emit: Emit) -> Result:
     return result
 
 
-def _about(path: Path, **given: Any) -> dict[str, Any]:
+def remembered(path: Path, **given: Any) -> dict[str, Any]:
     """What a job remembers beside its log: what is given now, else what was given before. Raises McalError."""
     before = {"door": "csv", "size": None}
     if path.exists():
@@ -129,14 +129,14 @@ def _about(path: Path, **given: Any) -> dict[str, Any]:
     return {**before, **{key: value for key, value in given.items() if value is not None}}
 
 
-def _server(door: str, url: str | None, key: str | None) -> Server:
+def server_of(door: str, url: str | None, key: str | None) -> Server:
     """The server that a door is to reach. Raises McalError where the door has none."""
     if (url, key) != (None, None) and door in DOORS and door != "label-studio":
         raise McalError(f"url, api_key: the door {door} has no server; give --door label-studio")
     return server(url, key)
 
 
-def _folder(source: Images, out: str | os.PathLike | None) -> Path:
+def job_folder(source: Images, out: str | os.PathLike | None) -> Path:
     """The folder of the job. Raises McalError for one that is a file, or lies within the source."""
     if out is None:
         if not isinstance(source, str | os.PathLike):

@@ -7,9 +7,8 @@ from matplotlib.ticker import MaxNLocator
 
 from mcal_jax import plots
 from mcal_jax.paper.audit import CONSTRAINTS, THETA_OF, averaged, finest
-from mcal_jax.paper.figures import suptitle
 from mcal_jax.paper.published import data_set_name
-from mcal_jax.plots import COLOURS, PERCENT, percent
+from mcal_jax.plots import COLOURS, PERCENT, READING_COLOURS, percent
 
 
 @plots.use_style()
@@ -21,12 +20,10 @@ def picture(
     note: str = "",
 ) -> Figure:
     """A column for each data set, at its smallest delta, means over seeds: the promised and the possible share; the
-    true error under either constraint; the bias of T in points, for several theta. All against |B|/|X|. ``note`` is
-    the title."""
+    true error under either constraint; the bias of T in points, for several theta. All against |B|/|X|. The title
+    is the largest bias; ``note`` stands below."""
     sets = list(theta_rows["data_set"].unique())
     figure, grid = plots.grid(3, len(sets), (1.6 + 3.0 * len(sets), 8.4))
-    if note:
-        suptitle(figure, note)
     for column, data_set in enumerate(sets):
         thetas, constraints, estimates = (
             finest(rows[rows["data_set"] == data_set]) for rows in (theta_rows, constraint_rows, estimate_rows)
@@ -45,12 +42,23 @@ def picture(
         ax.set_xlabel("|B|, share of X")
     for ax in grid[:, -1]:
         ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
+    plots.headline(figure, _finding(estimate_rows), note)
     return figure
+
+
+def _finding(estimate_rows: pd.DataFrame) -> str:
+    """By how much T overestimates the error of the pool, all of either, at most."""
+    whole = averaged(finest(estimate_rows[estimate_rows["theta"] == 1]), ("data_set", "B"), ("bias",))
+    each = ", ".join(
+        f"{bias:.1f} points on {data_set_name(data_set)}"
+        for data_set, bias in whole.groupby("data_set", sort=False)["bias"].max().items()
+    )
+    return f"T overestimates the error of the remaining pool by up to {each}"
 
 
 def _promised(ax: Axes, rows: pd.DataFrame) -> None:
     means = averaged(rows, ("theta_of", "B"), ("promised", "possible", "left")).sort_values("B")
-    colours = {"all": COLOURS["training"], "remaining": COLOURS["law"]}
+    colours = {reading: READING_COLOURS[f"theta of {reading}"] for reading in THETA_OF}
     for reading, name in THETA_OF.items():
         own = means[means["theta_of"] == reading]
         ax.plot(own["B"], own["promised"], "o--", color=colours[reading], markersize=4, label=f"promised, {name}")
@@ -63,9 +71,10 @@ def _promised(ax: Axes, rows: pd.DataFrame) -> None:
 
 def _delivered(ax: Axes, rows: pd.DataFrame, epsilon: float) -> None:
     means = averaged(rows, ("constraint", "B"), ("true_error",)).sort_values("B")
-    for constraint, colour, mark in (("on_X", COLOURS["S"], "o-"), ("on_S", COLOURS["race"], "s-")):
+    for constraint, mark in (("on_X", "o-"), ("on_S", "s-")):
         own = means[means["constraint"] == constraint]
-        ax.plot(own["B"], own["true_error"], mark, color=colour, markersize=4, label=CONSTRAINTS[constraint])
+        ax.plot(own["B"], own["true_error"], mark, color=READING_COLOURS[constraint], markersize=4,
+                label=CONSTRAINTS[constraint])  # fmt: skip
     ax.axhline(epsilon, color=COLOURS["epsilon"], linestyle="--", linewidth=1, label=f"ε = {percent(epsilon)}")
     ax.set_ylim(0, max(1.35 * epsilon, 1.1 * means["true_error"].max()))
     ax.yaxis.set_major_formatter(PERCENT)

@@ -1,96 +1,219 @@
 """The figures of errors: laws fitted to learning curves, errors at the same |B|, and rankings of the pool."""
 
 from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from mcal_jax import plots
 from mcal_jax.algorithm import powerlaw
 from mcal_jax.paper import curves
-from mcal_jax.paper.figures import suptitle
+from mcal_jax.paper.figures import BARE_PERCENT, WIDTH
+from mcal_jax.paper.published import data_set_name
 from mcal_jax.paper.records import Trajectory
-from mcal_jax.plots import PERCENT, percent, use_style
+from mcal_jax.plots import ACQUISITION_COLOURS, COLOURS, PERCENT, percent, use_style
+from mcal_jax.plots.labels import Label
 
 ACQUISITIONS = {
-    "margin": ("#0072B2", "margin", "-"), "entropy": ("#009E73", "entropy", "--"),
-    "least_confidence": ("#CC79A7", "least confidence", "-."), "kcenter": ("#D55E00", "k-center", "-"),
-    "random": ("#777777", "random", ":"),
+    "margin": ("margin", "-"), "entropy": ("entropy", "--"), "least_confidence": ("least confidence", "-."),
+    "kcenter": ("k-center", "-"), "random": ("random", ":"),
 }  # fmt: skip
-"""Colour, display name and line style of each acquisition function."""
-LAW_STYLES = {"power": ("#D55E00", "--", "power law"), "truncated": ("#0072B2", "-", "truncated power law")}
+"""Display name and line style of each acquisition function."""
+LAWS: dict[str, tuple[str, Literal["-", "--"], str, str]] = {
+    "power": (COLOURS["power law"], "--", "s", "power law"),
+    "truncated": (COLOURS["law"], "-", "o", "truncated power law"),
+}
+"""Colour, line style, marker of residuals and display name of each form of a law."""
+THOUSANDS = FuncFormatter(lambda value, _: f"{value / 1000:g}")
+POINTS = FuncFormatter(lambda value, _: f"{100 * value:+.2g}" if value else "0")
+COINCIDE = 0.0005
+"""Laws closer than this (a twentieth of a point) all along are drawn as one line."""
+
+
+class Fit(NamedTuple):
+    """A panel of ``laws``: laws fitted to the first ``used`` trainings of a trajectory, for one theta."""
+
+    trajectory: Trajectory
+    theta: float
+    used: int
+    title: str
+
+
+def panels(trajectories: Sequence[Trajectory], thetas: Sequence[float], used: Sequence[int]) -> list[list[Fit | None]]:
+    """The panels of ``laws``: a column for each theta if there is one number of points, else for each number of them
+    that any of the trajectories has, with a row for each trajectory and theta."""
+    if len(used) == 1:
+        return [
+            [Fit(one, theta, curves.usable(one, used)[0], f"θ = {percent(theta)}") for theta in thetas]
+            for one in trajectories
+        ]
+    numbers = {
+        id(one): [points for points in used if points <= len(one.fits)] or curves.usable(one, used)
+        for one in trajectories
+    }
+    columns = sorted({points for own in numbers.values() for points in own})
+    names = {id(one): f"{data_set_name(one.data_set)}\n" if len(trajectories) > 1 else "" for one in trajectories}
+    return [
+        [
+            Fit(one, theta, points, f"{names[id(one)] if i == 0 else ''}{points} points")
+            if points in numbers[id(one)]
+            else None
+            for i, points in enumerate(columns)
+        ]
+        for one in trajectories
+        for theta in thetas
+    ]
 
 
 @use_style()
-def laws(
-    trajectory: Trajectory, thetas: Sequence[float], used: Sequence[int], forms: Sequence[str], title: str
-) -> Figure:
-    """Errors counted on T against |B|, with 95 % intervals, and laws fitted to the first points (figures 2, 3 and 22
-    to 27): a panel for each theta, colours by law, or by the points used if there are several numbers of them.
-    Filled markers were used by the last fit; bands are two standard errors."""
-    figure, (axes,) = plots.grid(1, len(thetas), (max(3.7 * len(thetas), 6.4), 4.3))
-    for ax, theta in zip(axes, thetas, strict=True):
-        errors, tested = curves.counts(trajectory, theta)
-        eps = errors / tested
-        low, high = plots.interval(eps, tested)
-        ax.errorbar(trajectory.sizes, eps, [eps - low, high - eps], fmt="o", color="black", markersize=4,
-                    elinewidth=1, markerfacecolor="white", zorder=5, label="counted on T")  # fmt: skip
-        ax.plot(trajectory.sizes[: max(used)], eps[: max(used)], "o", color="black", markersize=4, zorder=6)
-        for form in forms:
-            _law_lines(ax, trajectory, theta, used, form, names_form=len(forms) > 1)
-        ax.set(title=f"θ = {percent(theta)}", ylim=(0, min(1.0, 1.35 * float(high.max()))))
-        ax.xaxis.set_major_locator(MaxNLocator(4))
-        plots.finish(ax, plots.COUNT, PERCENT, columns=2 if len(thetas) == 1 else 1, xlabel="|B| (images)",
-                      ylabel="error among the top θ of T")  # fmt: skip
-    suptitle(figure, title)
+def laws(panels: Sequence[Sequence[Fit | None]], title: str, note: str = "") -> Figure:
+    """Errors counted on T against |B|, with 95 % intervals, and both laws fitted to the first points (figures 2, 3 and
+    22 to 27); below each panel, how far the counted errors are from the laws.
+
+    Filled points were used by the fit, hollow ones on grey were held out. ``panels`` is a grid; None leaves a gap.
+    """
+    rows, columns = len(panels), len(panels[0])
+    figure, grid = plots.grid(2 * rows, columns, (WIDTH, 0.5 + 3.3 * rows))
+    grid[0, 0].get_gridspec().set_height_ratios([2, 1] * rows)
+    for row, fits in enumerate(panels):
+        pairs = grid[2 * row], grid[2 * row + 1]
+        known = [fit for fit in fits if fit]
+        limits = _error_limits(known)
+        shown = [(fit, *axes) for fit, *axes in zip(fits, *pairs, strict=True) if fit]
+        reach = 1.25 * max(_law_panel(above, below, fit, limits) for fit, above, below in shown)
+        for _, _, below in shown:
+            below.set_ylim(-reach, reach)
+        for gap in (ax for fit, *axes in zip(fits, *pairs, strict=True) if not fit for ax in axes):
+            gap.axis("off")
+        pairs[0][0].set_ylabel("error among\ntop θ of T")
+        pairs[1][0].set_ylabel("counted − law\n(points)")
+    for ax in grid[:, 1:].flat:
+        ax.set_yticklabels([])
+    plots.headline(figure, title, note, _law_key())
     return figure
 
 
-def _law_lines(
-    ax: Axes, trajectory: Trajectory, theta: float, used: Sequence[int], form: str, names_form: bool
-) -> None:
-    """The law of one form fitted to each number of points; the band is drawn of a single one."""
-    sizes = np.geomspace(trajectory.sizes[0], trajectory.sizes[-1] * 1.1, 120)
-    own, style, name = LAW_STYLES[form]
-    for points, shade in zip(used, plots.shades("plasma", len(used)), strict=True):
-        law = curves.fitted(trajectory, theta, points, form)
-        single = len(used) == 1
-        label = name if single else f"{points} points" + (f", {name}" if names_form else "")
-        ax.plot(sizes, powerlaw.predict([law], sizes)[:, 0], style, color=own if single else shade, label=label)
-        if single:
-            ax.fill_between(sizes, *powerlaw.band(law, sizes), color=own, alpha=0.13, linewidth=0)
+def _shares(fit: Fit) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of errors among the top theta of T, and of how many images; each [trainings]."""
+    errors, tested = curves.counts(fit.trajectory, fit.theta)
+    return errors / tested, tested
+
+
+def _error_limits(fits: Sequence[Fit]) -> tuple[float, float]:
+    """Limits that hold all intervals; from 0 where these reach far down."""
+    spans = [plots.interval(*_shares(fit)) for fit in fits]
+    low, high = min(float(low.min()) for low, _ in spans), max(float(high.max()) for _, high in spans)
+    high += 0.35 * (high - low)
+    return (0 if low < 0.4 * high else low - 0.1 * (high - low)), high
+
+
+def _law_panel(above: Axes, below: Axes, fit: Fit, limits: tuple[float, float]) -> float:
+    """Draws one fit and its residuals; returns the largest of these."""
+    sizes, (eps, tested) = fit.trajectory.sizes, _shares(fit)
+    low, high = plots.interval(eps, tested)
+    held = np.arange(len(sizes)) >= fit.used
+    above.errorbar(sizes, eps, [eps - low, high - eps], fmt="none", ecolor="black", elinewidth=1, zorder=4)
+    above.plot(sizes[~held], eps[~held], "o", color="black", markersize=5, zorder=6)
+    above.plot(sizes[held], eps[held], "o", color="black", markersize=5, markerfacecolor="white", zorder=6)
+    x = np.geomspace(sizes[0], sizes[-1] * 1.06, 100)
+    fitted = {form: curves.fitted(fit.trajectory, fit.theta, fit.used, form) for form in LAWS}
+    lines = {form: powerlaw.predict([law], x)[:, 0] for form, law in fitted.items()}
+    coincide = bool(np.abs(lines["power"] - lines["truncated"]).max() < COINCIDE)
+    for form in ("truncated",) if coincide else ("truncated", "power"):
+        colour, style, marker, _ = LAWS[form]
+        above.plot(x, lines[form], style, color=colour)
+        residuals = eps - powerlaw.predict([fitted[form]], sizes)[:, 0]
+        below.plot(sizes[~held], residuals[~held], marker, color=colour, markersize=4.5)
+        below.plot(sizes[held], residuals[held], marker, color=colour, markersize=4.5, markerfacecolor="white")
+    if coincide:
+        above.text(0.97, 0.96, "both laws\ncoincide", transform=above.transAxes, ha="right", va="top", fontsize=8.5)
+    below.axhline(0, color="0.5", linewidth=1, zorder=0)
+    _held_out(above, below, sizes, fit)
+    above.set(ylim=limits, title=fit.title)
+    return max(float(np.abs(eps - powerlaw.predict([law], sizes)[:, 0]).max()) for law in fitted.values())
+
+
+def _held_out(above: Axes, below: Axes, sizes: np.ndarray, fit: Fit) -> None:
+    """The axes of both panels, in thousands of images, grey where points were held out."""
+    for ax, form in ((above, PERCENT), (below, POINTS)):
+        ax.set_xlim(0.5 * sizes[0], sizes[-1] * 1.08)
+        if fit.used < len(sizes):
+            ax.axvspan(
+                (sizes[fit.used - 1] + sizes[fit.used]) / 2, ax.get_xlim()[1], color="0.93", linewidth=0, zorder=-1
+            )
+        ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 4, 5, 10]))
+        ax.xaxis.set_major_formatter(THOUSANDS)
+        ax.yaxis.set_major_locator(MaxNLocator(4))
+        ax.yaxis.set_major_formatter(form)
+    above.set_xticklabels([])
+    below.set_xlabel("|B| (1,000 images)")
+
+
+def _law_key() -> tuple[list[Line2D], list[str]]:
+    points = [
+        Line2D([], [], color="black", marker="o", markersize=5, linestyle="none", markerfacecolor=filling)
+        for filling in ("black", "white")
+    ]
+    laws = [
+        Line2D([], [], color=colour, linestyle=style, marker=marker, markersize=4.5)
+        for colour, style, marker, _ in LAWS.values()
+    ]
+    return [*points, *laws], ["used by the fit", "held out (grey)", *(name for *_, name in LAWS.values())]
 
 
 @use_style()
-def same_size(rows: pd.DataFrame, title: str) -> Figure:
-    """Figure 4: error of the remaining images among the top theta, against delta at the same |B|."""
-    figure, ax = plots.axes(None, (7.2, 4.6))
-    by_theta = rows.sort_values("delta").groupby("theta")
-    for (theta, own), colour in zip(by_theta, plots.shades("plasma", len(by_theta)), strict=True):
-        y, low, high = own["eps_left"], own["eps_left_low"], own["eps_left_high"]
-        ax.errorbar(own["delta"], y, [y - low, high - y], fmt="o-", color=colour, capsize=2, elinewidth=1,
-                    label=f"θ = {percent(theta)}")  # fmt: skip
-    ax.set(title=title, ylim=(0, None))
-    plots.finish(ax, PERCENT, PERCENT, columns=4, xlabel="batch size δ (share of X)",
-                  ylabel="error among the top θ of U")  # fmt: skip
+def same_size(rows: pd.DataFrame, title: str, note: str = "") -> Figure:
+    """Figure 4: error of the remaining images among the top theta, against delta, a panel for each |B|; bars are the
+    range over seeds, and two points are not joined by a line."""
+    panels = rows.sort_values("delta").groupby("size")
+    figure, (axes,) = plots.grid(1, len(panels), (WIDTH, 3.6))
+    top = 1.1 * rows["eps_left_high"].max()
+    colours = dict(zip(sorted(set(rows["theta"])), plots.shades("plasma", rows["theta"].nunique()), strict=True))
+    for ax, (size, panel) in zip(axes, panels, strict=True):
+        labels = []
+        for theta, own in panel.groupby("theta"):
+            y, low, high = own["eps_left"], own["eps_left_low"], own["eps_left_high"]
+            ax.errorbar(own["delta"], y, [y - low, high - y], fmt="o-" if len(own) > 2 else "o", color=colours[theta],
+                        capsize=2, elinewidth=1, markersize=5)  # fmt: skip
+            labels.append(Label(float(y.iloc[-1]), f"θ = {percent(theta)}", "black"))
+        ax.set(
+            ylim=(0, top),
+            xlim=(0.6 * rows["delta"].min(), 1.1 * rows["delta"].max()),
+            title=f"|B| = {size:,.0f}",
+            xlabel="batch size δ (% of X)",
+        )
+        ax.set_xticks(sorted(set(panel["delta"])))
+        ax.xaxis.set_major_formatter(BARE_PERCENT)
+        ax.yaxis.set_major_formatter(PERCENT)
+        if ax is axes[-1]:
+            plots.end_labels(ax, labels)
+        if ax is not axes[0]:
+            ax.set_yticklabels([])
+    axes[0].set_ylabel("error among the top θ of U")
+    plots.headline(figure, title, note)
     return figure
 
 
 @use_style()
-def rankings(rows: pd.DataFrame, quantity: str, title: str) -> Figure:
+def rankings(rows: pd.DataFrame, quantity: str, title: str, note: str = "") -> Figure:
     """Figures 5 and 6: accuracy, or margin, of the remaining images in the order of each acquisition function."""
-    figure, ax = plots.axes(None, (7.2, 4.6))
+    figure, ax = plots.axes(None, (WIDTH, 4.2))
+    labels = []
     for acquisition, own in rows.groupby("acquisition", sort=False):
-        colour, label, style = ACQUISITIONS[acquisition]
-        ax.plot(own["rank"], own[quantity], style, color=colour, label=label)
+        (name, style), colour = ACQUISITIONS[acquisition], ACQUISITION_COLOURS[acquisition]
+        ax.plot(own["rank"], own[quantity], style, color=colour)
         low, high = own[f"{quantity}_low"], own[f"{quantity}_high"]
         ax.fill_between(own["rank"], low, high, color=colour, alpha=0.12, linewidth=0)
-    ax.set(title=title, ylim=(0, 1.02), xlim=(0, 1))
-    label = {"accuracy": "accuracy of machine labels", "margin": "mean margin"}[quantity]
-    form = PERCENT if quantity == "accuracy" else FuncFormatter(lambda v, _: f"{v:.1f}")
-    plots.finish(ax, PERCENT, form, columns=5, ylabel=label,
-                  xlabel="remaining images, from the last to the first choice of M(.)")  # fmt: skip
+        labels.append(Label(float(own[quantity].iloc[-1]), name, colour))
+    ax.set(ylim=(0, 1.02), xlim=(0, 1), xlabel="remaining images, from the last to the first choice of M(.)")
+    ax.set_ylabel({"accuracy": "accuracy of machine labels", "margin": "mean margin (0 to 1)"}[quantity])
+    ax.xaxis.set_major_formatter(PERCENT)
+    ax.yaxis.set_major_formatter(PERCENT if quantity == "accuracy" else FuncFormatter(lambda v, _: f"{v:.1f}"))
+    plots.end_labels(ax, labels)
+    plots.headline(figure, title, note)
     return figure

@@ -1,6 +1,7 @@
 """What the figures of errors show, computed from recorded trajectories: learning curves and rankings of the pool."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from mcal_jax.algorithm.plan import Law
 from mcal_jax.algorithm.protocol import MEASURES, trials
 from mcal_jax.errors import McalError
 from mcal_jax.paper.frames import over_seeds, seed_count, seed_counts
+from mcal_jax.paper.published import data_set_name
 from mcal_jax.paper.records import Trajectory, finished
 
 FORMS = ("power", "truncated")
@@ -21,6 +23,12 @@ def longest(trajectories: pd.DataFrame) -> Trajectory:
     return max(finished(trajectories)["record"], key=lambda one: len(one.fits))
 
 
+def longest_of_each(trajectories: pd.DataFrame, data_sets: Sequence[str]) -> list[Trajectory]:
+    """The ``longest`` trajectory of each of ``data_sets`` that has a finished one."""
+    done = finished(trajectories)
+    return [longest(done[done["data_set"] == name]) for name in data_sets if name in set(done["data_set"])]
+
+
 def usable(trajectory: Trajectory, used: Sequence[int]) -> list[int]:
     """The numbers of points that leave a training to predict; half of the trainings if none does.
 
@@ -30,6 +38,13 @@ def usable(trajectory: Trajectory, used: Sequence[int]) -> list[int]:
     if trainings < 3:
         raise McalError(f"{trajectory.path.name} has {trainings} trainings: too few to predict one from the others")
     return [points for points in used if points < trainings] or [max(trainings // 2, 2)]
+
+
+def trainings_text(trajectories: Sequence[Trajectory], used: Sequence[int]) -> str:
+    """How many trainings were recorded, where that is fewer than the points that were to be used."""
+    short = {data_set_name(one.data_set): len(one.fits) for one in trajectories if len(one.fits) <= max(used)}
+    each = ", ".join(f"{count} trainings of {name}" for name, count in short.items())
+    return f"Recorded: {each}; the paper's figures use up to 9." if short else ""
 
 
 def law_rows(trajectory: Trajectory, thetas: Sequence[float], used: Sequence[int]) -> pd.DataFrame:
@@ -46,7 +61,8 @@ def law_rows(trajectory: Trajectory, thetas: Sequence[float], used: Sequence[int
                 law = fitted(trajectory, theta, points, form)
                 difference = powerlaw.predict([law], trajectory.sizes)[:, 0] - errors / tested
                 rows.append(
-                    {"theta": theta, "law": form, "points": points, "fitted_as": law.form}
+                    {"data_set": trajectory.data_set, "architecture": trajectory.architecture}
+                    | {"theta": theta, "law": form, "points": points, "fitted_as": law.form}
                     | {"alpha": float(np.exp(law.a) * law.B0**law.gamma), "gamma": law.gamma}
                     | {"k": law.B0 / law.kappa if law.kappa > 1e-9 else np.inf}
                     | {"largest_size_used": int(trajectory.sizes[points - 1]), "unused": len(errors) - points}
@@ -75,8 +91,11 @@ def fitted(trajectory: Trajectory, theta: float, points: int, form: str) -> Law:
 def same_size_rows(trajectories: pd.DataFrame, thetas: Sequence[float], size: float) -> pd.DataFrame:
     """Figure 4: eps(S^theta) of classifiers trained on the same |B| = ``size`` |X| reached in batches of different
     delta, on the remaining pool (with the true labels) and on T. Batches that do not reach the size are left out.
+
+    ``size`` of a row is |B| in images.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
+    images: list[int] = []
     for at, one in finished(trajectories)["record"].items():
         i = int(np.argmin(np.abs(one.sizes - size * one.n)))
         if abs(one.sizes[i] / one.n - size) >= 0.005 or i >= len(one.measured):
@@ -88,6 +107,7 @@ def same_size_rows(trajectories: pd.DataFrame, thetas: Sequence[float], size: fl
                 "eps_T": fit.errors(theta) / trials(theta, fit.n_test),
             }
             rows.append({**key, "theta": theta, "trained_on": float(one.sizes[i]) / one.n, **eps})
+            images.append(int(one.sizes[i]))
     if not rows:
         raise McalError(f"size: no trajectory has a classifier trained on {size:.1%} of X")
     each = pd.DataFrame(rows)
@@ -95,7 +115,20 @@ def same_size_rows(trajectories: pd.DataFrame, thetas: Sequence[float], size: fl
     drawn = trajectories[(trajectories["state"] != "finished") | trajectories.index.isin(each["run"])]
     seeds = seed_counts(drawn, ["data_set", "delta"])
     table = table.reset_index().join(seeds, on=["data_set", "delta"])
-    return table[["data_set", "delta", "theta", "seeds", *table.columns[3:-1]]]
+    table.insert(0, "size", round(float(np.mean(images))))
+    return table[["data_set", "size", "delta", "theta", "seeds", *table.columns[4:-1]]]
+
+
+def nearest_size(trajectories: pd.DataFrame, size: float) -> float:
+    """The share |B|/|X| nearest to ``size`` that batches of at least two delta reach; of any if there is none such."""
+    reached = [
+        (round(float(share), 2), float(share), one.delta)
+        for one in finished(trajectories)["record"]
+        for share in one.sizes[: len(one.measured)] / one.n
+    ]
+    deltas = {key: {delta for own, _, delta in reached if own == key} for key, _, _ in reached}
+    several = [(key, share) for key, share, _ in reached if len(deltas[key]) > 1 or max(map(len, deltas.values())) < 2]
+    return min((share for _, share in several), key=lambda share: abs(share - size))
 
 
 def ranking_rows(trajectories: pd.DataFrame, bins: int = 20) -> pd.DataFrame:

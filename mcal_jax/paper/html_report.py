@@ -4,6 +4,8 @@ The page is a single file that loads nothing, so it opens from a disk, a mail or
 """
 
 import base64
+import csv
+import io
 import math
 import re
 from collections import Counter
@@ -13,11 +15,17 @@ from typing import Any, NamedTuple
 
 from mcal_jax.files import write_atomically
 from mcal_jax.paper.collection import Collection, Exhibit, Missing, Picture, Provenance, Table
+from mcal_jax.plots.architectures import APPEARANCES
 from mcal_jax.runs import settings
 from mcal_jax.templates import environment
 
 BEGINS = "<!DOCTYPE html>\n<!-- made by mcal report -->"
 """How the page begins; ``mcal report`` overwrites only files that begin so."""
+
+PRINTED = "table.csv"
+"""A table as the paper prints it; it is shown in place of the others of its exhibit, which are links."""
+
+NAMES = {key: appearance.name for key, appearance in APPEARANCES.items()}
 
 LARGEST = 15_000_000
 """Bytes that the page stays below if its tables allow."""
@@ -106,6 +114,8 @@ def _versions(provenance: Provenance) -> str:
 def _article(exhibit: Exhibit, profile: str, limits: Limits) -> dict[str, Any]:
     """The variables of exhibit.html."""
     provenance = exhibit.provenance
+    printed = [table for table in exhibit.tables if table.file == PRINTED]
+    others = [table for table in exhibit.tables if table.file != PRINTED]
     return {
         "name": exhibit.name,
         "label": _label(exhibit.name),
@@ -116,7 +126,9 @@ def _article(exhibit: Exhibit, profile: str, limits: Limits) -> dict[str, Any]:
         "withheld": exhibit.withheld,
         "paragraphs": [(paragraph, _is_preformatted(paragraph)) for paragraph in exhibit.paragraphs],
         "pictures": [_picture(picture, limits) for picture in exhibit.pictures],
-        "tables": [_table(table) for table in exhibit.tables],
+        "printed": [_table(table) for table in printed],
+        "links": [_link(table) for table in others if printed],
+        "tables": [_table(table) for table in others if not printed],
         "tables_are_open": exhibit.name.startswith(("tab", "claims")),
         "origin": _origin(provenance),
     }
@@ -158,10 +170,18 @@ def _table(table: Table) -> dict[str, Any]:
     }
 
 
+def _link(table: Table) -> dict[str, Any]:
+    """A table as a file to download, at most MAX_ROWS of its rows."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([table.header, *table.rows])
+    source = f"data:text/csv;base64,{base64.b64encode(text.getvalue().encode()).decode()}"
+    return {"file": table.file, "total": table.total, "source": source}
+
+
 def _cells(values: Sequence[str], kinds: Sequence[str], are_numeric: Iterable[bool]) -> list[tuple[str, str]]:
-    """Each value with its CSS classes."""
+    """Each value, architectures by their display names, with its CSS classes."""
     return [
-        (value, " ".join(filter(None, (kind, "n" if is_numeric else ""))))
+        (NAMES.get(value, value), " ".join(filter(None, (kind, "n" if is_numeric else ""))))
         for value, kind, is_numeric in zip(values, kinds, are_numeric, strict=True)
     ]
 

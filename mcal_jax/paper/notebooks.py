@@ -1,4 +1,4 @@
-"""Notebooks executed with parameters. Papermill and ipykernel are optional, and only this module imports them."""
+"""Notebooks copied, and executed with parameters by papermill and ipykernel, which only this module imports."""
 
 import importlib.util
 import os
@@ -8,7 +8,8 @@ from types import ModuleType
 from typing import Any
 
 from mcal_jax.errors import McalError, NoRuns
-from mcal_jax.runs.settings import clone
+from mcal_jax.files import absolute, write_bytes_atomically
+from mcal_jax.runs.settings import clone, home
 
 START_TIMEOUT = 300  # seconds in which a kernel must start; a machine that trains at the same time is slow
 
@@ -25,6 +26,21 @@ def parameters(path: Path) -> list[str]:
         return list(papermill.inspect_notebook(_read(path)))
     except (ValueError, papermill.exceptions.PapermillException) as error:
         raise McalError(f"{path} is not a notebook ({' '.join(str(error).split())})") from None
+
+
+def copy(folder: Path) -> list[Path]:
+    """The paths of copies of all notebooks in ``folder``, which is made if need be.
+
+    Raises McalError, before anything is written, where one of them is there already, and if nothing can be written.
+    """
+    target = absolute(folder)
+    copies = {path: target / path.name for path in sorted((home() / "notebooks").glob("*.ipynb"))}
+    for path in copies.values():
+        if os.path.lexists(path):
+            raise McalError(f"{folder}: {path.name} is there already and would be lost; name another folder")
+    for source, path in copies.items():
+        write_bytes_atomically(path, source.read_bytes())
+    return list(copies.values())
 
 
 def execute(path: Path, target: Path, given: dict[str, Any], folder: Path) -> None:

@@ -11,13 +11,11 @@ from matplotlib.patches import Patch
 
 from mcal_jax import plots
 from mcal_jax.algorithm import costs
-from mcal_jax.paper.figures import suptitle
 from mcal_jax.paper.prices import STOPS, Band, CheapestGrid
 from mcal_jax.paper.published import SERVICES, data_set_name
 from mcal_jax.plots import COLOURS, percent
 from mcal_jax.plots.architectures import appearance
 
-SET_COLOURS = {"fashion_mnist": "#0072B2", "cifar10": "#D55E00", "cifar100": "#CC79A7"}
 LINES = {"hindsight": "-", "met": "--"}
 RATE = "US dollars per image and epoch,\nResNet18"
 
@@ -38,7 +36,7 @@ def maps(
     Hatched: today's price of training. Crosses: the paper's prices. ``note`` is the title."""
     figure, axes = plots.grid(3, len(grids), (2.2 + 3.0 * len(grids), 9.6))
     if note:
-        suptitle(figure, note)
+        plots.headline(figure, "", note)
     deltas = sorted({delta for grid in grids.values() for _, delta in grid.names})
     nets = sorted({net for grid in grids.values() for net, _ in grid.names})
     net_colours = {appearance(net).name: appearance(net).colour for net in nets}
@@ -121,7 +119,7 @@ def least_label_price(
     all. Dotted: the prices of services. Crosses: the paper's price of training. ``note`` is the title."""
     figure, (axes,) = plots.grid(1, len(break_evens), (1.4 + 4.0 * len(break_evens), 4.4))
     if note:
-        suptitle(figure, note)
+        plots.headline(figure, "", note)
     finite = [ratio for ratios in break_evens.values() for ratio in ratios.values() if _is_finite(ratio)]
     lowest = min([*costs.SERVICES.values(), *(rate[0] / ratio for ratio in finite)])
     highest = max([*costs.SERVICES.values(), *(rate[-1] / ratio for ratio in finite)])
@@ -145,7 +143,7 @@ def _break_even_lines(
     ax: Axes, ratios: Mapping[str, float], rate: np.ndarray, paper_rates: Mapping[str, float]
 ) -> None:
     for (data_set, ratio), style in zip(ratios.items(), itertools.cycle(("-", "--", "-.")), strict=False):
-        colour, name, pays = SET_COLOURS.get(data_set, "black"), data_set_name(data_set), _is_finite(ratio)
+        colour, name, pays = plots.DATA_SET_COLOURS.get(data_set, "black"), data_set_name(data_set), _is_finite(ratio)
         ax.plot(rate if pays else [], rate / ratio if pays else [], style, color=colour,
                 label=name if ratio else f"{name}: never pays")  # fmt: skip
         if pays:

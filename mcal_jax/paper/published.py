@@ -82,5 +82,19 @@ TABLE_2 = {
 }
 """Active learning with the best batch known in hindsight."""
 
+UNCERTAINTY_GAIN = 0.25
+"""How much less uncertainty sampling costs than k-center (section 5.1, figure 11)."""
+ACTIVE_LEARNING_GAINS = {
+    ("fashion_mnist", "amazon"): (0.20, 0.20), ("cifar10", "amazon"): (0.20, 0.20),
+    ("fashion_mnist", "satyam"): (0.25, 0.31), ("cifar10", "satyam"): (0.25, 0.31),
+}  # fmt: skip
+"""How much less active learning costs than random images, at least and at most (appendix B, figures 14 and 15)."""
+LARGE_BATCH_LOSS = (0.10, 0.15)
+"""How much less of X the machine labels with the largest batches than with the smallest (section 5.1, figure 12)."""
+SHARES_PER_CLASS = {1000: 0.30, 5000: 0.65}
+"""|S|/|X| by images per class (section 5.1, figure 13)."""
+TRAINING_COST_RATIOS = {"fashion_mnist": 2, "cifar10": 5, "cifar100": 5}
+"""Largest by smallest training cost over batch sizes (appendix E, figures 19 to 21)."""
+
 EXHIBITS = (*(f"fig{i:02}" for i in range(1, 28)), *(f"tab{i:02}" for i in range(1, 4)))
 """Every figure and table of the paper; each has its file in experiments/."""

@@ -2,8 +2,8 @@
 ``bench/simulated_worlds.py`` recorded them, and of real runs.
 
 A reading is a configuration under its name: "recommended", "paper", "authors_code", "certified", a law, or "T 2%" for
-a certified run whose T is 2 % of X. Every reading runs in every world. ``ratio`` is the cost over that of a
-clairvoyant, who knows the learning curve, trains once and buys the paper's T, 5 % of X.
+a certified run whose T is 2 % of X. Readings of the same seed meet the same worlds. ``ratio`` is the cost over that of
+a clairvoyant, who knows the learning curve, trains once, buys the paper's T, 5 % of X, and keeps the reading's bounds.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,13 +19,13 @@ from mcal_jax.paper.frames import over_seeds, seed_counts
 from mcal_jax.paper.published import data_set_name
 from mcal_jax.paper.records import finished
 from mcal_jax.paper.scale import images_of
-from mcal_jax.plots import percent
+from mcal_jax.plots import READING_COLOURS, percent
 
 READINGS = {
-    "paper": ("Algorithm 1 as printed", "#D55E00", "--"),
-    "authors_code": ("the released code", "#CC79A7", "-."),
-    "recommended": ("recommended", "#0072B2", "-"),
-    "certified": ("certified, 95 %", "#009E73", "-"),
+    "paper": ("Algorithm 1 as printed", READING_COLOURS["paper"], "--"),
+    "authors_code": ("the released code", READING_COLOURS["authors_code"], "-."),
+    "recommended": ("recommended", READING_COLOURS["recommended"], "-"),
+    "certified": ("certified, 95 %", READING_COLOURS["certified"], "-"),
 }
 """Display name, colour and line style."""
 FAMILIES = {"drawn": "power laws", "logistic": "logistic curves", "recorded": "curves of real trainings"}

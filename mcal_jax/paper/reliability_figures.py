@@ -7,7 +7,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from mcal_jax import plots
 from mcal_jax.paper.reliability import FAMILIES, LAWS, READINGS
-from mcal_jax.plots import PERCENT
+from mcal_jax.plots import PERCENT, percent
 
 RATIO = FuncFormatter(lambda value, _: f"{value:.2f}")
 
@@ -26,7 +26,19 @@ def delivered(rows: pd.DataFrame) -> Figure:
         ax.set(xlim=(0, 1.8), ylim=(0, 1), title=FAMILIES[family])
         plots.finish(ax, FuncFormatter(lambda value, _: f"{value:g}"), PERCENT, columns=1,
                       xlabel="delivered error / ε", ylabel="share of worlds")  # fmt: skip
+    plots.headline(figure, _broken(rows))
     return figure
+
+
+def _broken(rows: pd.DataFrame) -> str:
+    """In which share of the worlds of a family each reading delivers more error than epsilon, at least and at most."""
+    texts = []
+    for reading, (name, *_) in READINGS.items():
+        own = rows[rows["reading"] == reading]
+        shares = (own["error"] > own["epsilon"]).groupby(own["family"]).mean()
+        if len(shares):
+            texts.append(f"{name}: {percent(round(shares.min(), 2))} to {percent(round(shares.max(), 2))}")
+    return f"More error than ε, share of worlds. {'; '.join(texts)}"
 
 
 @plots.use_style()

@@ -4,6 +4,7 @@ import pandas as pd
 
 from mcal_jax.paper.published import DATA_SETS, data_set_name
 from mcal_jax.paper.records import finished
+from mcal_jax.plots.architectures import display_name
 from mcal_jax.runs.settings import Run
 
 SWEEPS = {"mcal": "MCAL", "trajectories": "active learning", "expensive_training": "expensive training"}
@@ -48,6 +49,15 @@ def short_scale(runs: pd.DataFrame, profile: str, planned: pd.DataFrame | None =
     missing = coverage(runs if planned is None else planned)
     title = f"profile {profile}: {sides} pixels, width {widths}, recipe {recipes}, {seeds_of(runs)}{instead}"
     return f"{title}\n{missing}" if missing else title
+
+
+def data_text(runs: pd.DataFrame) -> str:
+    """The data sets and architectures of the finished runs, as "CIFAR-10, ResNet18"."""
+    done = finished(runs)
+    order = list(DATA_SETS)
+    known = sorted(done["data_set"].unique(), key=lambda one: order.index(one) if one in order else len(order))
+    names = [data_set_name(one) for one in known]
+    return ", ".join([*names, *map(display_name, done["architecture"].unique())])
 
 
 def images_of(run: Run) -> str:

@@ -1,51 +1,122 @@
-"""Figure 1 of the paper: a diagram of which images humans label and which the machine labels."""
+"""Figure 1 of the paper: active learning and MCAL in two lanes of the same symbols."""
+
+import itertools
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle, Wedge
 
 from mcal_jax import plots
 from mcal_jax.plots import COLOURS, use_style
 
-DARK = (COLOURS["B"], COLOURS["training"], COLOURS["R"])
-"""Box colours on which text is white."""
-BOXES = (
-    (0.1, 1.5, 1.4, 2.0, "0.92", "X\nimages without\nlabels"),
-    (2.8, 3.7, 1.9, 1.0, COLOURS["T"], "T: test set\nat random"),
-    (2.8, 2.1, 1.9, 1.0, COLOURS["B"], "B: training set\nby M(.), δ at a time"),
-    (2.8, 0.4, 1.9, 1.0, "0.92", "U: remaining pool"),
-    (5.6, 2.1, 1.7, 1.0, COLOURS["training"], "classifier D(B)"),
-    (5.6, 3.7, 1.7, 1.0, "white", "laws of ε and C\n→ |B|, θ, δ"),
-    (8.0, 1.5, 1.9, 1.0, COLOURS["S"], "S: machine\ntop θ by L(.)"),
-    (8.0, 0.2, 1.9, 1.0, COLOURS["R"], "R: humans\nwhat is left"),
-)
-"""Left, bottom, width, height, colour and text."""
-ARROWS = (
-    ((1.6, 3.0), (2.7, 4.1), "humans", (1.95, 3.75)), ((1.6, 2.5), (2.7, 2.6), "humans", (2.15, 2.62)),
-    ((1.6, 2.0), (2.7, 1.0), "", (0, 0)), ((4.8, 2.6), (5.5, 2.6), "train", (5.15, 2.68)),
-    ((4.8, 4.2), (5.5, 4.2), "errors", (5.15, 4.28)), ((6.45, 3.2), (6.45, 3.6), "test", (6.75, 3.3)),
-    ((5.5, 3.75), (4.8, 2.95), "next δ", (5.45, 3.2)), ((4.8, 0.8), (7.9, 0.6), "humans", (6.35, 0.32)),
-    ((4.8, 1.1), (7.9, 1.8), "", (0, 0)), ((7.4, 2.5), (7.9, 2.2), "label", (7.75, 2.62)),
-)  # fmt: skip
-"""Start, end, text and where the text stands."""
+POOL, HUMANS, LABELLED, CLASSIFIER, OUTPUT = 0.75, 2.75, 4.5, 6.5, 8.85
+"""Where the symbols of a lane stand, from the left."""
+SETS = ("T", "B", "R", "S")
+TITLE = "Active learning delivers a classifier; MCAL delivers the whole data set, labelled"
+NOTE = "T, B and R: labels by humans. S: labels by the classifier. Red: what only MCAL does."
 
 
 @use_style()
 def schematic() -> Figure:
-    """Figure 1: the sets of images, and who labels each."""
-    figure, ax = plots.axes(None, (8.6, 4.2))
-    ax.set(xlim=(0, 10), ylim=(0, 5))
+    """Figure 1: what active learning and MCAL do, and what each delivers."""
+    figure, ax = plots.axes(None, (6.4, 4.36))
+    ax.set(xlim=(0, 10), ylim=(0, 6.8), aspect="equal")
     ax.axis("off")
-    for box in BOXES:
-        _box(ax, *box)
-    for start, end, text, (x, y) in ARROWS:
-        ax.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=12, color="0.25"))
-        ax.text(x, y, text, ha="center", va="bottom", fontsize=8.5, color="0.2")
-    ax.set_title("MCAL: humans label T, B and R, the machine labels S, at the least total cost")
+    _lane(ax, 5.3, "Active learning")
+    ax.axhline(3.55, color="0.8", linewidth=1)
+    _lane(ax, 1.8, "MCAL")
+    _arrow(ax, (CLASSIFIER + 0.62, 5.3), (OUTPUT - 0.62, 5.3))
+    _classifier(ax, OUTPUT, 5.3)
+    _below(ax, OUTPUT, 5.3, "output:\nthe classifier")
+    _machine_labelling(ax, 1.8)
+    plots.headline(figure, TITLE, NOTE)
     return figure
 
 
-def _box(ax: Axes, x: float, y: float, width: float, height: float, colour: str, text: str) -> None:
-    ax.add_patch(FancyBboxPatch((x, y), width, height, "round,pad=0.06", facecolor=colour, edgecolor="0.2"))
-    text_colour = "white" if colour in DARK else "black"
-    ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=9, color=text_colour)
+def _lane(ax: Axes, y: float, name: str) -> None:
+    """The symbols that both have: images, humans, labelled images, the classifier, and the loop back to the images."""
+    ax.text(0, y + 1.45, name, fontsize=11, weight="bold", va="top")
+    _stack(ax, POOL, y, ["0.88"] * 4)
+    _below(ax, POOL, y, "images X\nwithout labels")
+    _person(ax, HUMANS, y)
+    _below(ax, HUMANS, y, "humans\nlabel them")
+    _stack(ax, LABELLED, y, [COLOURS["B"]] * 2)
+    _below(ax, LABELLED, y, "training\nset B")
+    _classifier(ax, CLASSIFIER, y)
+    _below(ax, CLASSIFIER, y, "classifier\nD(B)")
+    _arrow(ax, (POOL + 0.6, y), (HUMANS - 0.4, y))
+    _arrow(ax, (HUMANS + 0.4, y), (LABELLED - 0.6, y))
+    _arrow(ax, (LABELLED + 0.6, y), (CLASSIFIER - 0.62, y))
+    ax.text((LABELLED + CLASSIFIER) / 2 - 0.02, y + 0.1, "train", ha="center", va="bottom", fontsize=8.5)
+    _arrow(ax, (CLASSIFIER, y + 0.45), (POOL, y + 0.62), bend=0.14)
+    ax.text((POOL + CLASSIFIER) / 2 + 0.3, y + 1.28, "M(.) chooses the next δ images", ha="center", va="center",
+            fontsize=8.5)  # fmt: skip
+
+
+def _machine_labelling(ax: Axes, y: float) -> None:
+    """What MCAL adds: the classifier labels the images that L(.) finds easiest, and all labels are delivered."""
+    _arrow(ax, (CLASSIFIER + 0.62, y), (OUTPUT - 0.6, y), colour=COLOURS["MCAL"], width=2.6)
+    ax.text((CLASSIFIER + OUTPUT) / 2, y + 0.14, "labels S,\nby L(.)", ha="center", va="bottom", fontsize=8.5,
+            color=COLOURS["MCAL"])  # fmt: skip
+    _stack(ax, OUTPUT, y, [COLOURS[key] for key in SETS], SETS)
+    _below(ax, OUTPUT, y, "output: all of X,\nlabelled")
+    ax.annotate("", (OUTPUT, y - 1.32), (HUMANS, y - 1.32), arrowprops={"arrowstyle": "-", "color": "0.25"})
+    _arrow(ax, (OUTPUT, y - 1.34), (OUTPUT, y - 1.2))
+    ax.text(
+        (HUMANS + OUTPUT) / 2,
+        y - 1.4,
+        "humans label the test set T and the rest R",
+        ha="center",
+        va="top",
+        fontsize=8.5,
+    )
+
+
+def _stack(ax: Axes, x: float, y: float, colours: list[str], names: tuple[str, ...] = ()) -> None:
+    """A set of images: cards, one behind the other, or side by side with names."""
+    count = len(colours)
+    for i, colour in enumerate(colours):
+        left, bottom = (x - 0.5 + 0.07 * (count - 1 - i), y - 0.42 + 0.07 * (count - 1 - i))
+        if names:
+            left, bottom = x - 0.5 + 0.5 * (i % 2), y + (0 if i < 2 else -0.45)
+        size = (0.47, 0.42) if names else (0.75, 0.62)
+        ax.add_patch(Rectangle((left, bottom), *size, facecolor=colour, edgecolor="0.2", linewidth=0.8))
+        if names:
+            ax.text(left + 0.235, bottom + 0.21, names[i], ha="center", va="center", fontsize=9,
+                    color=plots.ink_on(colour))  # fmt: skip
+
+
+def _person(ax: Axes, x: float, y: float) -> None:
+    ax.add_patch(Circle((x, y + 0.22), 0.17, facecolor="0.25"))
+    ax.add_patch(Wedge((x, y - 0.38), 0.34, 0, 180, facecolor="0.25"))
+
+
+def _classifier(ax: Axes, x: float, y: float) -> None:
+    """A box with layers of a network."""
+    ax.add_patch(FancyBboxPatch((x - 0.48, y - 0.34), 0.96, 0.68, "round,pad=0.06", facecolor="white", edgecolor="0.2"))
+    layers = [(x - 0.3, (-0.2, 0, 0.2)), (x, (-0.12, 0.12)), (x + 0.3, (0,))]
+    for (left, own), (right, following) in itertools.pairwise(layers):
+        for a, b in itertools.product(own, following):
+            ax.plot([left, right], [y + a, y + b], color="0.5", linewidth=0.7, zorder=3)
+    for at, own in layers:
+        ax.plot([at] * len(own), [y + a for a in own], "o", color="0.25", markersize=4, zorder=4)
+
+
+def _below(ax: Axes, x: float, y: float, text: str) -> None:
+    ax.text(x, y - 0.55, text, ha="center", va="top", fontsize=9)
+
+
+def _arrow(
+    ax: Axes,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    *,
+    bend: float = 0,
+    colour: str = "0.25",
+    width: float = 1.2,
+) -> None:
+    arrow = FancyArrowPatch(start, end, color=colour, linewidth=width, shrinkA=0, shrinkB=0)
+    arrow.set_arrowstyle("-|>")
+    arrow.set_connectionstyle("arc3", rad=bend)
+    arrow.set_mutation_scale(12 + 2 * width)
+    ax.add_patch(arrow)

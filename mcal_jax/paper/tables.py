@@ -7,7 +7,6 @@ Rows are computed from the finished runs; where some of a row's runs are missing
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -23,16 +22,25 @@ from mcal_jax.paper.scale import coverage
 from mcal_jax.plots.architectures import display_name
 
 COMPARED = ("margin", "entropy", "least_confidence", "kcenter", "random")
-HOLLOW = "Hollow markers: the classifier never became accurate enough to label all remaining images."
 HUMANS_ONLY = "humans only"
 Bar = tuple[str, list[float], int | str, float | None]
 """A bar of figure 7: name, dollars of each seed, seeds, and the paper's dollars."""
 
 
-def publish(out: str | Path, figure: Figure, rows: pd.DataFrame, caption: str, *notes: str) -> Figure:
+def publish(
+    out: str | Path,
+    figure: Figure,
+    rows: pd.DataFrame,
+    caption: str,
+    *notes: str,
+    printed: pd.DataFrame | None = None,
+) -> Figure:
     """Write figure.svg, figure.png, data.csv and summary.txt (the caption, then a paragraph for each note) into
-    ``out``; returns the figure. Raises McalError where the folder can't be written."""
+    ``out``, and ``printed``, a table as the paper prints it, as table.csv; returns the figure. Raises McalError where
+    the folder can't be written."""
     plots.save(figure, out, "figure", rows, table="data")
+    if printed is not None:
+        write_atomically(Path(out) / "table.csv", printed.to_csv(index=False, lineterminator="\n"))
     text = "\n\n".join([caption, *filter(None, notes)])
     write_atomically(Path(out) / "summary.txt", plots.plain(text) + "\n")
     return figure
@@ -47,7 +55,8 @@ def delta_rows(trajectories: pd.DataFrame, service: str) -> pd.DataFrame:
 
     ``met`` is the share of seeds in which the classifier was allowed to label all remaining images; in the others it
     labels as much as it may at the end of the trajectory. ``hindsight`` are the dollars if training stops at the best
-    time, with the best theta, known in hindsight: a stronger rival than the paper's.
+    time, with the best theta, known in hindsight: a stronger rival than the paper's. ``paper_delta`` and
+    ``paper_dollars`` are the paper's best batch size, from its Table 2.
     """
     by = ["data_set", "architecture", "delta"]
     bills = billed(trajectories, service)
@@ -57,7 +66,31 @@ def delta_rows(trajectories: pd.DataFrame, service: str) -> pd.DataFrame:
     table.insert(1, "seeds", seed_counts(bills, by).reindex(table.index))
     means = done.groupby(by, sort=False)[["met", "hindsight"]].mean()
     table = table.join(means).reset_index()
+    cells = [published.TABLE_2.get((row.data_set, service, row.architecture)) for row in table.itertuples()]
+    for name in ("delta", "dollars"):
+        table[f"paper_{name}"] = pd.Series([getattr(cell, name, None) for cell in cells], table.index, dtype=float)
     return table[["data_set", "architecture", "service", "delta", *table.columns[4:]]]
+
+
+def batch_losses(rows: pd.DataFrame) -> pd.DataFrame:
+    """How much less of X the machine labels with the largest delta than with the smallest, as a fraction: of rows of
+    ``delta_rows`` one row for each data set and architecture that has several delta."""
+    curves = rows.sort_values("delta").groupby(["data_set", "architecture"], sort=False)["machine"]
+    several = curves.count() > 1
+    return (curves.first() - curves.last())[several].rename("lost").reset_index()
+
+
+def are_mixed(rows: pd.DataFrame) -> bool:
+    """Whether some of ``delta_rows`` have a classifier that was allowed to label all remaining images, and some not."""
+    return 0 < (rows["met"] == 1).sum() < len(rows)
+
+
+def not_all(rows: pd.DataFrame) -> str:
+    """Which of ``delta_rows`` have a classifier that was never allowed to label all remaining images, in a sentence."""
+    if (rows["met"] == 1).all():
+        return ""
+    which = "Hollow: the classifier never" if are_mixed(rows) else "No classifier"
+    return f"{which} became accurate enough to label all remaining images; it labels as many as it may."
 
 
 def oracles(trajectories: pd.DataFrame, service: str) -> pd.DataFrame:
@@ -173,7 +206,42 @@ def gain(rows: pd.DataFrame, data_set: str, name: str = "random", best: str = "m
     return float(1 - dollars[best] / dollars[name]) if {best, name} <= set(dollars.index) else None
 
 
-def mean_costs(labellings: pd.DataFrame) -> tuple[float | None, float | None]:
-    """Mean cost of MCAL, and of its training alone; None where no run is finished."""
+def with_gains(rows: pd.DataFrame, labellings: pd.DataFrame, against: str) -> pd.DataFrame:
+    """``rows`` of ``bar_rows`` by acquisition with ``gain``, how much less each costs than ``against`` as a fraction:
+    that of the means, and the range over seeds that both have; ``paper_gain_low`` and ``_high`` beside it."""
+    columns: dict[str, list[float | None]] = {
+        name: [] for name in ("gain", "gain_low", "gain_high", "paper_gain_low", "paper_gain_high")
+    }
     done = finished(labellings)
-    return (None, None) if done.empty else (float(np.mean(done["dollars"])), float(np.mean(done["training"])))
+    costs_of = {key: own.set_index("seed")["dollars"] for key, own in done.groupby(["data_set", "acquisition"])}
+    nothing = pd.Series(dtype=float)
+    for row in rows.itertuples():
+        own, base = (costs_of.get((row.data_set, by), nothing) for by in (row.acquisition, against))
+        each = (1 - own / base).dropna()
+        known = row.acquisition != against and len(each) > 0
+        values = (gain(rows, row.data_set, against, row.acquisition), each.min(), each.max()) if known else [None] * 3
+        printed = _printed_gain(row.data_set, str(row.service), row.acquisition, against) if known else None
+        for name, value in zip(columns, (*values, *(printed or (None, None))), strict=True):
+            columns[name].append(value)
+    return rows.assign(**{name: pd.Series(values, rows.index, dtype=float) for name, values in columns.items()})
+
+
+def _printed_gain(data_set: str, service: str, acquisition: str, against: str) -> tuple[float, float] | None:
+    if against == "random" and acquisition == "margin":
+        return published.ACTIVE_LEARNING_GAINS.get((data_set, service))
+    uncertain = acquisition in ("margin", "entropy", "least_confidence") and (data_set, service) == (
+        "cifar10",
+        "amazon",
+    )
+    return (published.UNCERTAINTY_GAIN,) * 2 if against == "kcenter" and uncertain else None
+
+
+def with_printed_shares(rows: pd.DataFrame) -> pd.DataFrame:
+    """``rows`` of ``bar_rows`` by images per class with the paper's |S|/|X| in the column ``paper_machine``."""
+    return rows.assign(paper_machine=rows["per_class"].map(published.SHARES_PER_CLASS).astype(float))
+
+
+def cost_range(labellings: pd.DataFrame, quantity: str) -> tuple[float, float, float] | None:
+    """The lowest, mean and highest "dollars" of MCAL, or of its "training" alone; None where no run is finished."""
+    done = finished(labellings)[quantity]
+    return None if done.empty else (float(done.min()), float(done.mean()), float(done.max()))

@@ -6,6 +6,7 @@ Importing this package loads matplotlib, which ``import mcal_jax`` does not.
 from mcal_jax.plots.architectures import APPEARANCES, appearance, display_name
 from mcal_jax.plots.export import save
 from mcal_jax.plots.images import gallery, name_image, name_row, note_channels, show_image
+from mcal_jax.plots.labels import clipped, end_labels, headline
 from mcal_jax.plots.result import ResultPlots
 from mcal_jax.plots.run import (
     PARTS,
@@ -22,16 +23,25 @@ from mcal_jax.plots.run import (
     training_cost,
 )
 from mcal_jax.plots.style import (
+    ACQUISITION_COLOURS,
+    ARCHITECTURE_COLOURS,
     COLOURS,
     COUNT,
+    DATA_SET_COLOURS,
     DOLLARS,
+    GREY,
+    PALETTE,
     PERCENT,
+    READING_COLOURS,
     SIZE_LABEL,
     axes,
+    contrast,
     epsilon_line,
     finish,
     grid,
     humans_only_line,
+    ink,
+    ink_on,
     interval,
     log_sizes,
     shades,
@@ -42,21 +52,30 @@ from mcal_jax.plots.tables import error_columns, plan_columns, set_columns, size
 from mcal_jax.plots.text import html, literal, markdown, money, percent, plain, table
 
 __all__ = [
+    "ACQUISITION_COLOURS",
     "APPEARANCES",
+    "ARCHITECTURE_COLOURS",
     "COLOURS",
     "COUNT",
+    "DATA_SET_COLOURS",
     "DOLLARS",
+    "GREY",
+    "PALETTE",
     "PARTS",
     "PERCENT",
+    "READING_COLOURS",
     "SETS",
     "SIZE_LABEL",
     "THETAS",
     "ResultPlots",
     "appearance",
     "axes",
+    "clipped",
+    "contrast",
     "cost_against_size",
     "cost_surface",
     "display_name",
+    "end_labels",
     "epsilon_line",
     "error_by_rank",
     "error_columns",
@@ -64,9 +83,12 @@ __all__ = [
     "fits",
     "gallery",
     "grid",
+    "headline",
     "html",
     "humans_only_line",
     "infeasible",
+    "ink",
+    "ink_on",
     "interval",
     "ledger",
     "literal",

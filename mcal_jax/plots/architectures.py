@@ -3,6 +3,7 @@
 import zlib
 from typing import NamedTuple
 
+from mcal_jax.plots.style import ARCHITECTURE_COLOURS, OTHER_ARCHITECTURE_COLOURS
 from mcal_jax.registry import short_name
 
 
@@ -15,12 +16,11 @@ class Appearance(NamedTuple):
 
 
 APPEARANCES = {
-    "cnn18": Appearance("CNN18", "#882255", "s"),
-    "resnet18": Appearance("ResNet18", "#332288", "o"),
-    "resnet50": Appearance("ResNet50", "#117733", "^"),
-    "efficientnet_b0": Appearance("EfficientNetB0", "#AA4499", "v"),
+    "cnn18": Appearance("CNN18", ARCHITECTURE_COLOURS["cnn18"], "s"),
+    "resnet18": Appearance("ResNet18", ARCHITECTURE_COLOURS["resnet18"], "o"),
+    "resnet50": Appearance("ResNet50", ARCHITECTURE_COLOURS["resnet50"], "^"),
+    "efficientnet_b0": Appearance("EfficientNetB0", ARCHITECTURE_COLOURS["efficientnet_b0"], "v"),
 }
-OTHER_COLOURS = ("#999933", "#661100", "#44AA99", "#6699CC")
 
 
 def appearance(architecture: str) -> Appearance:
@@ -31,7 +31,7 @@ def appearance(architecture: str) -> Appearance:
     >>> appearance("my_nets.py:MyNet").name
     'MyNet'
     """
-    colour = OTHER_COLOURS[zlib.crc32(architecture.encode()) % len(OTHER_COLOURS)]
+    colour = OTHER_ARCHITECTURE_COLOURS[zlib.crc32(architecture.encode()) % len(OTHER_ARCHITECTURE_COLOURS)]
     return APPEARANCES.get(architecture, Appearance(short_name(architecture), colour, "D"))
 
 

@@ -11,6 +11,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation
@@ -19,13 +20,34 @@ from mcal_jax.algorithm import planner
 from mcal_jax.algorithm.config import Config
 from mcal_jax.plots.text import money, percent
 
-# The colours are Okabe and Ito's: humans are blue and green, the machine is orange, training is red.
+# Sets and the bill are Okabe and Ito's colours. Things that appear in one picture differ in lightness, too.
 COLOURS = {
     "T": "#56B4E9", "B": "#0072B2", "R": "#009E73", "S": "#E69F00", "V": "#F0E442", "repeat": "#A6761D",
-    "training": "#D55E00", "race": "#CC79A7", "humans only": "#777777", "best": "#D55E00", "law": "#0072B2",
-    "epsilon": "#000000", "stable": "#009E73",
+    "training": "#D55E00", "race": "#CC79A7", "humans only": "#6B6B6B", "MCAL": "#C8102E", "best": "#7A0019",
+    "law": "#22577A", "power law": "#B0413E", "epsilon": "#000000", "stable": "#9BC53D",
 }  # fmt: skip
-"""Colours by meaning: sets, parts of the bill, and what lines and areas stand for."""
+"""Colours by meaning: sets, parts of the bill, ways to label, and what lines and areas stand for."""
+ARCHITECTURE_COLOURS = {
+    "cnn18": "#A3195B", "resnet18": "#332288", "resnet50": "#117733", "efficientnet_b0": "#7D4FA8",
+}  # fmt: skip
+OTHER_ARCHITECTURE_COLOURS = ("#999933", "#661100", "#44AA99", "#6699CC")
+ACQUISITION_COLOURS = {
+    "margin": "#003F47", "entropy": "#2E8C99", "least_confidence": "#7FBCC4", "kcenter": "#8A4B12", "random": "#7C7A1F",
+}  # fmt: skip
+"""The three that ask how uncertain the classifier is have one hue."""
+DATA_SET_COLOURS = {"fashion_mnist": "#55506E", "cifar10": "#BF8F6B", "cifar100": "#8E6C8A"}
+READING_COLOURS = {
+    "paper": "#E4706B", "authors_code": "#B59BC8", "recommended": "#3B5BDB", "certified": "#0B6E4F",
+    "theta of all": "#C77D4F", "theta of remaining": "#5C7AEA", "on_X": "#6A8D1F", "on_S": "#D36BD0",
+}  # fmt: skip
+"""Readings of the paper's algorithm, of its theta and of its constraint."""
+PALETTE = {
+    **COLOURS, **ARCHITECTURE_COLOURS, **ACQUISITION_COLOURS, **DATA_SET_COLOURS, **READING_COLOURS,
+    **{f"other architecture {i}": colour for i, colour in enumerate(OTHER_ARCHITECTURE_COLOURS)},
+}  # fmt: skip
+"""Every colour by its meaning; no two meanings share one."""
+GREY = "0.4"
+"""Small text: scales, notes, and numbers of the paper."""
 
 
 STYLE: dict[Any, Any] = {
@@ -48,6 +70,26 @@ def use_style() -> Iterator[None]:
     """A context, or a decorator, in which figures are drawn in the style of the package."""
     with mpl.rc_context(STYLE):
         yield
+
+
+def ink(colour: str) -> tuple[float, float, float]:
+    """``colour`` for text on white: as it is, or darkened until its contrast is 4.5 (WCAG 2, level AA)."""
+    rgb = np.array(to_rgb(colour))
+    while contrast(rgb) < 4.5:
+        rgb = 0.95 * rgb
+    return tuple(rgb)
+
+
+def ink_on(colour: str) -> str:
+    """Black or white, whichever can be read better on ``colour``."""
+    return max(("black", "white"), key=lambda one: contrast(to_rgb(one), to_rgb(colour)))
+
+
+def contrast(rgb: Sequence[float] | np.ndarray, back: Sequence[float] | np.ndarray = (1.0, 1.0, 1.0)) -> float:
+    """The contrast of two colours [3] from 0 to 1, as WCAG 2 defines it: from 1 to 21."""
+    linear = [np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) for c in np.array([rgb, back])]
+    low, high = sorted(float(c @ (0.2126, 0.7152, 0.0722)) for c in linear)
+    return (high + 0.05) / (low + 0.05)
 
 
 def grid(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, np.ndarray]:

@@ -1,7 +1,7 @@
 """The batches that humans are labelling: what was asked for and what was answered, in the run log before it is used."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ class Batch:
 
     ``purpose``: "test" (T), "train" (B), "certify" (V), "residual" (R), or "relabel" for a second, independent opinion
     on images of T. ``files`` are the names of the pictures, if they came from disk; ``cost`` is in US dollars.
+    ``stands_for``: of how many images each is a sample, in T and V; 1 elsewhere.
     """
 
     number: int
@@ -29,6 +30,7 @@ class Batch:
     purpose: str
     cost: float
     files: tuple[str, ...] = ()
+    stands_for: float = 1.0
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -46,12 +48,49 @@ class OpenBatch(NamedTuple):
 
 
 class Opinion(NamedTuple):
-    """What one annotator called one image; ``final``: it is the image's label, not one vote of several."""
+    """What one annotator called one image of the batch ``number``; ``final``: it is the image's label, not one vote of
+    several; ``time`` in seconds since 1970."""
 
     image: int
     label: int
     annotator: str
     final: bool
+    number: int
+    time: float
+
+
+class GoldAnswer(NamedTuple):
+    """What one annotator answered to a gold question: an image whose label, ``truth``, was known."""
+
+    image: int
+    label: int
+    truth: int
+    annotator: str
+
+
+def opinions(parts: Iterable[dict[str, Any]]) -> Iterator[Opinion]:
+    """Answers and votes in the parts of a log that were not taken back, in the order they came in."""
+    kept: dict[tuple[int, int, str | None], Opinion] = {}
+    for part in parts:
+        number, annotator, when = part["number"], part.get("annotator", ""), part.get("time", 0.0)
+        if "labels" in part:
+            images, labels = unpack(part["indices"], int).tolist(), unpack(part["labels"], int).tolist()
+            for image, label in zip(images, labels, strict=True):
+                kept[number, image, None] = Opinion(image, label, annotator, True, number, when)
+        elif "vote" in part:
+            image = part["image"]
+            kept[number, image, annotator] = Opinion(image, part["vote"], annotator, False, number, when)
+        elif "undone" in part:
+            kept.pop((number, part["undone"], None), None)
+            kept.pop((number, part["undone"], annotator), None)
+    yield from kept.values()
+
+
+def gold_answers(parts: Iterable[dict[str, Any]]) -> Iterator[GoldAnswer]:
+    """The answers to gold questions in the parts of a log."""
+    for part in parts:
+        if "gold" in part:
+            yield GoldAnswer(part["gold"], part["answer"], part["truth"], part["annotator"])
 
 
 class OpenBatches:
@@ -96,22 +135,20 @@ class OpenBatches:
         self._check_open(np.array([index]))
         self._keep_said(self._number_of(index), annotator, undone=index)
 
+    def gold(self, answer: GoldAnswer) -> None:
+        """Keep an answer to a gold question, which labels nothing."""
+        said = {"gold": answer.image, "answer": answer.label, "truth": answer.truth}
+        self._keep_said(min(self.batches, default=0), answer.annotator, **said)
+
+    def agree(self, panel: dict[str, Any]) -> None:
+        """Keep by what rules several annotators label, unless the log says so already."""
+        before = next((part["panel"] for part in reversed(self.log.parts) if "panel" in part), None)
+        if panel != before:
+            self._keep({"number": min(self.batches, default=0), "panel": panel})
+
     def opinions(self) -> Iterator[Opinion]:
         """Answers and votes on the images of the open batches that were not taken back, in the order they came in."""
-        kept: dict[tuple[int, str, bool], Opinion] = {}
-        for part in self.log.parts:
-            if part["number"] not in self.batches:
-                continue
-            annotator = part.get("annotator", "")
-            if "labels" in part:
-                pairs = zip(unpack(part["indices"], int).tolist(), unpack(part["labels"], int).tolist(), strict=True)
-                kept |= {(image, "", True): Opinion(image, label, annotator, True) for image, label in pairs}
-            elif "vote" in part:
-                kept[part["image"], annotator, False] = Opinion(part["image"], part["vote"], annotator, False)
-            elif "undone" in part:
-                kept.pop((part["undone"], "", True), None)
-                kept.pop((part["undone"], annotator, False), None)
-        yield from kept.values()
+        yield from opinions(part for part in self.log.parts if part["number"] in self.batches)
 
     def complete(self, number: int) -> tuple[OpenBatch, np.ndarray]:
         """A batch all of whose images have answers, and these; it is open no more."""

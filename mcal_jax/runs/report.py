@@ -28,6 +28,7 @@ STOPS = {
     "constraint_met": "the classifier may label all the rest within epsilon",
     "humans_only": "humans label everything",
     "far_enough": "|B| has reached the end of the trajectory",
+    "certified": "the predictions were given, nothing was trained",
     "as_recorded": "training ended here when the run was made, though today's rules would go on",
 }
 """Why training ended, by the name of the stop rule."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from mcal_jax.algorithm import costs
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.plan import Plan
-from mcal_jax.algorithm.protocol import Answer, Label, Labels, Relabel, Request, Train, TrainResult
+from mcal_jax.algorithm.protocol import Answer, Label, Labels, Relabel, Request, SecondLabels, Train, TrainResult
 from mcal_jax.runs.driver import Observer
 
 
@@ -31,7 +31,7 @@ class Tally:
     def __init__(self, job: Job, on_progress: Callable[[int, int], None] | None = None):
         self.job, self._on_progress = job, on_progress
         self.tests = self.humans = self.repeats = 0
-        self.training_cost = 0.0
+        self.training_cost = self.label_cost = 0.0
         self.plan: Plan | None = None
         self.training: float | None = None
 
@@ -39,9 +39,13 @@ class Tally:
         self.plan = request.plan or self.plan
         if isinstance(request, Label) and isinstance(answer, Labels):
             self.humans += len(answer.indices)
-            self.tests += len(answer.indices) if request.purpose == "test" else 0
-        elif isinstance(request, Relabel):
+            if request.purpose == "test":
+                self.tests += len(answer.indices)
+            if request.purpose != "test" or self.job.config.bill_test_set:
+                self.label_cost += self.job.cost_of(answer.indices)
+        elif isinstance(request, Relabel) and isinstance(answer, SecondLabels):
             self.repeats += request.n
+            self.label_cost += self.job.cost_of(answer.indices)
         elif isinstance(request, Train) and isinstance(answer, TrainResult):
             self.training = None
             self.training_cost += costs.training_cost(answer, request.architecture, self.job.config)
@@ -64,13 +68,11 @@ class Tally:
     def progress(self, pending: Request | None, answered: int) -> Progress:
         """How far the run is at the request ``pending``, ``answered`` of whose images have labels already."""
         labelled = self.humans + self.repeats + answered
-        config = self.job.config
-        free = 0 if config.bill_test_set else self.tests
         return Progress(
             images=self.job.n,
             labelled=labelled,
             expected=self._expected(pending, labelled, answered),
-            cost=config.label_price * (labelled - free) + self.training_cost,
+            cost=self.label_cost + answered * self.job.config.label_price + self.training_cost,
             training=self.training,
         )
 

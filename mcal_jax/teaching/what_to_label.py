@@ -18,11 +18,6 @@ from mcal_jax.training.kcenter import k_center
 if TYPE_CHECKING:
     from mcal_jax.training.trainer import Model, Trainer
 
-COLOURS = {
-    "margin": "#0072B2", "entropy": "#CC79A7", "least_confidence": "#E69F00", "kcenter": "#009E73", "random": "#777777",
-}  # fmt: skip
-"""Colours of the acquisition functions."""
-
 
 class ScoredPool(NamedTuple):
     """A pool scored by one classifier.
@@ -88,7 +83,7 @@ def first_choices(dataset: Dataset, scored: ScoredPool, columns: int = 10) -> Fi
             plots.show_image(ax, dataset.images[scored.pool[i]])
             plots.name_image(ax, dataset, predicted[i], truth[i])
             ax.set_xlabel(f"{scored.scores.margin[i]:.2f}", fontsize=7, labelpad=1)
-        plots.name_row(row[0], by.replace("_", "\n"), COLOURS[by])
+        plots.name_row(row[0], by.replace("_", "\n"), plots.ACQUISITION_COLOURS[by])
     for ax in panels.flat:
         _remove_frame(ax)
     plots.note_channels(figure, dataset)
@@ -114,7 +109,11 @@ def rankings(scored: ScoredPool, n: int) -> Figure:
     figure, ((left, right),) = plots.grid(1, 2, (10, 4.2))
     thetas = np.arange(2, 101) / 100
     for by in scored.orders:
-        style: dict[str, Any] = {"color": COLOURS[by], "linestyle": "--" if by == "random" else "-", "label": by}
+        style: dict[str, Any] = {
+            "color": plots.ACQUISITION_COLOURS[by],
+            "linestyle": "--" if by == "random" else "-",
+            "label": by,
+        }
         left.plot(thetas, scored.accuracy(by, thetas), **style)
         margins = np.sort(scored.scores.margin[scored.orders[by][:n]])
         right.plot(margins, np.arange(1, len(margins) + 1) / len(margins), **style)
@@ -136,7 +135,7 @@ def error_curves(errors: Mapping[str, np.ndarray], thetas: np.ndarray, n_test: i
     figure, ax = plots.axes(None, (7.2, 4.4))
     count = np.maximum(trials(thetas, n_test), 1)
     for name, values in errors.items():
-        colour = next((c for by, c in COLOURS.items() if by in name), plots.COLOURS["training"])
+        colour = next((c for by, c in plots.ACQUISITION_COLOURS.items() if by in name), plots.COLOURS["training"])
         ax.fill_between(thetas, *plots.interval(values, count), color=colour, alpha=0.15, linewidth=0)
         ax.plot(thetas, values, color=colour, label=name)
     ax.set(xlim=(0, 1), ylim=(0, None), title=f"{n_test:,} held-out images, most confident first")

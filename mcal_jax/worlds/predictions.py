@@ -24,7 +24,8 @@ from mcal_jax.worlds.ranking import machine_labels, verification
 class PredictionsWorld:
     """Answers from ``predictions``, int32 [n], and ``confidence``, float [n], the higher the surer the classifier is.
 
-    Humans are asked by ``annotator``, or answer from outside (``restore``). ``seed`` draws V.
+    Humans are asked by ``annotator``, or answer from outside (``restore``). ``seed`` draws V. ``truth`` int32 [n],
+    where it is known, is for the true error alone.
     """
 
     def __init__(
@@ -35,9 +36,9 @@ class PredictionsWorld:
         annotator: Annotator | None = None,
         *,
         seed: int = 0,
+        truth: np.ndarray | None = None,
     ):
-        self.truth: np.ndarray | None = None
-        self.predictions, self.confidence, self.classes = predictions, confidence, classes
+        self.truth, self.predictions, self.confidence, self.classes = truth, predictions, confidence, classes
         self.annotator, self.seed = annotator, seed
         self.known = np.full(len(predictions), -1, np.int32)
 

@@ -1,7 +1,7 @@
 """Labelling in a web browser, or in a notebook: ``serve(session)`` and ``widget(session)``."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,10 @@ def serve(
     token: str | None = None,
     hosts: Sequence[str] = (),
     opinions: int = 1,
+    aggregation: str = "majority",
+    mistake_cost: float | None = None,
+    prices: Mapping[str, float] | None = None,
+    gold: float = 0.0,
     lease: float = 180.0,
     folder: str | Path | None = None,
     emit: Callable[[str], None] = print,
@@ -36,6 +40,7 @@ def serve(
       token: what a page must know; by default a new one. It is part of the address that ``emit`` gets.
       hosts: further names by which browsers may call this machine.
       opinions: how many annotators label each image; the label that most of them give is kept.
+      aggregation, mistake_cost, prices, gold: how several annotators are weighed, asked and paid, see ``Desk``.
       lease: seconds for which an image is kept for an annotator of whom nothing is heard.
       folder: where the picture files are, if the session's images came from a table of them.
       emit: called with each line of text.
@@ -47,7 +52,8 @@ def serve(
         from mcal_jax.labelling.browser.server import Server
     except ImportError as error:
         raise McalError(f"the page needs {error.name}: pip install 'mcal-jax[browser]'") from None
-    desk = Desk(session, opinions=opinions, lease=lease)
+    rules: dict[str, Any] = dict(aggregation=aggregation, mistake_cost=mistake_cost, prices=prices, gold=gold)
+    desk = Desk(session, opinions=opinions, lease=lease, **rules)
     server = Server(desk, Api(desk, Pictures(session.dataset, folder)), host, port, token, hosts)
     emit(f"label the images at {server.url}\n(Ctrl-C stops; the same command goes on where it was)")
     try:

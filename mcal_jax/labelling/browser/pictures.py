@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from mcal_jax.data import Dataset
-from mcal_jax.errors import McalError
+from mcal_jax.errors import McalError, shown
 
 LONGEST = 1600
 """Pixels of the longer side, beyond which pictures are scaled down."""
@@ -38,6 +38,8 @@ class Pictures:
         return encoded.getvalue(), "image/jpeg" if large else "image/png"
 
     def _from_pool(self, index: int) -> Image.Image:
+        if not self.dataset.has_images:
+            raise McalError(f"{shown(self.name(index))} is no picture that can be shown")
         pixels = self.dataset.images[index]
         return Image.fromarray(pixels[..., 0] if pixels.shape[2] != 3 else pixels)
 

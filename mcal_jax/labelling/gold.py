@@ -1,0 +1,55 @@
+"""Gold questions: images whose label is known already, shown among the others to learn how good an annotator is."""
+
+import random
+from collections import defaultdict
+
+from mcal_jax.algorithm.protocol import UNKNOWN
+from mcal_jax.errors import McalError
+from mcal_jax.runs.open_batches import gold_answers, opinions
+from mcal_jax.session import Session
+
+GOLD = -1
+"""The batch that gold questions are in, which is none."""
+
+
+class GoldQuestions:
+    """Draws gold questions for the annotators of ``session``: about ``rate`` of the images that they get.
+
+    The labels are those that the session's source knows, or else those that other annotators gave to images of batches
+    that are complete. Nobody gets a question twice, or one that they helped to answer. Raises McalError for a rate that
+    is no share.
+    """
+
+    def __init__(self, session: Session, rate: float):
+        if not 0 <= rate <= 0.5:
+            raise McalError(f"gold: a share of the images from 0 to 0.5, got {rate}")
+        self.session, self.rate = session, rate
+        self.truth: dict[int, int] = {}
+        self._seen: dict[int, set[str]] = defaultdict(set)
+        self._random = random.Random(0)
+
+    def look(self) -> None:
+        """Learn which labels are known by now."""
+        if not self.rate:
+            return
+        given = self.session.dataset.given
+        if given is not None:
+            self.truth = {i: label for i, label in enumerate(given.tolist()) if label != UNKNOWN}
+        parts, still_open = self.session.log.parts, self.session.batches.batches
+        for opinion in opinions(parts):
+            self._seen[opinion.image].update(opinion.annotator.split(", "))
+            if given is None and opinion.final and opinion.number not in still_open and opinion.label != UNKNOWN:
+                self.truth[opinion.image] = opinion.label
+        for answer in gold_answers(parts):
+            self._seen[answer.image].add(answer.annotator)
+
+    def draw(self, annotator: str, taken: set[int]) -> int | None:
+        """An image whose label is known, none of those ``taken``, at ``rate``; else None."""
+        if not self.rate or self._random.random() >= self.rate:
+            return None
+        free = [image for image in self.truth if image not in taken and annotator not in self._seen[image]]
+        if not free:
+            return None
+        image = self._random.choice(free)
+        self._seen[image].add(annotator)
+        return image

@@ -1,0 +1,157 @@
+"""What each figure of the paper shows at a scale, in a sentence: its title, computed from its rows."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from mcal_jax.paper.published import (
+    ACTIVE_LEARNING_GAINS,
+    LARGE_BATCH_LOSS,
+    SHARES_PER_CLASS,
+    TRAINING_COST_RATIOS,
+    UNCERTAINTY_GAIN,
+    data_set_name,
+    service_name,
+)
+from mcal_jax.plots import money, percent
+from mcal_jax.plots.architectures import display_name
+
+
+def laws(rows: pd.DataFrame) -> str:
+    """Of ``law_rows``: how far the laws are from the errors that were held out, by the number of points used."""
+    texts: list[str] = []
+    for data_set, own in rows.groupby("data_set", sort=False):
+        misses = own.groupby(["points", "law"], sort=True)["miss"].mean().unstack()
+        first, *more = [(points, _points(row)) for points, row in misses.iterrows()]
+        units = ("", "") if texts else (" points", " trainings")
+        law = "" if texts else "the truncated law misses later errors "
+        each = [f"by {first[1]}{units[0]} after {first[0]}{units[1]}", *(f"by {miss} after {at}" for at, miss in more)]
+        texts.append(f"{data_set_name(data_set)}: {law}{', '.join(each)}")
+    return "; ".join(texts)
+
+
+def _points(row: pd.Series) -> str:
+    """The miss of the truncated law, with that of the plain one where they differ by a twentieth of a point."""
+    plain = "" if abs(row["power"] - row["truncated"]) < 5e-4 else f" (plain law {100 * row['power']:.1f})"
+    return f"{100 * row['truncated']:.1f}{plain}"
+
+
+def same_size(rows: pd.DataFrame) -> str:
+    """Of ``same_size_rows``: how much the batch size changes the error, for the smallest and the largest theta."""
+    own = rows[rows["size"] == rows["size"].max()]
+    spans = own.groupby("theta")["eps_left"].agg(lambda each: each.max() - each.min())
+    return (
+        f"At |B| = {round(own['size'].iloc[0], -2):,.0f} the batch size moves the error by "
+        f"{100 * spans.iloc[0]:.1f} points at θ = {percent(spans.index[0])} "
+        f"and by {100 * spans.iloc[-1]:.1f} at θ = {percent(spans.index[-1])}"
+    )
+
+
+def rankings(rows: pd.DataFrame, quantity: str) -> str:
+    """Of ``ranking_rows``: the twentieth of the images that margin and k-center would choose last."""
+    first = rows[rows["rank"] == rows["rank"].min()].set_index("acquisition")[quantity]
+    form = percent if quantity == "accuracy" else "{:.2f}".format
+    ours, core = (form(round(first[name], 2)) if name in first else "?" for name in ("margin", "kcenter"))
+    if quantity == "accuracy":
+        return f"Of the 5 % that margin would choose last {ours} are right, of k-center's {core}"
+    return f"The 5 % that margin would choose last have a mean margin of {ours}, k-center's {core}"
+
+
+def totals(rows: pd.DataFrame) -> str:
+    """Of ``total_rows``: what MCAL saves on each data set, and in the paper."""
+    own = rows.set_index(["data_set", "by"])
+    saved = {}
+    for data_set in rows["data_set"].unique():
+        if (data_set, "MCAL") in own.index and own.loc[(data_set, "MCAL"), "ours_dollars"] > 0:
+            mcal, humans = own.loc[(data_set, "MCAL")], own.loc[(data_set, "humans only")]
+            ours, paper = (1 - mcal[name] / humans[name] for name in ("ours_dollars", "paper_dollars"))
+            saved[data_set_name(data_set)] = (percent(round(ours, 2)), percent(round(paper, 2)))
+    texts = [
+        ", ".join(f"{ours} on {name}" for name, (ours, _) in saved.items()),
+        ", ".join(p for _, p in saved.values()),
+    ]
+    return f"MCAL saves {texts[0]} (paper: {texts[1]})" if saved else "Total cost of labelling by data set"
+
+
+def delta_sweep(rows: pd.DataFrame, mcal: tuple[float, float, float] | None, name: str) -> str:
+    """Of ``delta_rows``: the cheapest active learning against MCAL."""
+    best = rows.loc[rows["dollars"].idxmin()]
+    rival = f"{money(best['dollars'])} ({display_name(best['architecture'])}, δ = {percent(best['delta'])})"
+    if mcal is None:
+        return f"{name}: the cheapest active learning costs {rival}"
+    return f"{name}: MCAL costs {money(mcal[1])}, the cheapest active learning {rival}"
+
+
+def training(rows: pd.DataFrame, data_set: str) -> str:
+    """Of ``delta_rows``: how much the batch size changes the training cost."""
+    spans = rows.groupby("architecture")["training"].agg(["min", "max"])
+    ratio, paper = (spans["max"] / spans["min"]).max(), TRAINING_COST_RATIOS.get(data_set)
+    printed = f" (paper: {paper}-fold)" if paper else ""
+    return f"{data_set_name(data_set)}: the batch size changes the training cost {ratio:.1f}-fold{printed}"
+
+
+def machine_share(lost: pd.DataFrame) -> str:
+    """Of ``batch_losses``: how much less the machine labels with the largest batches."""
+    means = lost.groupby("data_set", sort=False)["lost"].mean()
+    each = ", ".join(f"{100 * value:.1f} on {data_set_name(name)}" for name, value in means.items())
+    low, high = LARGE_BATCH_LOSS
+    return f"Points of X that large batches take from the machine: {each} (paper: {100 * low:.0f} to {100 * high:.0f})"
+
+
+def bars(rows: pd.DataFrame, against: str | None) -> str:
+    """Of ``bar_rows`` with gains relative to ``against``, or by images per class."""
+    if not against:
+        return _per_class(rows)
+    return _active_learning(rows) if against == "random" else _uncertainty(rows)
+
+
+def _uncertainty(rows: pd.DataFrame) -> str:
+    """Of ``with_gains`` against k-center: what uncertainty costs compared with it."""
+    gains = rows[rows["acquisition"].isin(["margin", "entropy", "least_confidence"])]["gain"].dropna()
+    if gains.empty:
+        return "MCAL by acquisition function"
+    return (
+        f"Uncertainty sampling costs {_less(gains.mean())} than k-center on {data_set_name(rows['data_set'].iloc[0])} "
+        f"(paper: {percent(UNCERTAINTY_GAIN)} less)"
+    )
+
+
+def _active_learning(rows: pd.DataFrame) -> str:
+    """Of ``with_gains`` against random: what active learning saves on each data set."""
+    own, service = rows[rows["gain"].notna()], str(rows["service"].iloc[0])
+    each = [f"{_less(gain)} on {data_set_name(name)}" for name, gain in zip(own["data_set"], own["gain"], strict=True)]
+    ranges = {span for (_, at), span in ACTIVE_LEARNING_GAINS.items() if at == service}
+    printed = [" to ".join(sorted({f"{100 * end:.0f}" for end in span})) for span in ranges]
+    return f"{service_name(service)}: with active learning MCAL costs {', '.join(each)} than with random images" + (
+        f" (paper: {', '.join(printed)} % less)" if printed else ""
+    )
+
+
+def _less(gain: float) -> str:
+    return f"{percent(round(abs(gain), 3))} {'less' if gain > 0 else 'more'}"
+
+
+def _per_class(rows: pd.DataFrame) -> str:
+    """Of ``bar_rows`` by images per class: the machine's share with the fewest and with the most images."""
+    own = rows.sort_values("per_class")
+    ends = [(int(row["per_class"]), row["machine"]) for _, row in own.iloc[[0, -1]].iterrows()]
+    printed = [percent(SHARES_PER_CLASS[count]) for count, _ in ends if count in SHARES_PER_CLASS]
+    text = " and ".join(f"{percent(round(share, 2))} of X at {count:,} images per class" for count, share in ends)
+    return f"The machine labels {text}" + (f" (paper: {' and '.join(printed)})" if len(printed) == 2 else "")
+
+
+def mcal_table(rows: pd.DataFrame, epsilon: float) -> str:
+    """Of ``mcal_rows``: the range of savings, ours and the paper's."""
+    spans = [f"{percent(round(own.min(), 2))} to {percent(round(own.max(), 2))}" for own in _both(rows, "savings")]
+    return f"At ε = {percent(epsilon)} MCAL saves {spans[0]}, the paper's {spans[1]}"
+
+
+def oracle_table(rows: pd.DataFrame) -> str:
+    """Of ``oracle_rows``: where active learning saves nothing even with the best batch size."""
+    lost = [int((own <= 0).sum()) for own in _both(rows, "savings")]
+    saves_nothing = f"active learning saves nothing in {lost[0]} of {len(rows)} cases (paper: {lost[1]})"
+    return f"Even with its best batch size {saves_nothing}"
+
+
+def _both(rows: pd.DataFrame, quantity: str) -> Sequence[pd.Series]:
+    return [rows[f"{whose}_{quantity}"].dropna() for whose in ("ours", "paper")]

@@ -1,0 +1,279 @@
+"""Lesson 5: checks of what the learner writes, each with a hint at the usual mistakes.
+
+A check returns whether the answer is right. It prints "not yet" while the answer raises NotImplementedError, as an
+untouched stub does, and raises AssertionError, which says what is wrong, for any other answer.
+"""
+
+import functools
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mcal_jax.algorithm.acquisition import ACQUISITIONS, PoolView, Scores, select
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.plan import Plan
+from mcal_jax.errors import McalError
+from mcal_jax.runs.settings import home
+
+NOTEBOOK = "05_write_it_yourself"
+FOLDED = re.compile(r"<details><summary>Solution</summary>\s+```python\n(.*?)```", re.DOTALL)
+
+Answer = Callable[..., Any]
+Error = Callable[[Any, Any], Any]  # (|B|, theta) -> eps(S^theta(D(B))), Eqn 3; the two broadcast
+
+
+class JobNumbers(NamedTuple):
+    """A labelling job in five numbers; prices are in US dollars."""
+
+    n: int  # |X|
+    n_test: int  # |T|
+    label_price: float  # C_h
+    training_price: float  # of the training, for each image of B
+    epsilon: float
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """The |B| that are searched: 60 or fewer, from 1 % of |X| to all but T, int64."""
+        return np.unique(np.geomspace(0.01 * self.n, self.n - self.n_test, 60).round().astype(int))
+
+    @property
+    def thetas(self) -> np.ndarray:
+        """The shares of machine labels that are searched, 0 to 1, float64."""
+        return np.arange(51) / 50
+
+
+JOBS = (
+    (JobNumbers(50_000, 2_500, 0.04, 1e-3, 0.05), (3.0, 0.4, 2.0)),
+    (JobNumbers(20_000, 1_000, 0.003, 1e-3, 0.02), (2.0, 0.3, 1.0)),
+    (JobNumbers(10_000, 500, 0.04, 1e-3, 0.05), (0.9, 0.01, 0.01)),  # a classifier that learns next to nothing
+)
+"""Jobs that are searched, with alpha, gamma and quality of their learning curves."""
+NEARLY_FREE_LABELS = JOBS[0][0]._replace(label_price=1e-5)
+
+
+def solutions() -> dict[str, str]:
+    """The Python of each folded solution in the notebook, by the name of the function that it defines."""
+    notebook = json.loads((home() / "notebooks" / f"{NOTEBOOK}.ipynb").read_text(encoding="utf-8"))
+    texts = FOLDED.findall("\n".join("".join(cell["source"]) for cell in notebook["cells"]))
+    return {re.findall(r"^def (\w+)", text, re.MULTILINE)[0]: text for text in texts}
+
+
+def answer(own: Answer, solved: bool = False) -> Answer:
+    """The learner's ``own`` function or, where ``solved``, the folded solution of the same name.
+
+    The solution sees the names that ``own`` sees. Raises McalError if there is no solution of that name.
+    """
+    if not solved:
+        return own
+    name, known = own.__name__, solutions()
+    if name not in known:
+        raise McalError(f"no solution defines {name!r}; there are {', '.join(known)}")
+    scope = dict(own.__globals__)
+    exec(compile(known[name], f"solution of {name}", "exec"), scope)
+    return scope[name]
+
+
+def _reported(check: Callable[[Answer], str]) -> Callable[[Answer], bool]:
+    @functools.wraps(check)
+    def report(own: Answer) -> bool:
+        try:
+            print(f"right: {check(own)}")
+        except NotImplementedError as missing:
+            print(f"not yet: {missing}")
+            return False
+        return True
+
+    return report
+
+
+def _ask(own: Answer, *inputs: Any) -> Any:
+    value = own(*inputs)
+    assert value is not None, f"{own.__name__} returns nothing: does its last line begin with return?"
+    return value
+
+
+def _equal(value: Any, expected: Any) -> bool:
+    return np.shape(value) == np.shape(expected) and bool(np.allclose(value, expected, rtol=1e-5, atol=1e-9))
+
+
+def _why(value: Any, hints: Sequence[tuple[Any, str]], usual: str) -> str:
+    """The hint of the wrong answer that ``value`` is, or the ``usual`` one."""
+    return next((hint for wrong, hint in hints if _equal(value, wrong)), usual)
+
+
+@_reported
+def check_margin(margin: Answer) -> str:
+    """Exercise 1: whether ``margin`` maps probabilities [images, classes] to margins [images] (section 3.3)."""
+    given = np.array([[0.1, 0.7, 0.2], [0.25, 0.3, 0.45], [0.05, 0.05, 0.9], [0.4, 0.4, 0.2]])
+    ranked, p = np.sort(given, axis=1), given.copy()
+    value, right = _ask(margin, p), ranked[:, -1] - ranked[:, -2]
+    assert np.array_equal(p, given), "margin changes the array that it is given: np.sort(p) copies, p.sort() does not"
+    assert np.shape(value) == (4,), f"for 4 images of 3 classes the shape must be (4,), not {np.shape(value)}"
+    sorted_columns = np.sort(given, axis=0)
+    hints = [
+        (given[:, 0] - given[:, 1], "sort each row first: the two highest need not be the first two columns"),
+        (sorted_columns[:, -1] - sorted_columns[:, -2], "an image is a row: sort along axis 1, not along axis 0"),
+        (ranked[:, -1] - ranked[:, 0], "subtract the second highest probability, not the lowest"),
+        (ranked[:, -1], "that is the highest probability alone: subtract the second highest"),
+        (-right, "the sign is wrong: the highest minus the second highest"),
+    ]
+    why = _why(value, hints, "the highest minus the second highest, in each row")
+    assert _equal(value, right), f"margins {np.round(value, 3)}, expected {np.round(right, 3)}: {why}"
+    return "the margin is small where two classes compete"
+
+
+@_reported
+def check_fit(fit: Answer) -> str:
+    """Exercise 2: whether ``fit(sizes, errors)`` finds (alpha, gamma) of Eqn 3 without truncation; both [trainings]."""
+    sizes = np.array([250.0, 500.0, 1000.0, 2000.0, 4000.0])
+    for alpha, gamma in ((2.0, 0.5), (0.7, 0.25)):
+        value = _ask(fit, sizes, alpha * sizes**-gamma)
+        assert np.shape(value) == (2,), "return two numbers: alpha, gamma"
+        hints = [
+            ((gamma, alpha), "alpha comes first, then gamma"),
+            ((alpha, -gamma), "the line falls with slope -gamma, so gamma is minus the slope"),
+            ((np.log(alpha), gamma), "the height of the line at 0 is log alpha: undo the logarithm with np.exp"),
+            ((np.exp(np.log10(alpha)), gamma), "np.exp undoes np.log; what undoes np.log10 is 10**"),
+        ]
+        usual = "take the logarithm of both, sizes and errors: only then is the law a straight line"
+        told = f"alpha {value[0]:.3g}, gamma {value[1]:.3g} for {alpha} |B|^-{gamma}"
+        assert _equal(value, (alpha, gamma)), f"{told}: {_why(value, hints, usual)}"
+    return "it finds alpha and gamma of two laws"
+
+
+def power_law(alpha: float, gamma: float, quality: float) -> Error:
+    """eps(S^theta(D(B))) = alpha |B|^-gamma theta^quality, a law for each theta (Eqn 3 without truncation)."""
+    return lambda size, theta: alpha * size**-gamma * theta**quality
+
+
+@_reported
+def check_search(search: Answer) -> str:
+    """Exercise 3: whether ``search(job, error)`` finds the cheapest (|B|, theta) that keeps the bound, and its cost."""
+    for job, law in JOBS:
+        error = power_law(*law)
+        _check_pair(job, error, _ask(search, job, error))
+    return f"the cheapest allowed pair of {len(JOBS)} jobs"
+
+
+def _bill(job: JobNumbers, size: Any, theta: Any) -> Any:
+    """Eqn 1 in US dollars: T, B and R are all of X but S."""
+    machine = theta * (job.n - job.n_test - size)
+    return job.label_price * (job.n - machine) + job.training_price * size
+
+
+def _wrong(job: JobNumbers, error: Error, size: Any, theta: Any) -> Any:
+    """The left side of Eqn 2: the share of all labels that is wrong."""
+    return theta * (job.n - job.n_test - size) / job.n * error(size, theta)
+
+
+def least_cost(job: JobNumbers, error: Error) -> float:
+    """The cost in US dollars of the cheapest of ``job.sizes`` and ``job.thetas`` that keeps the bound (line 18)."""
+    sizes, thetas = job.sizes[:, None], job.thetas
+    allowed = _wrong(job, error, sizes, thetas) < job.epsilon
+    return float(_bill(job, sizes, thetas)[allowed].min())
+
+
+def _check_pair(job: JobNumbers, error: Error, found: Any) -> None:
+    """Raises AssertionError unless ``found``, (|B|, theta, cost), is the cheapest allowed."""
+    assert np.shape(found) == (3,), "return three numbers: |B|, theta and the cost of the job"
+    size, theta, cost = map(float, found)
+    assert job.sizes[0] <= size <= job.sizes[-1], f"|B| = {size:,.0f} is not one of job.sizes: |B| comes first"
+    assert 0 <= theta <= 1, f"theta = {theta:g} is no share: it lies between 0 and 1 and is returned second"
+    wrong, bill, least = _wrong(job, error, size, theta), _bill(job, size, theta), least_cost(job, error)
+    pair = f"|B| = {size:,.0f} with theta = {theta:.0%}"
+    assert wrong < job.epsilon, (
+        f"{pair} breaks the bound: Eqn 2 gives {wrong:.1%}, epsilon is {job.epsilon:.0%}; skip pairs that are not below"
+    )
+    hints = [
+        (bill - job.label_price * job.n_test, "the labels of T are paid for, too"),
+        (bill - job.training_price * size, "training on B costs job.training_price for each image"),
+        (bill - job.label_price * size, "the labels of B are paid for, too"),
+    ]
+    why = _why(cost, hints, "Eqn 1 adds the labels of T, B and R and the training")
+    assert _equal(cost, bill), f"{pair} costs {bill:,.2f} US dollars, not {cost:,.2f}: {why}"
+    assert cost <= least * (1 + 1e-6), (
+        f"{pair} costs {cost:,.2f} US dollars, and {least:,.2f} is possible: try every pair, keep the cheapest, and"
+        f" weigh the error by |S| / |X| before you compare it with epsilon"
+    )
+
+
+STOP_CASES: tuple[tuple[tuple[float, ...], int, float, bool, str], ...] = (
+    ((100.0,), 900, 0.05, False, "one plan has none before it to compare with, so it is not stable"),
+    ((100.0, 99.0), 900, 0.05, True, "C* moved by 1 % and no larger |B| is cheaper"),
+    ((100.0, 99.0), 1000, 0.05, True, "the best |B| is the present one, and C* is stable"),
+    ((100.0, 99.0), 5000, 0.05, False, "C* is stable, but a larger |B| is cheaper (line 9)"),
+    ((100.0, 50.0), 900, 0.05, False, "C* fell by half, so the plan is not stable (line 19)"),
+    ((50.0, 100.0), 900, 0.05, False, "C* rose to twice its value: compare the size of the change, abs(...)"),
+    ((100.0, 92.0), 900, 0.05, False, "C* moved by more than 5 %, which is config.stability here"),
+    ((100.0, 92.0), 900, 0.1, True, "C* moved by less than 10 %, which is config.stability here"),
+    ((100.0, 99.0, 50.0), 900, 0.05, False, "the last two plans count, not the first two"),
+    ((100.0, 50.0, 49.0), 900, 0.05, True, "the last two plans count, not the first and the last"),
+)
+"""C* of the plans, the last B_opt at |B| = 1,000, Delta, whether to stop, and why."""
+
+
+def plan_of(size: int, B_opt: int, cost: float) -> Plan:
+    """A plan of which a stop rule reads |B|, the best |B| and C* in US dollars."""
+    return Plan(size, 1.0, (0.0, 1e-3), (), None, B_opt, 0.5, cost, cost, 0.5, 0.04, cost, 100, False, "power")  # type: ignore[arg-type]
+
+
+@_reported
+def check_stop(rule: Answer) -> str:
+    """Exercise 4: whether ``rule(n, plans, config)`` says when to train no more (lines 9 and 19)."""
+    for costs, B_opt, stability, right, why in STOP_CASES:
+        plans = [plan_of(1000, B_opt, cost) for cost in costs]
+        value = _ask(rule, 50_000, plans, Config(stability=stability))
+        assert isinstance(value, bool | np.bool_), f"{rule.__name__} must return True or False, not {value!r}"
+        case = f"C* {' -> '.join(f'{cost:g}' for cost in costs)}, |B| 1,000, best |B| {B_opt:,}"
+        assert bool(value) is right, f"{case}: expected {right}, got {bool(value)}: {why}"
+    return f"it decides {len(STOP_CASES)} cases as Algorithm 1 does"
+
+
+def scores_of(probabilities: np.ndarray) -> Scores:
+    """The scores of images with these ``probabilities`` [images, classes], for acquisition functions."""
+    p = np.sort(probabilities, axis=1)
+    entropy = -(p * np.log(np.maximum(p, 1e-12))).sum(axis=1)
+    columns = (p[:, -1] - p[:, -2], entropy, p[:, -1])
+    return Scores(probabilities.argmax(axis=1).astype(np.int32), *(column.astype(np.float32) for column in columns))
+
+
+@_reported
+def check_ratio(ratio: Answer) -> str:
+    """Exercise 5: whether ``ratio(scores)`` is second highest / highest probability, and registered by its name."""
+    given = np.array([[0.8, 0.15, 0.05], [0.4, 0.35, 0.25], [0.5, 0.45, 0.05], [0.6, 0.3, 0.1]])
+    value, right = np.asarray(_ask(ratio, scores_of(given))), np.array([0.1875, 0.875, 0.9, 0.5])
+    assert value.shape == (4,), f"a score for each of 4 images has the shape (4,), not {value.shape}"
+    hints = [
+        (-right, "humans label the highest scores first: the more doubtful, the higher"),
+        (1 / right, "upside down: the second highest is divided by the highest"),
+        (1 - right, "that is margin / highest: the second highest is confidence - margin"),
+        (np.sort(given, axis=1)[:, -2], "that is the second highest alone: divide it by the highest"),
+    ]
+    usual = "the second highest probability is confidence - margin; divide it by the confidence"
+    told = f"scores {np.round(value, 3)}, expected {np.round(right, 3)}"
+    assert _equal(value, right), f"{told}: {_why(value, hints, usual)}"
+    name = ratio.__name__
+    assert name in ACQUISITIONS, f'not registered: acquisition.ACQUISITIONS.register("{name}", {name})'
+    chosen = select(name, 2, PoolView(4, scores=scores_of(given)))
+    assert chosen.tolist() == [2, 1], f"{name!r} stands for an older function: run the cell above again"
+    return f"Config(acquisition={name!r}) labels by it"
+
+
+@_reported
+def check_plan(plan: Answer) -> str:
+    """Exercise 6: whether ``plan(job, sizes, errors, quality)`` plans a job from a pilot, or leaves it to humans."""
+    sizes = np.array([500.0, 1000.0, 2000.0, 4000.0])
+    for job, (alpha, gamma, quality) in JOBS[:2]:
+        found = _ask(plan, job, sizes, alpha * sizes**-gamma, quality)
+        _check_pair(job, power_law(alpha, gamma, quality), found)
+    job, (alpha, gamma, quality) = NEARLY_FREE_LABELS, JOBS[0][1]
+    found = _ask(plan, job, sizes, alpha * sizes**-gamma, quality)
+    assert np.shape(found) == (3,), "return three numbers: |B|, theta and the cost of the job"
+    assert _equal(found, (0, 0, job.n * job.label_price)), (
+        f"labels at {job.label_price:g} US dollars cost less than any training: compare with humans only, "
+        f"and return 0, 0.0 and the cost of |X| labels where that is cheaper; got {tuple(map(float, found))}"
+    )
+    return "it plans two jobs and leaves the third one to humans"
