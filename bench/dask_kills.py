@@ -129,7 +129,7 @@ def round_of(bench: Bench, what: str, seconds: float, reference: dict[str, bytes
     if again := bench.sweep().wait(LONGEST):
         faults.append(f"the second sweep ended with {again}: {bench.output.read_text(encoding='utf-8')}")
     after = logs(bench.clone)
-    faults += [f"{name} did not go on" for name in before if not after[name].startswith(whole(before[name]))]
+    faults += [f"{name} did not go on" for name in before if not after.get(name, b"").startswith(whole(before[name]))]
     faults += [f"{name} differs" for name in reference if asked(reference[name]) != asked(after.get(name, b""))]
     faults += [f"{name} is one too many" for name in after if name not in reference]
     faults += [f"{path.name} is left" for path in (bench.clone / "results/runs").rglob(".*")]
