@@ -185,7 +185,7 @@ def die():
 @pytest.mark.slow
 def test_a_run_that_kills_every_worker_fails_in_a_line(processes):
     with clusters.connect(processes) as cluster:
-        assert "4 workers in a row ended" in str(cluster.submit(die).exception(300))
+        assert "4 workers that had it were lost" in str(cluster.submit(die).exception(300))
 
 
 def elsewhere():
