@@ -103,7 +103,7 @@ def _pass_on(outcome: Future, done: Future) -> None:
         _settle(outcome, error)
     except KilledWorker as error:
         times = error.allowed_failures + 1
-        _settle(outcome, McalError(f"{times} workers that had it were lost; their logs may say why, and the same command goes on"))
+        _settle(outcome, McalError(f"{times} workers that had it were lost; their logs may say why"))
     except CancelledError:
         _settle(outcome, ClusterError(GONE))
     except Exception as error:
