@@ -8,6 +8,10 @@ class McalError(Exception):
     """A mistake in what the user gave, in one line that names the culprit (command line: exit code 2)."""
 
 
+class BeingWritten(McalError):
+    """Another process, or another part of this one, has the file open for writing."""
+
+
 class NoRuns(McalError):
     """None of the runs that a figure or table needs is there."""
 

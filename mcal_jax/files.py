@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from mcal_jax.errors import McalError
+from mcal_jax.errors import BeingWritten, McalError
 
 
 def absolute(path: str | os.PathLike) -> Path:
@@ -69,8 +69,8 @@ class Lock:
     it ends.
 
     The lock is on a hidden file beside the one that ``path`` leads to, which is removed on release; one that a killed
-    process left is reused. Folders are made as needed. Raises McalError if another process holds the lock, or this
-    one does already, or if nothing can be written there.
+    process left is reused. Folders are made as needed. Raises BeingWritten if another process holds the lock, or this
+    one does already, and McalError if nothing can be written there.
     """
 
     _held: ClassVar[set[Path]] = set()
@@ -86,8 +86,10 @@ class Lock:
             self._lock.acquire(timeout=0)
         except Timeout:
             if self.path in self._held:
-                raise McalError(f"{path} is open in this process: close the run or the session that has it") from None
-            raise McalError(f"{path} is being written by another process") from None
+                raise BeingWritten(
+                    f"{path} is open in this process: close the run or the session that has it"
+                ) from None
+            raise BeingWritten(f"{path} is being written by another process") from None
         except OSError as error:
             raise McalError(f"can't write {path}: no lock {self.path.name} beside it: {error.strerror}") from None
         self._held.add(self.path)

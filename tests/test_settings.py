@@ -190,7 +190,7 @@ def test_the_old_name_of_a_sweep_tells_the_new_one():
 def test_a_strategy_in_a_file_is_known_by_the_name_of_its_file_and_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = Run(stop_rules=("rules/mine.py:patient", "cost_rose"), objective="goals.py:fair")
-    portable = execution._portable(run)
+    portable = execution.portable(run)
     assert portable.stop_rules == (f"{tmp_path}/rules/mine.py:patient", "cost_rose")
     assert portable.objective == f"{tmp_path}/goals.py:fair"
     assert portable.id == run.id

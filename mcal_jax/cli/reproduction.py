@@ -2,12 +2,16 @@
 
 import math
 import sys
+from collections.abc import Callable
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from mcal_jax.cli.app import DataDir, Profile, app, at_least_one, emit
+from mcal_jax.cli.clusters import NO_CLUSTER, ClusterOptions
 from mcal_jax.errors import McalError
 from mcal_jax.files import check_writable
 
@@ -21,6 +25,7 @@ def sweep(
     plan: Annotated[bool, Parameter(help="only say how long an accelerator takes, by sweep and figure")] = False,
     rate: Annotated[float | None, Parameter(help="with plan: images/s of a ResNet18; default: an H200's")] = None,
     data_dir: DataDir = None,
+    on: ClusterOptions = NO_CLUSTER,
 ) -> None:
     """Execute the runs of experiments/runs/*.yaml, of all sweeps or of those named, several at once.
 
@@ -29,19 +34,24 @@ def sweep(
 
     For example: mcal sweep trajectories --profile laptop
     """
-    from mcal_jax.runs import sweeps
+    from mcal_jax.runs import clusters, sweeps
 
     at_least_one("jobs", jobs)
     if plan:
         return _foretell(profile, rate)
     if rate is not None:
         raise McalError("rate: it is for plan; leave it out")
+    executor = on.executor(jobs)
     chosen = names or sweeps.sweeps()
     planned = {one.run.id: one for name in chosen for one in sweeps.planned(name, profile)}
     if dry:
         for one in planned.values():
             emit(f"{sweeps.state(one.run, profile):8} {sweeps.description(one.run)}")
-    elif failed := _make(sorted(planned.values(), key=lambda one: one.run.seed), profile, jobs, data_dir):
+        if on.cluster == "slurm":
+            emit(f"\n{clusters.job_script()}")
+        return
+    runs = sorted(planned.values(), key=lambda one: one.run.seed)
+    if failed := _make(runs, profile, jobs, data_dir, executor):
         raise SystemExit(f"mcal: {failed} runs failed")
 
 
@@ -68,6 +78,7 @@ def reproduce(
     recorded: Annotated[bool, Parameter(help="train nothing: only what recorded runs show")] = False,
     rerun: Annotated[bool, Parameter(help="forget the recorded runs that are needed, and train them again")] = False,
     data_dir: DataDir = None,
+    on: ClusterOptions = NO_CLUSTER,
 ) -> None:
     """Redraw figures and tables: execute the notebooks with the parameters of experiments/*.yaml, all or some.
 
@@ -82,10 +93,11 @@ def reproduce(
     at_least_one("jobs", jobs)
     if recorded and rerun:
         raise McalError("recorded and rerun: one trains nothing, the other trains all again; choose")
+    executor = on.executor(jobs)
     chosen = names or experiments.experiments(profile, recorded=recorded)
     needed = experiments.needed(chosen, profile)
     emit(f"{len(chosen)} experiments at profile {profile}: {', '.join(chosen)}")
-    failed_runs = 0 if recorded else _make(needed, profile, jobs, data_dir, again=rerun)
+    failed_runs = 0 if recorded else _make(needed, profile, jobs, data_dir, executor, again=rerun)
     results: list[experiments.ExperimentResult] = []
     for result in experiments.reproduce(chosen, profile, again=again or rerun, jobs=jobs, data_dir=data_dir):
         emit(f"{result.name:24} {result.state:10} {result.seconds:6.0f} s  {result.message or result.folder}")
@@ -101,12 +113,19 @@ def reproduce(
         raise SystemExit(1)
 
 
-def _make(needed, profile: str, jobs: int | None, data_dir: Path | None, again: bool = False) -> int:
+def _make(
+    needed,
+    profile: str,
+    jobs: int | None,
+    data_dir: Path | None,
+    executor: Callable[[int], AbstractContextManager[Executor]] | None,
+    again: bool = False,
+) -> int:
     """How many runs failed of those that were not there and were executed now; each is a line."""
     from mcal_jax.runs import sweeps
 
-    failed = 0
-    for p in sweeps.make([one.run for one in needed], profile, jobs=jobs, data_dir=data_dir, again=again):
+    failed, runs = 0, [one.run for one in needed]
+    for p in sweeps.make(runs, profile, jobs=jobs, data_dir=data_dir, again=again, executor=executor):
         failed += bool(p.error)
         rest = f"about {p.left / 60:.0f} min left" if p.done < p.of else "the last one"
         state = f"failed: {p.error}" if p.error else f"{p.seconds:.0f} s, {rest}"

@@ -192,7 +192,7 @@ def _execute(
         check_content(log, dataset, emit)
     for note in dataset.notes:
         emit(f"{dataset.name}: {note}")
-    run = _portable(run)
+    run = portable(run)
     job = log.job if log else _job(run, dataset)
     algorithm(job).send(None)  # complains of an impossible job before anything is written
     world = world_of(run, job, dataset)
@@ -233,7 +233,7 @@ def _what_training_costs(dataset: Dataset) -> tuple[int, int, int]:
     return dataset.images.shape[-1], features, len(dataset.classes)
 
 
-def _portable(run: Run) -> Run:
+def portable(run: Run) -> Run:
     """The run as its log describes it: its images and strategies in files by their paths from the root, so that it
     resumes from any folder."""
     plain = map_file_strategies(run.model_dump(mode="json", exclude={"data"}, exclude_unset=True), absolute)

@@ -4,18 +4,22 @@ A sweep is a YAML file in experiments/runs/. Each of its runs is looked up by th
 its log, or executed; what is finished costs nothing to ask for again.
 """
 
+import contextlib
 import itertools
 import os
 import time
-from collections.abc import Iterable, Iterator
-from concurrent.futures import as_completed
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from mcal_jax.algorithm import costs
 from mcal_jax.algorithm.config import FIRST
 from mcal_jax.errors import McalError
-from mcal_jax.runs.execution import execute, log_path
+from mcal_jax.files import absolute, read_bytes
+from mcal_jax.runs.execution import execute, log_path, portable
+from mcal_jax.runs.places import Place, place, probing, store, when_free
 from mcal_jax.runs.runlog import RunLog
 from mcal_jax.runs.settings import Run, Settings, describe, home, load_settings, named
 from mcal_jax.runs.workers import Workers
@@ -126,6 +130,7 @@ def make(
     jobs: int | None = None,
     data_dir: Path | None = None,
     again: bool = False,
+    executor: Callable[[int], AbstractContextManager[Executor]] | None = None,
 ) -> Iterator[Progress]:
     """Execute the runs that are not there yet, ``jobs`` at once (default: one a core, one on an accelerator).
 
@@ -133,6 +138,9 @@ def make(
     loses at most the training in progress. ``again``: execute those too that are there. A log stays in its place until
     the new one is whole, and is then kept beside it under another name: it may have taken hours of a machine that is
     not here.
+
+    ``executor`` takes the number of runs to make, if there are any, and opens what makes them in the place of
+    processes of this machine, such as ``clusters.connect``. Raises McalError if that fails as a whole.
     """
     todo, impossible = _unfinished(runs, profile, again)
     weights = {run.id: work(run) for run, _ in todo}
@@ -141,19 +149,44 @@ def make(
         yield Progress(run, done, of, 0.0, 0.0, error)
     if not todo:
         return
-    count = min(jobs or _default_jobs(), len(todo))
-    # Two nets on a core each train faster than one after the other on both.
-    with Workers(range(count) if count > 1 else [None]) as workers:
-        futures = {}
+    data_dir = absolute(data_dir) if data_dir else None
+    with contextlib.ExitStack() as stack:
+        workers = stack.enter_context(executor(len(todo)) if executor else _processes(jobs, len(todo)))
+        probe = stack.enter_context(probing(todo[0][1].parent)) if executor else None
+        futures: dict[Future, tuple[Run, Path]] = {}
         for run, path in todo:
-            given = run.model_dump(mode="json", exclude_unset=True)
-            futures[workers.submit(_work, given, path, data_dir, again)] = run
+            given = portable(run).model_dump(mode="json", exclude_unset=True)
+            task = workers.submit(_work, given, place(path, probe, again), data_dir)
+            futures[task] = run, path
         for done, future in enumerate(as_completed(futures), 1 + len(impossible)):
-            run, error = futures[future], str(future.exception() or "")
+            run, path = futures.pop(future)
+            seconds, error = _received(future, path, again)
             worked += weights[run.id]
-            seconds = 0.0 if error else future.result()
             left = (time.perf_counter() - began) * (sum(weights.values()) / worked - 1)
             yield Progress(run, done, of, seconds, left, error)
+
+
+def _processes(jobs: int | None, runs: int) -> Workers:
+    count = min(jobs or default_jobs(), runs)
+    # Two nets on a core each train faster than one after the other on both.
+    return Workers(range(count) if count > 1 else [None])
+
+
+def _received(future: Future, path: Path, again: bool) -> tuple[float, str]:
+    """The seconds that a run took, its log put in its place, or the error. Raises McalError if no other run can be
+    made either."""
+    try:
+        done: Done = future.result()
+        new = path.with_name(f"{path.name}.new") if again else path
+        if done.log is not None:
+            store(new, done.log)
+        if again:
+            _supersede(path, new)
+    except McalError as error:
+        if isinstance(error, BrokenExecutor):
+            raise
+        return 0.0, str(error)
+    return done.seconds, ""
 
 
 def _unfinished(runs: Iterable[Run], profile: str, again: bool) -> tuple[list[tuple[Run, Path]], list[tuple[Run, str]]]:
@@ -176,20 +209,33 @@ def work(run: Run) -> float:
     return price * run.width**2 * far ** (5 / 3) / delta
 
 
-def _default_jobs() -> int:
+def default_jobs() -> int:
+    """How many runs train at once on this machine: one a core, one on an accelerator."""
     import jax
 
     return (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
 
 
-def _work(given: dict[str, Any], path: Path, data_dir: Path | None, again: bool) -> float:
-    """The seconds that one run takes in a worker, with its log at ``path``. Raises McalError."""
+class Done(NamedTuple):
+    """What a worker says of a run: the seconds it took, and its log if that is not at its place."""
+
+    seconds: float
+    log: bytes | None
+
+
+def _work(given: dict[str, Any], at: Place, data_dir: Path | None) -> Done:
+    """One run in a worker. Raises McalError."""
     began = time.perf_counter()
-    log = path.with_name(f"{path.name}.new") if again else path
-    execute(Run.model_validate(given), log, data_dir=data_dir, emit=lambda line: None)
-    if again:
-        _supersede(path, log)
-    return time.perf_counter() - began
+    run, log = Run.model_validate(given), at.here()
+
+    def make_it() -> None:
+        execute(run, log, data_dir=data_dir, emit=lambda line: None)
+
+    if at.probe:
+        when_free(log, make_it)
+    else:
+        make_it()
+    return Done(time.perf_counter() - began, None if log == at.log else read_bytes(log))
 
 
 def _supersede(path: Path, new: Path) -> None:
