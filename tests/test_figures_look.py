@@ -36,6 +36,7 @@ def published(name, profile="laptop"):
     space, calls = {}, []
     with (
         patch.object(tables, "publish", lambda *values, **more: calls.append((values, more))),
+        patch.object(plots, "save"),
         patch("IPython.display.display"),
     ):
         for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:

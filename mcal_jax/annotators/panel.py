@@ -51,7 +51,6 @@ class Panel:
     ):
         self.classes, self.opinions, self.mistake_cost = classes, opinions, mistake_cost
         self.price, self.prices = price, dict(prices or {})
-        self.aggregation = check_aggregation("dawid_skene" if mistake_cost is not None else aggregation)
         if opinions < 1:
             raise McalError(f"opinions: at least 1, got {opinions}")
         if mistake_cost is not None and not mistake_cost > 0:
@@ -61,6 +60,7 @@ class Panel:
         for name, dollars in self.prices.items():
             if not dollars >= 0:
                 raise McalError(f"prices: {name} has {dollars}; US dollars, at least 0, are needed")
+        self.aggregation = check_aggregation("dawid_skene" if mistake_cost is not None else aggregation)
         self.votes: dict[int, dict[str, int]] = {}
         self.gold: dict[str, dict[int, tuple[int, int]]] = {}
         self._skills: dict[str, float] = {}
