@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from mcal_jax.paper import experiments
 from mcal_jax.runs.runlog import RunLog
@@ -24,10 +25,11 @@ COMMITTED = [
 
 @pytest.fixture(autouse=True, scope="module")
 def read_once():
-    """Logs are read once, and pictures are not written: neither changes a number."""
+    """Logs are read once, and a single pixel is written for each picture: neither changes a number."""
+    pixel = Image.new("RGB", (1, 1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RunLog, "read", cache(RunLog.read))
-        patch.setattr(Figure, "savefig", lambda figure, path, **_: Path(path).touch())
+        patch.setattr(Figure, "savefig", lambda figure, path, **_: pixel.save(path, format="PNG"))
         yield
 
 

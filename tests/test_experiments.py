@@ -165,7 +165,7 @@ def test_a_missing_run_fails_its_figures_in_a_line_and_no_others(tmp_path, monke
     with ThreadPoolExecutor(1) as executor:
         made = {one.name: one for one in experiments.reproduce(named, "paper", executor=executor)}
     assert (made["fig01"].state, made["fig08"].state) == ("made", "no runs")
-    message = "none of the 63 runs is finished; make them with: mcal sweep trajectories --profile paper"
+    message = "none of the 8 runs is finished; make them with: mcal sweep trajectories --profile paper"
     assert made["fig08"].message == message
 
 

@@ -20,8 +20,8 @@ LOCK = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]
 
 
 def parsed(dependency):
-    """Name and bounds of a dependency, as uv.lock writes them."""
-    name, bounds = re.match(r"([\w.-]+)(.*?)(?:;|$)", dependency).groups()
+    """Name and bounds of a dependency, as uv.lock writes them; its extras stand elsewhere."""
+    name, bounds = re.match(r"([\w.-]+)(?:\[[^]]*\])?(.*?)(?:;|$)", dependency).groups()
     return name.lower().replace("_", "-"), bounds.strip()
 
 
