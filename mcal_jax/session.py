@@ -45,7 +45,8 @@ class Session:
         or features in their place, floats [n, d]. ``features`` stand beside images.
       classes: names of the classes; taken from the images where they know them.
       config: bounds, prices and the reading of the algorithm; by default that of the log, or ``Config.certified()``.
-      architecture: a name, a class, "my_file.py:MyNet", or a list: a race; default: "resnet18", on features "linear".
+      architecture: a name, a class, "my_file.py:MyNet", one with a recipe of its own, "resnet18@brief", or a list of
+        them: a race; default: "resnet18", on features "linear".
       acquisition: a name, a function from ``Scores`` to numbers, or "my_file.py:my_scores"; default: as ``config``.
       stop_rules: rules of one's own, besides the default ones: functions, or "my_file.py:my_rule".
       objective: what is minimised instead of what ``config`` asks for, by name or as an ``Objective``.

@@ -11,6 +11,7 @@ from mcal_jax.paper import forecast
 from mcal_jax.paper.forecast import START, USUAL, Forecaster
 from mcal_jax.runs.settings import describe
 from mcal_jax.runs.sweeps import Planned
+from mcal_jax.training.recipes import RECIPES
 
 
 @pytest.fixture
@@ -21,6 +22,16 @@ def nothing_recorded(tmp_path, monkeypatch):
 def trajectory(**changes):
     wanted = {"algorithm": "trajectory", "delta": 0.1, "max_train_fraction": 0.3, **changes}
     return Planned("cifar10", describe("cifar10", profile="paper", **wanted))
+
+
+def test_a_recipe_in_a_name_counts_its_own_epochs(nothing_recorded):
+    seconds = Forecaster("paper", rate=50_000).seconds
+    brief, paper = trajectory(architectures=["resnet18@brief"]), trajectory()
+    recipe = RECIPES["brief"]
+    images = sum(recipe.steps(size) * recipe.batch for size in (6000, 12_000, 18_000))
+    assert seconds(brief) == pytest.approx(START + images / 50_000)
+    both = trajectory(architectures=["resnet18@brief", "resnet18"])
+    assert seconds(both) - START == pytest.approx(seconds(brief) + seconds(paper) - 2 * START)
 
 
 def test_a_trajectory_trains_at_every_batch_for_200_epochs(nothing_recorded):

@@ -100,6 +100,24 @@ def test_a_better_net_that_costs_more_than_it_saves_loses():
     assert outcome.architecture == "cnn18"
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_recipes_race_by_what_they_process(seed):
+    """The better recipe wins where training is cheap; of two that are alike the shorter one, billed by its images."""
+    epochs = {"resnet18@fast": 400, "resnet18@brief": 20}
+
+    def worked(number, request, answer):
+        trained = isinstance(request, Train)
+        return answer._replace(images=answer.size * epochs[request.architecture]) if trained else answer
+
+    def winner(dollars, fast):
+        curves = {"resnet18@fast": fast, "resnet18@brief": MIDDLING}
+        config = Config(training_price=PerImageEpoch(dollars={"resnet18": dollars}, epochs="recipe"))
+        return tell(race(20_000, config, tuple(epochs)), curves, 20_000, seed, change=worked)[1].architecture
+
+    assert winner(1e-9, BETTER) == "resnet18@fast"
+    assert winner(2e-5, MIDDLING) == "resnet18@brief"
+
+
 def test_of_equal_nets_the_first_wins():
     assert raced(Config.paper(), {"b": EASY, "a": EASY}, seed=1)[0].race[0].won
 

@@ -12,7 +12,9 @@ from mcal_jax.annotators.ground_truth import GroundTruth
 from mcal_jax.data import from_arrays
 from mcal_jax.errors import McalError
 from mcal_jax.runs.driver import drive
+from mcal_jax.runs.settings import Run
 from mcal_jax.training.programs import compilations
+from mcal_jax.training.recipes import RECIPES
 from mcal_jax.worlds.trained import TrainedWorld
 
 CONFIG = Config(test_fraction=0.1, seed_fraction=0.03, theta_step=0.25)
@@ -104,3 +106,32 @@ def test_what_is_prepared_is_what_the_run_takes_and_the_images_are_there_once(im
 def test_images_without_labels_are_refused_by_the_ground_truth(images):
     with pytest.raises(McalError, match="has images but no labels"):
         GroundTruth(from_arrays(images.images))
+
+
+def test_an_architecture_is_trained_by_the_recipe_in_its_name(images):
+    """Two recipes of one net: the trainings of each take the epochs of its own, and one pool serves both."""
+    both = world(images, recipe="short")
+    both.prepare(["resnet18@brief", "resnet18"])
+    indices = np.arange(64)
+    labels = both.answer(Label(indices, 64, "all", "train"), 0).labels
+    assert len(labels) == 64
+    trained = {
+        name: both.answer(Train(indices, indices, name), i) for i, name in enumerate(["resnet18@brief", "resnet18"], 1)
+    }
+    for name, recipe in (("resnet18@brief", RECIPES["brief"]), ("resnet18", RECIPES["short"])):
+        assert trained[name].images == recipe.steps(64) * recipe.batch
+    assert both.trainers["resnet18"].pool is both.trainers["resnet18@brief"].pool
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("resnet18@fest", "unknown recipe 'fest': did you mean 'fast'"),
+        ("resnet81@fast", "unknown architecture 'resnet81': did you mean 'resnet18'"),
+    ],
+)
+def test_a_wrong_net_or_recipe_is_named_before_anything_is_bought(images, name, reason):
+    with pytest.raises(McalError, match=reason):
+        world(images).prepare([name])
+    with pytest.raises(McalError, match=reason):
+        Run(data={"name": "cifar10"}, architectures=[name])

@@ -44,6 +44,16 @@ def head_prices(features: int, classes: int) -> dict[str, float]:
     return {"linear": price * features * classes, "mlp": price * (features + classes) * HIDDEN}
 
 
+def split_recipe(architecture: str) -> tuple[str, str]:
+    """The net and the recipe that ``NET@RECIPE`` names; the recipe of a plain name is "".
+
+    >>> split_recipe("resnet18@short"), split_recipe("resnet18")
+    (('resnet18', 'short'), ('resnet18', ''))
+    """
+    net, at, recipe = architecture.rpartition("@")
+    return (net, recipe) if at and "/" not in recipe else (architecture, "")
+
+
 def label_price(service: str | float) -> float:
     """US dollars per label of a service named in SERVICES, or the price given. Raises McalError for any other.
 
@@ -91,15 +101,16 @@ def expected_training_cost(size: int, architecture: str, config: Config) -> floa
 
 
 def _image_epoch(price: PerImageEpoch, architecture: str) -> float:
-    """US dollars per image and epoch. Raises McalError if the architecture has no price."""
+    """US dollars per image and epoch, whatever the recipe. Raises McalError if the architecture has no price."""
     if not isinstance(price.dollars, dict):
         return price.dollars
-    if architecture not in price.dollars:
+    net, _ = split_recipe(architecture)
+    if net not in price.dollars:
         raise McalError(
-            f"no training price for {architecture!r}; training_price.dollars has {', '.join(price.dollars)}: "
-            f"give {{kind: per_image_epoch, dollars: {{{architecture}: 3.0e-6}}}} or {{kind: per_hour, dollars: 1.5}}"
+            f"no training price for {net!r}; training_price.dollars has {', '.join(price.dollars)}: "
+            f"give {{kind: per_image_epoch, dollars: {{{net}: 3.0e-6}}}} or {{kind: per_hour, dollars: 1.5}}"
         )
-    return price.dollars[architecture]
+    return price.dollars[net]
 
 
 def labelling_cost(tests: int, sizes, config: Config):

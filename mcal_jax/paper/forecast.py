@@ -65,11 +65,13 @@ class Forecaster:
     def seconds(self, planned: Planned) -> float:
         """Seconds of one run. Raises McalError for a data set whose size is not known."""
         run, n = planned.run, _images(planned)
-        recipe, prices = RECIPES[run.recipe], costs.PAPER_PRICES["grey"]
+        prices, trained = costs.PAPER_PRICES["grey"], 0.0
         sizes = [max(round(share * n), 1) for share in self.shares(planned)]
-        trained = sum(recipe.steps(size) * recipe.batch for size in sizes)
-        slower = sum(prices.get(name, prices["resnet50"]) for name in run.architectures) / prices["resnet18"]
-        return START + trained * slower * (run.width / 64) ** 2 / self.rate
+        for net, own_recipe in map(costs.split_recipe, run.architectures):
+            recipe = RECIPES[own_recipe or run.recipe]
+            images = sum(recipe.steps(size) * recipe.batch for size in sizes)
+            trained += images * prices.get(net, prices["resnet50"]) / prices["resnet18"]
+        return START + trained * (run.width / 64) ** 2 / self.rate
 
     def shares(self, planned: Planned) -> Sequence[float]:
         """The |B| / |X| at which a run trains: as recorded, else as the module says."""

@@ -3,6 +3,7 @@
 import zlib
 from typing import NamedTuple
 
+from mcal_jax.algorithm.costs import split_recipe
 from mcal_jax.plots.style import ARCHITECTURE_COLOURS, OTHER_ARCHITECTURE_COLOURS
 from mcal_jax.registry import short_name
 
@@ -30,9 +31,13 @@ def appearance(architecture: str) -> Appearance:
     'ResNet18'
     >>> appearance("my_nets.py:MyNet").name
     'MyNet'
+    >>> appearance("resnet18@short").name
+    'ResNet18, short'
     """
+    net, recipe = split_recipe(architecture)
+    name = APPEARANCES[net].name if net in APPEARANCES else short_name(net)
     colour = OTHER_ARCHITECTURE_COLOURS[zlib.crc32(architecture.encode()) % len(OTHER_ARCHITECTURE_COLOURS)]
-    return APPEARANCES.get(architecture, Appearance(short_name(architecture), colour, "D"))
+    return APPEARANCES.get(architecture, Appearance(f"{name}, {recipe}" if recipe else name, colour, "D"))
 
 
 def display_name(architecture: str) -> str:

@@ -47,7 +47,7 @@ def summary(delivery: Delivery, config: Config, classes: Sequence[str] = ()) -> 
         " ".join(f"{size:>9,}" for size in sizes.values()),
         _bill(outcome),
         _verdict(delivery, config),
-        f"{short_name(outcome.architecture)}, {len(outcome.history)} trainings; stopped by {short_name(outcome.stop)}: "
+        f"{short_name(outcome.architecture)}, {_trained(outcome)}; stopped by {short_name(outcome.stop)}: "
         f"{STOPS.get(outcome.stop, 'a rule of your own, or of another version')}",
     ]
     rows += machine_lines(outcome, config)
@@ -73,6 +73,15 @@ def summary(delivery: Delivery, config: Config, classes: Sequence[str] = ()) -> 
         amounts = f"training until then ${c.spent:,.2f}, predicted C* ${c.cost:,.2f}"
         rows.append(f"race: {short_name(c.architecture)} {fate}, {amounts}")
     return "\n".join(rows)
+
+
+def _trained(outcome: Outcome) -> str:
+    """How many trainings, and what those cost that served the plan alone, and the last, whose classifier labels S."""
+    text = f"{len(outcome.history)} trainings"
+    if len(outcome.plans) < 2:
+        return text
+    explored, spent = outcome.plans[-2].spent, outcome.plans[-1].spent
+    return f"{text} (exploration ${explored:,.2f}, the last one ${spent - explored:,.2f})"
 
 
 def machine_lines(outcome: Outcome, config: Config) -> list[str]:

@@ -116,7 +116,8 @@ class Run(Settings):
         if price == "paper":
             heads = costs.head_prices(features, classes)
             nets = costs.PAPER_PRICES["grey" if channels == 1 else "colour"]
-            price = PerImageEpoch(dollars=nets | {name: heads[name] for name in self.architectures if name in heads})
+            raced = {costs.split_recipe(name)[0] for name in self.architectures}
+            price = PerImageEpoch(dollars=nets | {name: heads[name] for name in heads if name in raced})
         own = {"label_price": costs.label_price(self.service) * (self.votes or 1), "training_price": price}
         try:
             return Config.preset(self.preset, **own, **self.config)

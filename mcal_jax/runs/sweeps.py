@@ -204,7 +204,7 @@ def _unfinished(runs: Iterable[Run], profile: str, again: bool) -> tuple[list[tu
 def work(run: Run) -> float:
     """A rough measure of what a run takes, for the estimate of the time left: the paper's training prices, which
     are proportional to time, times the images that the labels of all steps sum to."""
-    price = max(costs.PAPER_PRICES["grey"].get(name, 1e-5) for name in run.architectures)
+    price = max(costs.PAPER_PRICES["grey"].get(costs.split_recipe(name)[0], 1e-5) for name in run.architectures)
     far, delta = run.max_train_fraction or 0.3, run.delta or 0.05
     return price * run.width**2 * far ** (5 / 3) / delta
 

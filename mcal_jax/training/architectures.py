@@ -24,20 +24,60 @@ An architecture with an attribute ``reads = "features"`` is a head. Its net is c
 mean 0 and variance 1 over the pool, in the place of images; ``channels`` is d. With an attribute ``recipe``, a Recipe
 or the name of one, it is trained by that whatever the run's is. ``mcal_jax.training.heads`` has two.
 
+``NET@RECIPE`` is the architecture NET trained by RECIPE whatever the run's recipe is: ``resnet18@short``. Recipes are
+raced so: ``resnet18@brief,resnet18@fast``.
+
 ``mcal_jax.training.conformance.check_architecture(MyNet)`` tests all this. A name is ``my_file.py:MyNet`` or
 ``package.module:MyNet``, or one that is registered: ``ARCHITECTURES.register("my_net", MyNet)``. The paper's price of
 training covers the paper's architectures only: give another one a ``training_price``.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+from mcal_jax.algorithm.costs import split_recipe
 from mcal_jax.registry import Registry
+from mcal_jax.training.recipes import RECIPES
 
 Architecture = Callable[..., Any]
 """(classes=, channels=, width=, backend=, rng=) -> net."""
 
-ARCHITECTURES: Registry[Architecture] = Registry(
+
+@dataclass(frozen=True)
+class WithRecipe:
+    """``net`` trained by the recipe of that name, whatever the run's is."""
+
+    net: Architecture
+    recipe: str
+
+    @property
+    def reads(self) -> str:
+        """ "images" or "features"."""
+        return getattr(self.net, "reads", "images")
+
+    def __call__(self, **settings: Any) -> Any:
+        return self.net(**settings)
+
+
+class Architectures(Registry[Architecture]):
+    """Architectures by name, and by ``NET@RECIPE``."""
+
+    def check(self, name: str) -> str:
+        """``name``, if there are such a net and such a recipe. Raises McalError."""
+        net, recipe = split_recipe(name)
+        super().check(net)
+        if recipe:
+            RECIPES.check(recipe)
+        return name
+
+    def __getitem__(self, name: str) -> Architecture:
+        net, recipe = split_recipe(name)
+        found = super().__getitem__(net)
+        return WithRecipe(found, RECIPES.check(recipe)) if recipe else found
+
+
+ARCHITECTURES = Architectures(
     "architecture",
     {
         "cnn18": "mcal_jax.training.nets:cnn18",
