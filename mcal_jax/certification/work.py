@@ -54,8 +54,9 @@ def certify_table(
       emit: called with each line about the job.
       url, api_key: of a Label Studio, for the door to it.
 
-    Labels that the table knows are taken when they are asked for. Returns the batch that humans are to label, or the
-    Result once every item has a label; then ``out`` holds ``labels.csv`` and a datasheet. Raises McalError.
+    Labels that the table knows are kept as they are, at no cost; a table that knows all of them stands for the humans.
+    Returns the batch that humans are to label, or the Result once every item has a label; then ``out`` holds
+    ``labels.csv`` and a datasheet. Raises McalError.
     """
     folder = job_folder(table, out)
     log, about = folder / "run.jsonl", remembered(folder / "job.json", door=door)
@@ -85,7 +86,8 @@ def described(predictions: Predictions, job: Job) -> list[str]:
     lines = [f"{shown(predictions.name)}: {n:,} items, {len(classes)} classes: {some}"]
     if predictions.truth is not None:
         known = int((predictions.truth >= 0).sum())
-        lines.append(f"{known:,} labels are known; each is taken, and billed, when it is asked for")
+        use = "" if predictions.is_known else "; they are kept as they are, at no cost"
+        lines.append(f"{known:,} labels are known{use}")
     if predictions.are_probabilities:
         expected = expectation(predictions, job.config)
         share = f"{expected.theta:.0%}"
@@ -103,7 +105,8 @@ def wanted(session: Session, batch: Batch) -> str:
         what = f"{len(batch):,} labels of a random sample (V)"
     else:
         what = f"{len(batch):,} labels of items that the sample does not certify (R)"
-        alone = f"the classifier labels {job.n - (job.sample or 0) - len(whole):,} of {job.n:,} items; {alone}"
+        machine = job.n - len(job.owned) - (job.sample or 0) - len(whole)
+        alone = f"the classifier labels {machine:,} of {job.n:,} items; {alone}"
     return f"wanted: {what}, ${batch.cost:,.2f}; batch {batch.number}; {alone}"
 
 

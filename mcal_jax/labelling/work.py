@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from pydantic import ValidationError
 
 from mcal_jax.algorithm.config import Config
@@ -96,9 +97,8 @@ def work_on(
 
 def wanted(session: Session, batch: Batch) -> list[str]:
     """What is wanted next, and what the whole job is expected to cost, in lines."""
-    config = session.log.job.config
     count = int((session.labels >= 0).sum())
-    humans_only = len(session.labels) * config.label_price
+    humans_only = session.log.job.cost_of(np.arange(len(session.labels)))
     lines = [
         f"wanted: {len(batch):,} labels {PURPOSES[batch.purpose]}, ${batch.cost:,.2f}; batch {batch.number}",
         f"labelled in earlier batches: {count:,} of {len(session.labels):,}",

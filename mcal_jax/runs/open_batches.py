@@ -196,7 +196,9 @@ class OpenBatches:
 def request_after_test(job: Job, test: Indices) -> Label | None:
     """The request that follows the labels of T, whatever they are, if it is for random images; else None."""
     run = algorithm(job)
-    run.send(None)
+    request = run.send(None)
+    if isinstance(request, Label) and request.purpose == "owned":
+        run.send(Labels(request.pool, np.zeros(request.n, np.int32)))
     following = run.send(Labels(test, np.zeros(len(test), np.int32)))
     return following if isinstance(following, Label) and following.by == "random" else None
 
