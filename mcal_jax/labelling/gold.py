@@ -8,9 +8,6 @@ from mcal_jax.errors import McalError
 from mcal_jax.runs.open_batches import gold_answers, opinions
 from mcal_jax.session import Session
 
-GOLD = -1
-"""The batch that gold questions are in, which is none."""
-
 
 class GoldQuestions:
     """Draws gold questions for the annotators of ``session``: about ``rate`` of the images that they get.

@@ -60,12 +60,17 @@ class Opinion(NamedTuple):
 
 
 class GoldAnswer(NamedTuple):
-    """What one annotator answered to a gold question: an image whose label, ``truth``, was known."""
+    """What one annotator answered to a gold question: an image whose label, ``truth``, was known.
+
+    ``number`` is the batch that was open then, ``time`` in seconds since 1970.
+    """
 
     image: int
     label: int
     truth: int
     annotator: str
+    number: int = -1
+    time: float = 0.0
 
 
 def opinions(parts: Iterable[dict[str, Any]]) -> Iterator[Opinion]:
@@ -87,10 +92,15 @@ def opinions(parts: Iterable[dict[str, Any]]) -> Iterator[Opinion]:
 
 
 def gold_answers(parts: Iterable[dict[str, Any]]) -> Iterator[GoldAnswer]:
-    """The answers to gold questions in the parts of a log."""
+    """The answers to gold questions in the parts of a log that were not taken back, in the order they came in."""
+    kept: dict[tuple[int, str], GoldAnswer] = {}
     for part in parts:
         if "gold" in part:
-            yield GoldAnswer(part["gold"], part["answer"], part["truth"], part["annotator"])
+            answer = part["gold"], part["answer"], part["truth"], part["annotator"]
+            kept[part["gold"], part["annotator"]] = GoldAnswer(*answer, part["number"], part.get("time", 0.0))
+        elif "undone_gold" in part:
+            kept.pop((part["undone_gold"], part["annotator"]), None)
+    yield from kept.values()
 
 
 class OpenBatches:
@@ -139,6 +149,10 @@ class OpenBatches:
         """Keep an answer to a gold question, which labels nothing."""
         said = {"gold": answer.image, "answer": answer.label, "truth": answer.truth}
         self._keep_said(min(self.batches, default=0), answer.annotator, **said)
+
+    def undo_gold(self, index: int, annotator: str) -> None:
+        """Take back this annotator's answer to a gold question."""
+        self._keep_said(min(self.batches, default=0), annotator, undone_gold=index)
 
     def agree(self, panel: dict[str, Any]) -> None:
         """Keep by what rules several annotators label, unless the log says so already."""
