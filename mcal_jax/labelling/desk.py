@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from mcal_jax.algorithm.protocol import UNKNOWN
+from mcal_jax.annotators.panel import Panel
 from mcal_jax.errors import McalError
 from mcal_jax.labelling.ballot import Ballot
-from mcal_jax.labelling.gold import GoldQuestions
+from mcal_jax.labelling.gold import GoldQuestions, check_rate
 from mcal_jax.labelling.jury import Jury
 from mcal_jax.labelling.leases import GOLD, Item, Leases
 from mcal_jax.labelling.pace import Pace
@@ -34,6 +35,19 @@ class Status(NamedTuple):
     progress: Progress
     seconds: float | None = None
     message: str = ""
+
+
+def check_lease(seconds: float) -> None:
+    """Raises McalError unless a lease can last so long."""
+    if not seconds > 0:
+        raise McalError(f"lease: more than 0 seconds, got {seconds}")
+
+
+def check_settings(*, gold: float = 0.0, lease: float = 180.0, **of_panel: Any) -> None:
+    """Raises McalError for settings of a ``Desk`` that make no sense, and without crowd-kit where that is needed."""
+    check_lease(lease)
+    check_rate(gold)
+    Panel(2, **of_panel)
 
 
 class Desk:
@@ -66,8 +80,7 @@ class Desk:
         lease: float = 180.0,
         clock: Callable[[], float] = time.monotonic,
     ):
-        if not lease > 0:
-            raise McalError(f"lease: more than 0 seconds, got {lease}")
+        check_lease(lease)
         price = session.log.job.config.label_price / max(opinions, 1)
         rules: dict[str, Any] = dict(aggregation=aggregation, mistake_cost=mistake_cost, prices=dict(prices or {}))
         self.jury = Jury(session, opinions=opinions, price=price, **rules)
