@@ -22,10 +22,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import label_studio_server
 import numpy as np
 from PIL import Image
+from tables import publish
 
 from mcal_jax import Config, label, load
 from mcal_jax.result import Result
@@ -126,14 +128,37 @@ def label_by_door(args: argparse.Namespace, photos: Path, truth: dict[str, str])
         return Result(out / "run.jsonl"), kills, commands, time.perf_counter() - began
 
 
-def asked_twice(log: Path) -> int:
-    """How many labels the log has of an image that had one in the same batch already."""
-    told: dict[int, list[np.ndarray]] = {}
+def measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """A job done by a door whose command is killed, beside ``mcal.label`` in one go."""
+    photos = folder / "photos"
+    truth = write_pictures(photos, args.images)
+    result, kills, commands, seconds = label_by_door(args, photos, truth)
+    told = labels_of(result.record.path)
+    of_pool = np.array([CLASSES.index(name) for name in truth.values()])
+    straight = label(
+        str(photos), annotate=lambda at: of_pool[at], classes=CLASSES, config=Config.certified(epsilon=args.epsilon),
+        width=args.width, recipe=args.recipe, seed=args.seed, emit=None,
+    )  # fmt: skip
+    same = bool(np.array_equal(result.labels, straight.labels) and result.bill == straight.bill)
+    return {
+        "door": args.door, "images": args.images, "kills": kills, "commands": commands, "answers": len(set(told)),
+        "lost": sum(of_pool[image] != label for (_, image), label in told),
+        "asked_again": len(told) - len({key for key, _ in told}), "recorded_twice": len(told) - len(set(told)),
+        "same_bill": same, "dollars": result.bill.total,
+        "bound": result.certificate.bound if result.certificate else np.nan,
+        "wrong": float(np.mean(result.labels != of_pool)), "by_machine": float(result.by_machine.mean()),
+        "seconds": round(seconds),
+    }  # fmt: skip
+
+
+def labels_of(log: Path) -> list[tuple[tuple[int, int], int]]:
+    """Batch, image and label of each label that was taken."""
+    told = []
     for part in RunLog.read(log).parts:
         if "labels" in part:
-            told.setdefault(part["number"], []).append(unpack(part["indices"], np.int64))
-    batches = [np.concatenate(parts) for parts in told.values()]
-    return sum(len(batch) - len(np.unique(batch)) for batch in batches)
+            images, labels = unpack(part["indices"], np.int64), unpack(part["labels"], np.int64)
+            told += [((part["number"], int(i)), int(k)) for i, k in zip(images, labels, strict=True)]
+    return told
 
 
 def main() -> None:
@@ -145,27 +170,12 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=4)
     parser.add_argument("--recipe", default="brief")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        photos = Path(folder, "photos")
-        truth = write_pictures(photos, args.images)
-        result, kills, commands, seconds = label_by_door(args, photos, truth)
-        again = asked_twice(result.record.path)
-        config = Config.certified(epsilon=args.epsilon)
-        of_pool = np.array([CLASSES.index(name) for name in truth.values()])
-        straight = label(
-            str(photos), annotate=lambda at: of_pool[at], classes=CLASSES, config=config, width=args.width,
-            recipe=args.recipe, seed=args.seed, emit=None,
-        )  # fmt: skip
-        same = np.array_equal(result.labels, straight.labels) and result.bill == straight.bill
-    bound = result.certificate.bound if result.certificate else float("nan")
-    print(
-        f"{args.door}, {args.images:,} images, seed {args.seed}: {commands} commands, {kills} of them killed, "
-        f"{seconds:.0f} s; labels taken twice: {again}; labels and bill (${result.bill.total:,.2f}) as of mcal.label: "
-        f"{same}; certified: at most {bound:.2%} wrong; truly wrong: {np.mean(result.labels != of_pool):.2%}; by the "
-        f"classifier: {result.by_machine.mean():.1%}"
-    )
-    if again or not same or kills < args.kills or not result.certificate:
+        row = measured(args, Path(folder))
+    publish([row], args.out)
+    if row["asked_again"] or row["lost"] or not row["same_bill"] or args.kills > row["kills"] or np.isnan(row["bound"]):
         raise SystemExit(1)
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from mcal_jax.algorithm.protocol import UNKNOWN
 from mcal_jax.labelling.jury import Jury
-from mcal_jax.labelling.leases import GOLD, Item
-from mcal_jax.runs.open_batches import GoldAnswer, gold_answers
+from mcal_jax.labelling.leases import Item
+from mcal_jax.runs.open_batches import GOLD, GoldAnswer
 from mcal_jax.session import Session
 
 
@@ -31,23 +31,20 @@ class Ballot:
         for number, batch in batches.batches.items():
             items |= {i: Item(number, votes=self.jury.votes(number, i)) for i in batch.indices.tolist()}
         self.waiting = {number: set() for number in batches.batches}
-        given: list[tuple[float, str, int]] = []
-        for opinion in batches.opinions():
-            item = items[opinion.image]
-            if opinion.final:
-                item.label = opinion.label
-            if not opinion.final or self.jury.panel.opinions == 1:
-                item.votes[opinion.annotator] = opinion.label
-                given.append((opinion.time, opinion.annotator, opinion.image))
-        for answer in gold_answers(self.session.log.parts):
-            if answer.number in batches.batches and items.get(answer.image, Item(GOLD)).number == GOLD:
-                item = items.setdefault(answer.image, Item(GOLD, label=answer.truth))
-                item.votes[answer.annotator] = answer.label
-                given.append((answer.time, answer.annotator, answer.image))
-        by_annotator: dict[str, list[int]] = {}
-        for _, annotator, image in sorted(given, key=lambda answer: answer[0]):
-            by_annotator.setdefault(annotator, []).append(image)
-        return items, by_annotator
+        given: dict[str, list[int]] = {}
+        for one in batches.said():
+            if isinstance(one, GoldAnswer):
+                item = items.setdefault(one.image, Item(GOLD, label=one.truth))
+                if item.number != GOLD:
+                    continue  # it is asked about for a second opinion now
+            else:
+                item = items[one.image]
+                item.label = one.label if one.final else item.label
+                if one.final and self.jury.panel.opinions > 1:
+                    continue  # its votes are what annotators said
+            item.votes[one.annotator] = one.label
+            given.setdefault(one.annotator, []).append(one.image)
+        return items, given
 
     def keep(self, annotator: str, image: int, item: Item, label: int, present: Iterable[str]) -> None:
         """Have an answer on disk, and the image's label too if that is settled by it."""

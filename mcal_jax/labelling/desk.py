@@ -15,8 +15,9 @@ from mcal_jax.errors import McalError
 from mcal_jax.labelling.ballot import Ballot
 from mcal_jax.labelling.gold import GoldQuestions, check_rate
 from mcal_jax.labelling.jury import Jury
-from mcal_jax.labelling.leases import GOLD, Item, Leases
+from mcal_jax.labelling.leases import Item, Leases
 from mcal_jax.labelling.pace import Pace
+from mcal_jax.runs.open_batches import GOLD
 from mcal_jax.runs.tally import Progress
 from mcal_jax.session import Batch, Session
 

@@ -4,9 +4,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-GOLD = -1
-"""The batch that gold questions are in, which is none."""
-
 
 @dataclass
 class Item:

@@ -14,6 +14,8 @@ from mcal_jax.runs.codec import pack, unpack
 from mcal_jax.runs.runlog import RunLog
 
 UNANSWERED = UNKNOWN - 1
+GOLD = -1
+"""The batch that gold questions are in, which is none."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -62,7 +64,7 @@ class Opinion(NamedTuple):
 class GoldAnswer(NamedTuple):
     """What one annotator answered to a gold question: an image whose label, ``truth``, was known.
 
-    ``number`` is the batch that was open then, ``time`` in seconds since 1970.
+    ``number`` is the batch that was open then.
     """
 
     image: int
@@ -70,12 +72,11 @@ class GoldAnswer(NamedTuple):
     truth: int
     annotator: str
     number: int = -1
-    time: float = 0.0
 
 
-def opinions(parts: Iterable[dict[str, Any]]) -> Iterator[Opinion]:
-    """Answers and votes in the parts of a log that were not taken back, in the order they came in."""
-    kept: dict[tuple[int, int, str | None], Opinion] = {}
+def said(parts: Iterable[dict[str, Any]]) -> Iterator[Opinion | GoldAnswer]:
+    """Answers in the parts of a log that were not taken back, in the order they came in, whatever the clock says."""
+    kept: dict[tuple[int, int, str | None], Opinion | GoldAnswer] = {}
     for part in parts:
         number, annotator, when = part["number"], part.get("annotator", ""), part.get("time", 0.0)
         if "labels" in part:
@@ -88,19 +89,22 @@ def opinions(parts: Iterable[dict[str, Any]]) -> Iterator[Opinion]:
         elif "undone" in part:
             kept.pop((number, part["undone"], None), None)
             kept.pop((number, part["undone"], annotator), None)
+        elif "gold" in part:
+            image = part["gold"]
+            kept[GOLD, image, annotator] = GoldAnswer(image, part["answer"], part["truth"], annotator, number)
+        elif "undone_gold" in part:
+            kept.pop((GOLD, part["undone_gold"], annotator), None)
     yield from kept.values()
+
+
+def opinions(parts: Iterable[dict[str, Any]]) -> Iterator[Opinion]:
+    """Answers and votes in the parts of a log that were not taken back, in the order they came in."""
+    yield from (one for one in said(parts) if isinstance(one, Opinion))
 
 
 def gold_answers(parts: Iterable[dict[str, Any]]) -> Iterator[GoldAnswer]:
     """The answers to gold questions in the parts of a log that were not taken back, in the order they came in."""
-    kept: dict[tuple[int, str], GoldAnswer] = {}
-    for part in parts:
-        if "gold" in part:
-            answer = part["gold"], part["answer"], part["truth"], part["annotator"]
-            kept[part["gold"], part["annotator"]] = GoldAnswer(*answer, part["number"], part.get("time", 0.0))
-        elif "undone_gold" in part:
-            kept.pop((part["undone_gold"], part["annotator"]), None)
-    yield from kept.values()
+    yield from (one for one in said(parts) if isinstance(one, GoldAnswer))
 
 
 class OpenBatches:
@@ -160,9 +164,9 @@ class OpenBatches:
         if panel != before:
             self._keep({"number": min(self.batches, default=0), "panel": panel})
 
-    def opinions(self) -> Iterator[Opinion]:
-        """Answers and votes on the images of the open batches that were not taken back, in the order they came in."""
-        yield from opinions(part for part in self.log.parts if part["number"] in self.batches)
+    def said(self) -> Iterator[Opinion | GoldAnswer]:
+        """Answers and votes that came in while these batches were open and were not taken back, in their order."""
+        yield from said(part for part in self.log.parts if part["number"] in self.batches)
 
     def complete(self, number: int) -> tuple[OpenBatch, np.ndarray]:
         """A batch all of whose images have answers, and these; it is open no more."""
