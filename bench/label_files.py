@@ -2,10 +2,11 @@
 
 The first images of Fashion-MNIST are written as PNGs without labels. The person fills in tables, moves pictures into
 the folders of their classes, or labels them in Label Studio, a part at a time, and calls the command until it is done.
-Commands are killed (SIGKILL) at random moments. Checked: labels and bill are those of ``mcal.label`` with the same
+Commands are killed (SIGKILL) at random moments. With ``--door browser`` she presses keys on the page, in Chromium. Checked: labels and bill are those of ``mcal.label`` with the same
 seed, no label that was taken is asked for again, and there is a certificate.
 
     python bench/label_files.py --door csv --images 2000 --kills 20
+    python bench/label_files.py --door browser --images 2000 --kills 0
     python bench/label_files.py --door folder --images 2000 --kills 20
     LABEL_STUDIO=/path/to/label-studio python bench/label_files.py --door label-studio --images 2000 --kills 20
 """
@@ -15,6 +16,7 @@ import contextlib
 import csv
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,6 +37,8 @@ from mcal_jax.runs.codec import unpack
 from mcal_jax.runs.runlog import RunLog
 
 CLASSES = ["shirt", "trouser", "pullover", "dress", "coat", "sandal", "blouse", "sneaker", "bag", "boot"]
+FINISHED = "All images have labels"
+"""What the page says at the end."""
 COMMAND = [sys.executable, "-c", "from mcal_jax.cli import main; main()"]
 
 
@@ -112,9 +116,7 @@ def play(command: list[str], kill_after: float | None) -> bool:
 def label_by_door(args: argparse.Namespace, photos: Path, truth: dict[str, str]) -> tuple[Result, int, int, float]:
     """The result, the number of kills and of commands, and the seconds of all commands."""
     rng, out = random.Random(args.seed), photos.with_name("photos.mcal")
-    settings = ["--epsilon", str(args.epsilon), "--width", str(args.width), "--recipe", args.recipe]
-    command = [*COMMAND, "label", str(photos), "--door", args.door, "--seed", str(args.seed)]
-    command += ["--classes", ",".join(CLASSES), *settings]
+    command = command_of(args, photos)
     kills = commands = 0
     latest, began = 0.0, time.perf_counter()
     with at_work(args.door, out, truth) as (more, answer):
@@ -132,7 +134,8 @@ def measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """A job done by a door whose command is killed, beside ``mcal.label`` in one go."""
     photos = folder / "photos"
     truth = write_pictures(photos, args.images)
-    result, kills, commands, seconds = label_by_door(args, photos, truth)
+    by_page = args.door == "browser"
+    result, kills, commands, seconds = (label_by_page if by_page else label_by_door)(args, photos, truth)
     told = labels_of(result.record.path)
     of_pool = np.array([CLASSES.index(name) for name in truth.values()])
     straight = label(
@@ -151,6 +154,47 @@ def measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def command_of(args: argparse.Namespace, photos: Path) -> list[str]:
+    """The command that labels the pictures."""
+    command = [*COMMAND, "label", str(photos), "--door", args.door, "--seed", str(args.seed)]
+    settings = ["--epsilon", str(args.epsilon), "--width", str(args.width), "--recipe", args.recipe]
+    return [*command, "--classes", ",".join(CLASSES), *settings]
+
+
+def label_by_page(args: argparse.Namespace, photos: Path, truth: dict[str, str]) -> tuple[Result, int, int, float]:
+    """As ``label_by_door``, by keyboard on the page of the command, in headless Chromium; nothing is killed."""
+    from playwright.sync_api import sync_playwright
+
+    began, out = time.perf_counter(), photos.with_name("photos.mcal")
+    child = subprocess.Popen(command_of(args, photos), stdout=subprocess.PIPE, text=True)
+    assert child.stdout
+    url = next(line.split()[-1] for line in child.stdout if line.startswith("label the images at "))
+    with sync_playwright() as playwright:
+        chromium = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(url)
+        page.wait_for_selector("#mcal-name")
+        page.keyboard.type("Ada")
+        page.keyboard.press("Enter")
+        press_keys(page, truth)
+        browser.close()
+    child.communicate()
+    return Result(out / "run.jsonl"), 0, 1, time.perf_counter() - began
+
+
+def press_keys(page: Any, truth: dict[str, str]) -> None:
+    """Press the key of the class of each picture that the page shows, until all have labels."""
+    picture, before = "img.picture:not(.loading)", ""
+    while page.locator(f"text={FINISHED}").count() == 0:
+        alt = page.locator(picture).get_attribute("alt", timeout=600_000) if page.locator(picture).count() else None
+        if not alt or alt == before:
+            page.wait_for_timeout(5)
+            continue
+        before = alt
+        page.keyboard.press(str((CLASSES.index(truth[alt.rsplit(" ", 1)[-1]]) + 1) % 10))
+
+
 def labels_of(log: Path) -> list[tuple[tuple[int, int], int]]:
     """Batch, image and label of each label that was taken."""
     told = []
@@ -163,7 +207,7 @@ def labels_of(log: Path) -> list[tuple[tuple[int, int], int]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--door", choices=["csv", "folder", "copies", "label-studio"], default="csv")
+    parser.add_argument("--door", choices=["csv", "folder", "copies", "label-studio", "browser"], default="csv")
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--epsilon", type=float, default=0.1)

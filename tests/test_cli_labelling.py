@@ -83,16 +83,3 @@ def test_predictions_are_certified_in_the_browser_by_the_same_options(photos, se
     code, said = run(capsys, monkeypatch, *words, "--out", photos.with_name("job"))
     assert code == 0, said
     assert served == [{"opinions": 3}]
-
-
-def test_labels_that_a_table_knows_are_not_asked_for_nor_billed(photos, capsys, monkeypatch):
-    names = [path.name for path in sorted(photos.iterdir())]
-    known = ["cat" if i % 2 else "" for i in range(len(names))]
-    table = photos / "photos.csv"
-    pd.DataFrame({"file": names, "label": known}).to_csv(table, index=False)
-    code, said = run(capsys, monkeypatch, "label", table, *BEGIN, "--out", photos.with_name("job"))
-    assert code == 0, said
-    assert "100 of 200 labels are known; they cost nothing" in said
-    assert "humans alone would cost $4.00" in said
-    asked = pd.read_csv(photos.with_name("job") / "batch-0001.csv")["file"]
-    assert not set(asked) & set(names[1::2])

@@ -284,16 +284,19 @@ def test_a_job_remembers_its_door_and_its_size(photos, tmp_path, simulated):
     assert not list((tmp_path / "photos.mcal").glob("*.csv"))
 
 
-def test_known_labels_are_taken_and_not_asked_for(tmp_path, simulated):
-    lines = ["file,label"]
+def test_known_labels_are_not_asked_for_and_cost_nothing(tmp_path, simulated):
+    lines, said = ["file,label"], []
     for i in range(N):
         Image.fromarray(np.full((4, 4), i % 250, np.uint8)).save(tmp_path / f"{i}.png")
         lines.append(f"{i}.png,{'cat' if i % 2 else ''}")
     (tmp_path / "pool.csv").write_text("\n".join(lines))
-    batch = work.work_on(
-        tmp_path / "pool.csv", classes=["cat", "dog", "x"], out=tmp_path / "job", emit=lambda line: None
+    batch = work.work_on(tmp_path / "pool.csv", classes=["cat", "dog", "x"], out=tmp_path / "job", emit=said.append)
+    assert any(
+        line.endswith("100 of 200 labels are known; they cost nothing and are a part of B, never of T or V")
+        for line in said
     )
-    asked = rows_of(tmp_path / "job" / "batch-0000.csv")[1:]
+    assert "no plan yet, since no classifier is trained; humans alone would cost $4.00" in said
+    asked = rows_of(tmp_path / "job" / f"batch-{batch.number:04d}.csv")[1:]
     assert asked
     assert all(int(row[0].removesuffix(".png")) % 2 == 0 for row in asked)
     assert len(asked) == len(batch)
