@@ -2,8 +2,9 @@
 
 The first images of Fashion-MNIST are written as PNGs without labels. The person fills in tables, moves pictures into
 the folders of their classes, or labels them in Label Studio, a part at a time, and calls the command until it is done.
-Commands are killed (SIGKILL) at random moments. With ``--door browser`` she presses keys on the page, in Chromium. Checked: labels and bill are those of ``mcal.label`` with the same
-seed, no label that was taken is asked for again, and there is a certificate.
+Commands are killed (SIGKILL) at random moments; with ``--door browser`` she presses keys on the page, in Chromium, and
+nothing is killed. Checked: labels and bill are those of ``mcal.label`` with the same seed, no label that was taken is
+asked for again, and there is a certificate.
 
     python bench/label_files.py --door csv --images 2000 --kills 20
     python bench/label_files.py --door browser --images 2000 --kills 0
