@@ -94,9 +94,10 @@ def page_of_labels(browser: Browser, screen: dict[str, Any], scheme: str, path: 
 @contextlib.contextmanager
 def jupyter_lab(folder: Path, scheme: str) -> Iterator[str]:
     """JupyterLab with a theme, on a port of its own: its address, token included."""
-    theme = folder / "settings/@jupyterlab/apputils-extension/themes.jupyterlab-settings"
-    theme.parent.mkdir(parents=True)
-    theme.write_text(json.dumps({"theme": f"JupyterLab {scheme.title()}"}))
+    settings = folder / "settings/@jupyterlab/apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": f"JupyterLab {scheme.title()}"}))
+    (settings / "notification.jupyterlab-settings").write_text(json.dumps({"fetchNews": "false"}))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -125,13 +126,14 @@ def page_of_widget(browser: Browser, screen: dict[str, Any], scheme: str, path: 
     home = folder / path.stem
     home.mkdir()
     cell = nbformat.v4.new_code_cell(CELL.format(log=home / "run.jsonl").strip())
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), home / "label.ipynb")
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), home / "label.ipynb")
     with jupyter_lab(home, scheme) as url:
         page = browser.new_page(**screen, color_scheme=scheme)
         page.goto(url)
         page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=300_000)
         page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", state="attached", timeout=300_000)
-        page.click(".jp-Notebook .jp-Cell .jp-InputArea-editor")
+        page.click(".jp-Notebook .jp-Cell .jp-InputArea-editor", timeout=300_000)
         page.keyboard.press("Shift+Enter")
         page.wait_for_selector("#mcal-name", timeout=300_000)
         label_some(page, load("fashion_mnist_10k", first=IMAGES))

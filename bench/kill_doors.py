@@ -115,16 +115,16 @@ def browse(url: str, profile: Path, load: annotators_load.Load, rng: random.Rand
         with sync_playwright() as playwright, contextlib.suppress(Error):
             address = f"http://127.0.0.1:{port.read_text().split()[0]}"
             page = playwright.chromium.connect_over_cdp(address).new_page()
-            threading.Timer(rng.uniform(2, 10), os.killpg, (browser.pid, signal.SIGKILL)).start()
-            label_until_killed(page, url, load)
+            killer = threading.Timer(rng.uniform(0, 3), os.killpg, (browser.pid, signal.SIGKILL))
+            label_until_killed(page, url, load, killer)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(browser.pid, signal.SIGKILL)
         browser.wait()
 
 
-def label_until_killed(page: Any, url: str, load: annotators_load.Load) -> None:
-    """Press the key of each image's class, as fast as the page shows them."""
+def label_until_killed(page: Any, url: str, load: annotators_load.Load, killer: threading.Timer) -> None:
+    """Press the key of each image's class, as fast as the page shows them; the killer's time begins with the first."""
 
     def note(response: Any) -> None:
         if response.url.endswith("/api/answer") and response.ok:
@@ -136,6 +136,8 @@ def label_until_killed(page: Any, url: str, load: annotators_load.Load) -> None:
     page.wait_for_selector("#mcal-name")
     page.keyboard.type("Ada")
     page.keyboard.press("Enter")
+    page.wait_for_selector("img.picture:not(.loading)")
+    killer.start()
     while True:
         picture = page.wait_for_selector("img.picture:not(.loading)")
         image = int((picture.get_attribute("alt") or "0").rsplit(" ", 1)[-1])

@@ -218,7 +218,18 @@ def test_answers_to_a_finished_batch_are_compared_and_put_away(photos, tmp_path)
 def test_a_file_that_is_no_table_is_refused_in_one_line(tmp_path, content, says):
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(McalError, match=says):
-        read_table(tmp_path / "t.csv", "")
+        read_table(tmp_path / "t.csv", "", 100)
+
+
+def test_a_million_rows_of_answers_are_refused_in_one_line_and_the_others_are_taken(photos, tmp_path):
+    desk = Desk(photos, tmp_path / "job")
+    first = desk.visit()
+    name = rows_of(desk.out / "batch-0000.csv")[1][0]
+    (desk.out / "batch-0000-flood.csv").write_bytes(b"file,label\n" + f"{name},dog\n".encode() * 10**6)
+    fill(desk.out / "batch-0000.csv", which=slice(0, 3))
+    assert len(desk.visit()) == len(first) - 3
+    assert len(desk.refused) == 1
+    assert "1,000,001 lines, and a table of answers to this pool has 2,010 at most" in desk.refused[0]
 
 
 def test_names_of_files_survive_tables_and_links(photos):
