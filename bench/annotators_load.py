@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import math
 import multiprocessing
+import os
 import random
 import sys
 import tempfile
@@ -29,6 +30,7 @@ from mcal_jax.labelling.browser.api import Api
 from mcal_jax.labelling.browser.pictures import Pictures
 from mcal_jax.labelling.browser.server import Server
 from mcal_jax.labelling.desk import Desk
+from mcal_jax.result import Result
 from mcal_jax.runs.codec import unpack
 from mcal_jax.runs.runlog import RunLog
 from mcal_jax.worlds.simulated import Analytic, SimulatedWorld
@@ -37,12 +39,29 @@ TOKEN = "token"
 CLASSES = 10
 
 
+def label_of(image: int) -> int:
+    """The class that everybody calls an image."""
+    return (image * 7 + 3) % CLASSES
+
+
+def opened(log: Path, n: int) -> Session:
+    """A session over a simulated world of ``n`` images."""
+    images = from_arrays(np.zeros((n, 28, 28), np.uint8), None, [str(i) for i in range(CLASSES)])
+    return Session.over(SimulatedWorld(n, Analytic()), Job(n=n, config=Config(test_fraction=0.3)), images, log)
+
+
+def finished(log: Path, n: int) -> Result:
+    """The result of a session that is labelled to its end."""
+    with opened(log, n) as session:
+        while (batch := session.ask()) is not None:
+            session.tell(batch, [label_of(image) for image in batch.indices.tolist()])
+        return session.result()
+
+
 def serve(log: str, n: int, port: int, pipe: Any) -> None:
     """A server over a simulated world of ``n`` images; it tells its port, and ends when it is killed."""
-    images = from_arrays(np.zeros((n, 28, 28), np.uint8), None, [str(i) for i in range(CLASSES)])
-    session = Session.over(SimulatedWorld(n, Analytic()), Job(n=n, config=Config(test_fraction=0.3)), images, log)
-    desk = Desk(session)
-    pipe.send(Server(desk, Api(desk, Pictures(images)), port=port, token=TOKEN).port)
+    desk = Desk(session := opened(Path(log), n))
+    pipe.send(Server(desk, Api(desk, Pictures(session.dataset)), port=port, token=TOKEN).port)
     desk.wait()
 
 
@@ -71,7 +90,7 @@ class Load:
     """What annotators did: answers that were ``accepted``, to whom images were ``handed``, ``latencies`` in seconds,
     and how many images were handed out ``again`` after their answer was accepted."""
 
-    def __init__(self, client: httpx.AsyncClient, seconds: float):
+    def __init__(self, client: httpx.AsyncClient | None, seconds: float):
         self.client, self.began = client, time.monotonic()
         self.until = self.began + seconds
         self.accepted: dict[int, tuple[str, int]] = {}
@@ -84,8 +103,9 @@ class Load:
         images: list[int] = []
         while time.monotonic() < self.until:
             body: dict[str, Any] = {"annotator": name, "count": 8, "wait": not images}
-            answer = {"image": images[0], "label": (images[0] * 7 + 3) % CLASSES} if images else {}
+            answer = {"image": images[0], "label": label_of(images[0])} if images else {}
             began = time.monotonic()
+            assert self.client
             try:
                 response = await self.client.post(f"/api/{'answer' if images else 'take'}", json={**body, **answer})
             except httpx.TransportError:
@@ -108,7 +128,7 @@ class Load:
         return images
 
 
-async def run(child: Child, annotators: int, seconds: float, kills: int) -> Load:
+async def run(child: Child, annotators: int, seconds: float, kills: int, seed: int = 0) -> Load:
     """All annotators at once, and ``kills`` of the server while they work."""
     limits = httpx.Limits(max_connections=annotators, max_keepalive_connections=annotators)
     headers, url = {"authorization": f"Bearer {TOKEN}"}, f"http://127.0.0.1:{child.port}"
@@ -116,7 +136,7 @@ async def run(child: Child, annotators: int, seconds: float, kills: int) -> Load
         load = Load(client, math.inf if kills else seconds)
 
         async def kill() -> None:
-            rng = random.Random(0)
+            rng = random.Random(seed)
             for _ in range(kills):
                 await asyncio.sleep(rng.uniform(0, 1))
                 child.kill()
@@ -137,29 +157,42 @@ def recorded(log: Path) -> list[tuple[int, tuple[str, int]]]:
     return rows
 
 
+def checked(child: Child, load: Load) -> dict[str, Any]:
+    """What the log of a killed server says of the answers, and whether labels and bill end as if nobody was killed."""
+    rows = recorded(child.log)
+    ended, whole = finished(child.log, child.n), finished(child.log.with_name("whole.jsonl"), child.n)
+    return {
+        "answers": len(load.accepted),
+        "lost": sum(dict(rows).get(image) != answer for image, answer in load.accepted.items()),
+        "asked_again": load.again, "recorded_twice": len(rows) - len(dict(rows)),
+        "same_bill": bool(np.array_equal(ended.labels, whole.labels) and ended.bill == whole.bill),
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--annotators", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--images", type=int, default=200_000)
     parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         child = Child(Path(folder, "run.jsonl"), args.images)
         load = asyncio.run(run(child, args.annotators, args.seconds, args.kills))
         child.kill()  # nothing may be lost by that
-        rows = recorded(child.log)
-    lost = sum(dict(rows).get(image) != answer for image, answer in load.accepted.items())
-    twice = len(rows) - len(dict(rows))
+        found = checked(child, load)
     shared = 0 if args.kills else sum(len(names) > 1 for names in load.handed.values())
-    median, p99 = 1e3 * np.quantile(load.latencies, [0.5, 0.99])
-    seconds = load.until - load.began
-    print(
-        f"{args.annotators} annotators, {seconds:.0f} s, {args.kills} kills: {len(load.accepted):,} answers, "
-        f"{len(load.accepted) / seconds:.0f} a second; latency {median:.0f} ms (median), {p99:.0f} ms (p99); "
-        f"lost {lost}, recorded twice {twice}, handed out again {load.again}, handed to two {shared}"
-    )
-    if lost or twice or shared or load.again:
+    seconds, (median, p99) = load.until - load.began, 1e3 * np.quantile(load.latencies, [0.5, 0.99])
+    row = {
+        "annotators": args.annotators, "seconds": round(seconds), "kills": args.kills, **found, "handed_to_two": shared,
+        "answers_a_second": len(load.accepted) / seconds, "median_ms": median, "p99_ms": p99,
+        "load_average": os.getloadavg()[1],
+    }  # fmt: skip
+    from tables import publish  # imports JAX, which the server starts without
+
+    publish([row], args.out)
+    if found["lost"] or found["recorded_twice"] or shared or load.again or not found["same_bill"]:
         sys.exit(1)
 
 

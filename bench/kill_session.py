@@ -16,6 +16,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mcal_jax.runs.codec import unpack
+from mcal_jax.runs.runlog import RunLog
 
 MOMENTS = ("asked", "telling", "took", "training")
 """What a child says: a batch was handed out; labels are being told; they were taken; a classifier trains."""
@@ -69,27 +75,42 @@ def play(log: Path, moment: str | None, after: int, taken: set[int]) -> tuple[st
     return end, asked_again
 
 
+def measured(kills: int, seed: int, folder: Path) -> dict[str, Any]:
+    """A session killed so often, and whether it ended as one that nobody killed."""
+    rng = random.Random(seed)
+    undisturbed, _ = play(folder / "whole.jsonl", None, 0, set())
+    log, taken, again, end, done = folder / "killed.jsonl", set[int](), 0, "", 0
+    while not end:
+        moment = MOMENTS[done % len(MOMENTS)] if done < kills else None
+        end, asked_again = play(log, moment, rng.randint(1, 3), taken)
+        again += asked_again
+        done += moment is not None and not end
+    told = [image for part in RunLog.read(log).parts if "labels" in part for image in told_in(part)]
+    labels, cost = json.loads(end)
+    return {
+        "kills": done, "answers": len(taken), "lost": len(taken - {image for _, image in told}),
+        "asked_again": again, "recorded_twice": len(told) - len(set(told)),
+        "same_bill": [labels, cost] == json.loads(undisturbed), "cost": cost,
+    }  # fmt: skip
+
+
+def told_in(part: dict[str, Any]) -> list[tuple[int, int]]:
+    """Batch and image of each label in a part of a log."""
+    return [(part["number"], int(image)) for image in unpack(part["indices"], np.int64)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    rng = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as folder:
-        undisturbed, _ = play(Path(folder, "whole.jsonl"), None, 0, set())
-        log, taken, again, end, kills = Path(folder, "killed.jsonl"), set(), 0, "", 0
-        while not end:
-            moment = MOMENTS[kills % len(MOMENTS)] if kills < args.kills else None
-            end, asked_again = play(log, moment, rng.randint(1, 3), taken)
-            again += asked_again
-            kills += moment is not None and not end
-        _, cost = json.loads(end)
-        same = json.loads(end) == json.loads(undisturbed)
+        row = measured(args.kills, args.seed, Path(folder))
     print(
-        f"{kills} kills; images asked for after their label was taken: {again}; "
-        f"labels and bill (${cost:,.2f}) as without kills: {same}"
+        f"{row['kills']} kills; images asked for after their label was taken: {row['asked_again']}; lost: "
+        f"{row['lost']}; labels and bill (${row['cost']:,.2f}) as without kills: {row['same_bill']}"
     )
-    if again or not same or kills < args.kills:
+    if row["asked_again"] or row["lost"] or not row["same_bill"] or row["kills"] < args.kills:
         raise SystemExit(1)
 
 

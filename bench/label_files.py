@@ -2,10 +2,12 @@
 
 The first images of Fashion-MNIST are written as PNGs without labels. The person fills in tables, moves pictures into
 the folders of their classes, or labels them in Label Studio, a part at a time, and calls the command until it is done.
-Commands are killed (SIGKILL) at random moments. Checked: labels and bill are those of ``mcal.label`` with the same
-seed, no label that was taken is asked for again, and there is a certificate.
+Commands are killed (SIGKILL) at random moments; with ``--door browser`` she presses keys on the page, in Chromium, and
+nothing is killed. Checked: labels and bill are those of ``mcal.label`` with the same seed, no label that was taken is
+asked for again, and there is a certificate.
 
     python bench/label_files.py --door csv --images 2000 --kills 20
+    python bench/label_files.py --door browser --images 2000 --kills 0
     python bench/label_files.py --door folder --images 2000 --kills 20
     LABEL_STUDIO=/path/to/label-studio python bench/label_files.py --door label-studio --images 2000 --kills 20
 """
@@ -15,6 +17,7 @@ import contextlib
 import csv
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,10 +25,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import label_studio_server
 import numpy as np
 from PIL import Image
+from tables import publish
 
 from mcal_jax import Config, label, load
 from mcal_jax.result import Result
@@ -33,6 +38,8 @@ from mcal_jax.runs.codec import unpack
 from mcal_jax.runs.runlog import RunLog
 
 CLASSES = ["shirt", "trouser", "pullover", "dress", "coat", "sandal", "blouse", "sneaker", "bag", "boot"]
+FINISHED = "All images have labels"
+"""What the page says at the end."""
 COMMAND = [sys.executable, "-c", "from mcal_jax.cli import main; main()"]
 
 
@@ -110,9 +117,7 @@ def play(command: list[str], kill_after: float | None) -> bool:
 def label_by_door(args: argparse.Namespace, photos: Path, truth: dict[str, str]) -> tuple[Result, int, int, float]:
     """The result, the number of kills and of commands, and the seconds of all commands."""
     rng, out = random.Random(args.seed), photos.with_name("photos.mcal")
-    settings = ["--epsilon", str(args.epsilon), "--width", str(args.width), "--recipe", args.recipe]
-    command = [*COMMAND, "label", str(photos), "--door", args.door, "--seed", str(args.seed)]
-    command += ["--classes", ",".join(CLASSES), *settings]
+    command = command_of(args, photos)
     kills = commands = 0
     latest, began = 0.0, time.perf_counter()
     with at_work(args.door, out, truth) as (more, answer):
@@ -126,46 +131,96 @@ def label_by_door(args: argparse.Namespace, photos: Path, truth: dict[str, str])
         return Result(out / "run.jsonl"), kills, commands, time.perf_counter() - began
 
 
-def asked_twice(log: Path) -> int:
-    """How many labels the log has of an image that had one in the same batch already."""
-    told: dict[int, list[np.ndarray]] = {}
+def measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """A job done by a door whose command is killed, beside ``mcal.label`` in one go."""
+    photos = folder / "photos"
+    truth = write_pictures(photos, args.images)
+    by_page = args.door == "browser"
+    result, kills, commands, seconds = (label_by_page if by_page else label_by_door)(args, photos, truth)
+    told = labels_of(result.record.path)
+    of_pool = np.array([CLASSES.index(name) for name in truth.values()])
+    straight = label(
+        str(photos), annotate=lambda at: of_pool[at], classes=CLASSES, config=Config.certified(epsilon=args.epsilon),
+        width=args.width, recipe=args.recipe, seed=args.seed, emit=None,
+    )  # fmt: skip
+    same = bool(np.array_equal(result.labels, straight.labels) and result.bill == straight.bill)
+    return {
+        "door": args.door, "images": args.images, "kills": kills, "commands": commands, "answers": len(set(told)),
+        "lost": sum(of_pool[image] != label for (_, image), label in told),
+        "asked_again": len(told) - len({key for key, _ in told}), "recorded_twice": len(told) - len(set(told)),
+        "same_bill": same, "dollars": result.bill.total,
+        "bound": result.certificate.bound if result.certificate else np.nan,
+        "wrong": float(np.mean(result.labels != of_pool)), "by_machine": float(result.by_machine.mean()),
+        "seconds": round(seconds),
+    }  # fmt: skip
+
+
+def command_of(args: argparse.Namespace, photos: Path) -> list[str]:
+    """The command that labels the pictures."""
+    command = [*COMMAND, "label", str(photos), "--door", args.door, "--seed", str(args.seed)]
+    settings = ["--epsilon", str(args.epsilon), "--width", str(args.width), "--recipe", args.recipe]
+    return [*command, "--classes", ",".join(CLASSES), *settings]
+
+
+def label_by_page(args: argparse.Namespace, photos: Path, truth: dict[str, str]) -> tuple[Result, int, int, float]:
+    """As ``label_by_door``, by keyboard on the page of the command, in headless Chromium; nothing is killed."""
+    from playwright.sync_api import sync_playwright
+
+    began, out = time.perf_counter(), photos.with_name("photos.mcal")
+    child = subprocess.Popen(command_of(args, photos), stdout=subprocess.PIPE, text=True)
+    assert child.stdout
+    url = next(line.split()[-1] for line in child.stdout if line.startswith("label the images at "))
+    with sync_playwright() as playwright:
+        chromium = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(url)
+        page.wait_for_selector("#mcal-name")
+        page.keyboard.type("Ada")
+        page.keyboard.press("Enter")
+        press_keys(page, truth)
+        browser.close()
+    child.communicate()
+    return Result(out / "run.jsonl"), 0, 1, time.perf_counter() - began
+
+
+def press_keys(page: Any, truth: dict[str, str]) -> None:
+    """Press the key of the class of each picture that the page shows, until all have labels."""
+    picture, before = "img.picture:not(.loading)", ""
+    while page.locator(f"text={FINISHED}").count() == 0:
+        alt = page.locator(picture).get_attribute("alt", timeout=600_000) if page.locator(picture).count() else None
+        if not alt or alt == before:
+            page.wait_for_timeout(5)
+            continue
+        before = alt
+        page.keyboard.press(str((CLASSES.index(truth[alt.rsplit(" ", 1)[-1]]) + 1) % 10))
+
+
+def labels_of(log: Path) -> list[tuple[tuple[int, int], int]]:
+    """Batch, image and label of each label that was taken."""
+    told = []
     for part in RunLog.read(log).parts:
         if "labels" in part:
-            told.setdefault(part["number"], []).append(unpack(part["indices"], np.int64))
-    batches = [np.concatenate(parts) for parts in told.values()]
-    return sum(len(batch) - len(np.unique(batch)) for batch in batches)
+            images, labels = unpack(part["indices"], np.int64), unpack(part["labels"], np.int64)
+            told += [((part["number"], int(i)), int(k)) for i, k in zip(images, labels, strict=True)]
+    return told
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--door", choices=["csv", "folder", "copies", "label-studio"], default="csv")
+    parser.add_argument("--door", choices=["csv", "folder", "copies", "label-studio", "browser"], default="csv")
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--epsilon", type=float, default=0.1)
     parser.add_argument("--width", type=int, default=4)
     parser.add_argument("--recipe", default="brief")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        photos = Path(folder, "photos")
-        truth = write_pictures(photos, args.images)
-        result, kills, commands, seconds = label_by_door(args, photos, truth)
-        again = asked_twice(result.record.path)
-        config = Config.certified(epsilon=args.epsilon)
-        of_pool = np.array([CLASSES.index(name) for name in truth.values()])
-        straight = label(
-            str(photos), annotate=lambda at: of_pool[at], classes=CLASSES, config=config, width=args.width,
-            recipe=args.recipe, seed=args.seed, emit=None,
-        )  # fmt: skip
-        same = np.array_equal(result.labels, straight.labels) and result.bill == straight.bill
-    bound = result.certificate.bound if result.certificate else float("nan")
-    print(
-        f"{args.door}, {args.images:,} images, seed {args.seed}: {commands} commands, {kills} of them killed, "
-        f"{seconds:.0f} s; labels taken twice: {again}; labels and bill (${result.bill.total:,.2f}) as of mcal.label: "
-        f"{same}; certified: at most {bound:.2%} wrong; truly wrong: {np.mean(result.labels != of_pool):.2%}; by the "
-        f"classifier: {result.by_machine.mean():.1%}"
-    )
-    if again or not same or kills < args.kills or not result.certificate:
+        row = measured(args, Path(folder))
+    publish([row], args.out)
+    if row["asked_again"] or row["lost"] or not row["same_bill"] or args.kills > row["kills"] or np.isnan(row["bound"]):
         raise SystemExit(1)
 
 

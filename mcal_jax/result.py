@@ -129,9 +129,9 @@ class Result:
         """One row an image: index, file, label, class, source (human or machine), set, margin, annotator, time, cost.
 
         ``set`` is T, B, S, R or V; ``margin`` the classifier's for its own labels; ``cost`` in US dollars, 0 for a
-        machine's label; ``file``, ``margin``, ``annotator`` and ``time`` (UTC) only where they are known. Bytes of
-        ``file`` that are not UTF-8 are escaped, as in ``\\xff.png``. ``attrs["machine_error"]`` bounds the share of
-        the machine's labels that are wrong, see ``MachineError``.
+        machine's label and for one that was known beforehand; ``file``, ``margin``, ``annotator`` and ``time`` (UTC)
+        only where they are known. Bytes of ``file`` that are not UTF-8 are escaped, as in ``\\xff.png``.
+        ``attrs["machine_error"]`` bounds the share of the machine's labels that are wrong, see ``MachineError``.
         """
         import pandas as pd
 
@@ -144,7 +144,8 @@ class Result:
                     margins[answer.indices] = answer.margins
         files = self.record.log.content.get("files", ())
         job = self.record.job
-        price = np.asarray(job.label_costs) if job.label_costs else job.config.label_price
+        price = np.broadcast_to(job.label_costs or job.config.label_price, n).copy()
+        price[list(job.owned)] = 0.0
         columns: dict[str, Any] = {
             "index": np.arange(n),
             **({"file": [_text(name) for name in files]} if files else {}),
@@ -176,6 +177,7 @@ class Result:
         for part in parts:
             indices = unpack(part["indices"], np.int64)
             names[indices], times[indices] = part["annotator"], part["time"]
+        names[list(self.record.job.owned)] = str(self.record.log.run.get("data", {}).get("name", ""))
         named = {"annotator": names} if any(names) else {}
         return {**named, "time": pd.to_datetime(np.round(1000 * times), unit="ms", utc=True)}
 
@@ -202,9 +204,10 @@ class Result:
         """The run in figures, as text by name."""
         outcome, bill = self.outcome, self.bill
         machine = int(self.by_machine.sum())
+        owned = f", {outcome.owned:,} of them beforehand, at no cost" if outcome.owned else ""
         rows: dict[str, object] = {
             "images": f"{outcome.n:,}",
-            "labelled by humans": f"{outcome.n - machine:,}",
+            "labelled by humans": f"{outcome.n - machine:,}{owned}",
             "labelled by the machine": f"{machine:,} ({machine / outcome.n:.1%})",
             "cost": f"${bill.total:,.2f} (humans only: ${bill.humans_only:,.2f})",
             "savings": f"{bill.savings:.1%}",

@@ -55,8 +55,9 @@ class Session:
       seed: of all that is random.
       emit, on_progress: called with a line for each decision, and in training with the steps done and all steps.
 
-    Labels that a table of pictures knows are taken when they are asked for. May be used from several threads. Raises
-    McalError for what can't work, before a label is bought, and for a log of other images or settings.
+    Labels that a table of pictures knows are a part of B and cost nothing; T and V are drawn from the other images. May
+    be used from several threads. Raises McalError for what can't work, before a label is bought, and for a log of other
+    images or settings.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Session:
             config=with_defaults(config, acquisition, self.dataset, settings.architectures),
             stop_rules=tuple(stop_rules),
             objective=None if objective is None else OBJECTIVES.name_of(objective),
+            owned=begun.job.owned if begun else known_already(self.dataset.given),
         )
         algorithm(job).send(None)  # an impossible job is refused before anything is written
         if begun:
@@ -145,6 +147,8 @@ class Session:
                 number = self._driver.number
                 if not isinstance(request, Label | Relabel):
                     self._driver.answer(self._world.answer(request, number))
+                elif isinstance(request, Label) and request.purpose == "owned":
+                    self._answer_owned(request)
                 elif number not in self.batches.batches:
                     self._open(request, number)
                 elif len(batch := self._batch(request, number)):
@@ -257,6 +261,15 @@ class Session:
         stands_for = len(request.pool) / request.n if purpose in ("test", "certify") and request.n else 1.0
         return Batch(number, left, purpose, self.log.job.cost_of(left), files, stands_for)
 
+    def _answer_owned(self, request: Label) -> None:
+        """Answer with the labels that the source of the images knows. Raises McalError if it knows them no more."""
+        given = self.dataset.given
+        if given is None or (given[request.pool] == UNKNOWN).any():
+            raise McalError(f"'{self.dataset.name}' knew {request.n:,} labels when this session began: give them again")
+        answer = Labels(request.pool, given[request.pool])
+        self._world.restore(request, self._driver.number, answer)
+        self._driver.answer(answer)
+
     def _open(self, request: Label | Relabel, number: int) -> None:
         asked = self._world.choose(request, number)
         retired = self._world.retire(request, asked) if isinstance(request, Label) else np.empty(0, np.int64)
@@ -287,6 +300,11 @@ class Session:
 
     def _repr_html_(self) -> str:
         return html_table("Session", self._summary())
+
+
+def known_already(given: np.ndarray | None) -> tuple[int, ...]:
+    """The positions of the images whose labels are ``given``, int32 [n], -1 where they are not."""
+    return () if given is None else tuple(np.flatnonzero(given != UNKNOWN).tolist())
 
 
 def label(

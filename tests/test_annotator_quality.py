@@ -18,6 +18,7 @@ from mcal_jax.annotators.aggregation import AGGREGATIONS, Vote, accuracies
 from mcal_jax.annotators.panel import Panel
 from mcal_jax.annotators.second_opinion import belief, pays
 from mcal_jax.labelling import datasheet
+from mcal_jax.runs.open_batches import gold_answers
 from mcal_jax.worlds.simulated import SimulatedWorld
 
 N = 200
@@ -296,6 +297,39 @@ def test_gold_questions_look_like_the_others_and_label_nothing(tmp_path):
     assert result.annotators().set_index("annotator")["gold_right"]["ada"] == 1
     with pytest.raises(McalError, match=r"gold: a share of the images from 0 to 0.5"):
         open_desk(room.session, gold=2.0)
+
+
+def gold_in_hand(room):
+    """Has ada answer until the last of her answers is one to a gold question; returns its image."""
+    for _ in range(200):
+        if (image := room.desk.take("ada")[0]) < 50:
+            room.desk.answer("ada", image, 2)
+            return image
+        room.desk.answer("ada", image, int(room.truth[image]))
+    raise AssertionError("no gold question came")
+
+
+@pytest.mark.parametrize("opinions", [1, 2])
+def test_an_answer_to_a_gold_question_can_be_taken_back(tmp_path, opinions):
+    given = np.where(np.arange(N) < 50, np.arange(N) % 3, -1)
+    rules = dict(given=given, gold=0.3, opinions=opinions)
+    room = Room(tmp_path / "run.jsonl", {"ada": 1.0}, **rules)
+    image = gold_in_hand(room)
+    before = room.desk.answers("ada", 100)
+    assert before[-1] == (image, 2)
+    left = room.desk.status().left
+    assert room.desk.undo("ada") == image
+    assert room.desk.take("ada") == [image]
+    assert room.desk.answers("ada", 100) == before[:-1]
+    assert room.desk.status().left == left
+    assert not room.desk.jury.panel.gold["ada"]
+    room.desk.answer("ada", image, image % 3)
+    room.desk.close()
+    room.session.close()
+    again = Room(tmp_path / "run.jsonl", {"ada": 1.0}, **rules)  # it is in the log as it was left
+    again.desk.take("ada")
+    assert again.desk.answers("ada", 100) == [*before[:-1], (image, image % 3)]
+    assert [one[:4] for one in gold_answers(again.session.log.parts)] == [(image, image % 3, image % 3, "ada")]
 
 
 def test_answers_of_others_serve_as_gold_when_no_label_was_known(tmp_path):

@@ -70,6 +70,30 @@ def test_a_table_is_certified_by_files_and_goes_on_where_it_was(tmp_path):
     assert check_line(out / "run.jsonl")[1]
 
 
+def test_labels_known_in_part_are_kept_at_no_cost_and_certify_nothing(tmp_path):
+    frame, truth = rows()
+    known = np.arange(N) % 4 == 0
+    frame = frame.assign(label=np.where(known, truth, None), cost=np.where(known, 5.0, 0.5))
+    table, said, asked = tmp_path / "p.csv", [], []
+    frame.to_csv(table, index=False)
+    while hasattr(batch := certify_table(table, settings={"epsilon": 0.06}, emit=said.append), "purpose"):
+        asked.append(batch)
+        answer(tmp_path / "p.csv.mcal", truth)
+    assert f"{known.sum()} labels are known; they are kept as they are, at no cost" in said
+    assert not known[np.concatenate([batch.indices for batch in asked])].any()
+    assert (NAMES[batch.labels[known]] == truth[known]).all()
+    assert not batch.by_machine[known].any()
+    assert batch.bill.total == pytest.approx(0.5 * sum(map(len, asked)))
+    assert batch.bill.humans_only == pytest.approx(0.5 * (~known).sum())
+    assert batch.certificate.sample == len(asked[0])
+    assert np.mean(NAMES[batch.labels] != truth) < 0.06
+    assert (
+        "150 of their labels were known before and cost nothing"
+        in (tmp_path / "p.csv.mcal" / "datasheet.md").read_text()
+    )
+    assert check_line(tmp_path / "p.csv.mcal" / "run.jsonl")[1]
+
+
 class Killed(BaseException):
     """The process is no more."""
 

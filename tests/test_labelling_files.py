@@ -218,7 +218,18 @@ def test_answers_to_a_finished_batch_are_compared_and_put_away(photos, tmp_path)
 def test_a_file_that_is_no_table_is_refused_in_one_line(tmp_path, content, says):
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(McalError, match=says):
-        read_table(tmp_path / "t.csv", "")
+        read_table(tmp_path / "t.csv", "", 100)
+
+
+def test_a_million_rows_of_answers_are_refused_in_one_line_and_the_others_are_taken(photos, tmp_path):
+    desk = Desk(photos, tmp_path / "job")
+    first = desk.visit()
+    name = rows_of(desk.out / "batch-0000.csv")[1][0]
+    (desk.out / "batch-0000-flood.csv").write_bytes(b"file,label\n" + f"{name},dog\n".encode() * 10**6)
+    fill(desk.out / "batch-0000.csv", which=slice(0, 3))
+    assert len(desk.visit()) == len(first) - 3
+    assert len(desk.refused) == 1
+    assert "1,000,001 lines, and a table of answers to this pool has 2,010 at most" in desk.refused[0]
 
 
 def test_names_of_files_survive_tables_and_links(photos):
@@ -284,16 +295,19 @@ def test_a_job_remembers_its_door_and_its_size(photos, tmp_path, simulated):
     assert not list((tmp_path / "photos.mcal").glob("*.csv"))
 
 
-def test_known_labels_are_taken_and_not_asked_for(tmp_path, simulated):
-    lines = ["file,label"]
+def test_known_labels_are_not_asked_for_and_cost_nothing(tmp_path, simulated):
+    lines, said = ["file,label"], []
     for i in range(N):
         Image.fromarray(np.full((4, 4), i % 250, np.uint8)).save(tmp_path / f"{i}.png")
         lines.append(f"{i}.png,{'cat' if i % 2 else ''}")
     (tmp_path / "pool.csv").write_text("\n".join(lines))
-    batch = work.work_on(
-        tmp_path / "pool.csv", classes=["cat", "dog", "x"], out=tmp_path / "job", emit=lambda line: None
+    batch = work.work_on(tmp_path / "pool.csv", classes=["cat", "dog", "x"], out=tmp_path / "job", emit=said.append)
+    assert any(
+        line.endswith("100 of 200 labels are known; they cost nothing and are a part of B, never of T or V")
+        for line in said
     )
-    asked = rows_of(tmp_path / "job" / "batch-0000.csv")[1:]
+    assert "no plan yet, since no classifier is trained; humans alone would cost $4.00" in said
+    asked = rows_of(tmp_path / "job" / f"batch-{batch.number:04d}.csv")[1:]
     assert asked
     assert all(int(row[0].removesuffix(".png")) % 2 == 0 for row in asked)
     assert len(asked) == len(batch)

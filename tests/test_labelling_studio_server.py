@@ -129,7 +129,7 @@ def test_each_answer_is_taken_or_refused_in_one_line(fake, visit):
     assert len(visit()) == len(left)
     assert not [line for line in visit.said[said:] if "labels taken" in line and ": 0 labels" not in line]
     with Session.over(SimulatedWorld(N, MIDDLING, seed=3), JOB, POOL, visit.out / "run.jsonl") as session:
-        opinions = {POOL.files[o.image]: (o.label, o.annotator) for o in session.batches.opinions()}
+        opinions = {POOL.files[o.image]: (o.label, o.annotator) for o in session.batches.said()}
     names = [FILES[i] for i in first.indices]
     assert opinions[names[1]] == (UNKNOWN, "ada@example.com")
     assert opinions[names[4]] == (0, "ada@example.com, bob@example.com, user 3")

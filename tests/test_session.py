@@ -11,7 +11,7 @@ from mcal_jax import Config, McalError, Session, from_arrays, label, load
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import UNKNOWN
 from mcal_jax.inputs import class_number
-from mcal_jax.runs.driver import drive
+from mcal_jax.runs.driver import drive, replay
 from mcal_jax.worlds.simulated import SimulatedWorld
 
 N = 600
@@ -65,7 +65,7 @@ def test_a_session_is_the_run_of_the_same_job(tmp_path, name):
 
 
 def test_labels_that_the_source_knows_are_taken_when_they_are_asked_for(tmp_path):
-    """As if a human had given them; nobody is asked for them, ahead of time or not."""
+    """As if a human had given them, where the job does not own them: the source got them after it had begun."""
     given = np.where(np.arange(N) % 3 == 0, 2 * world().slips.astype(np.int32), -1).astype(np.int32)
     session = Session.over(world(), JOBS["certified"], pool()._replace(given=given), tmp_path / "run.jsonl")
     session.ask()
@@ -74,6 +74,81 @@ def test_labels_that_the_source_knows_are_taken_when_they_are_asked_for(tmp_path
     for batch in [*asked, ahead]:
         assert not (batch.indices % 3 == 0).any()
     assert np.array_equal(result.labels, drive(JOBS["certified"], world()).labels)
+
+
+OWNED = tuple(range(0, N, 3))
+
+
+def owning(simulated):
+    """The pool of which a source knows the labels of every third image, and the job that owns them."""
+    given = np.where(np.arange(N) % 3 == 0, 2 * simulated.slips.astype(np.int32), UNKNOWN).astype(np.int32)
+    return pool()._replace(given=given), lambda job: job.model_copy(update={"owned": OWNED})
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_owned_labels_join_B_and_cost_nothing(tmp_path, name):
+    """Nobody is asked for them, T and V hold none of them, and the bill is that of the others."""
+    simulated = world(noise=0.02)
+    dataset, own = owning(simulated)
+    session = Session.over(simulated, own(JOBS[name]), dataset, tmp_path / "run.jsonl")
+    asked, result = finish(session, world(noise=0.02))
+    outcome, bill = result.outcome, result.bill
+    assert not any(np.isin(batch.indices, OWNED).any() for batch in asked)
+    assert np.isin(OWNED, outcome.B).all()
+    assert sum(batch.cost for batch in asked) == pytest.approx(bill.total - bill.training - bill.race)
+    assert bill.train == pytest.approx(0.04 * (len(outcome.B) - len(OWNED)))
+    assert bill.humans_only == pytest.approx(0.04 * (N - len(OWNED)))
+    everything = np.concatenate([outcome.T, outcome.B, outcome.S, outcome.R, outcome.V])
+    assert np.array_equal(np.sort(everything), np.arange(N))
+    assert np.array_equal(result.labels[list(OWNED)], dataset.given[list(OWNED)])
+    rows = result.to_frame()
+    assert rows["cost"].sum() == pytest.approx(bill.total - bill.training - bill.race - bill.repeat)
+    assert set(rows.loc[list(OWNED), "annotator"]) == {dataset.name}
+    assert (rows.loc[list(OWNED), ["source", "set"]] == ["human", "B"]).all(axis=None)
+    assert "200 labels of B were known beforehand" in result.summary()
+    replayed = replay(tmp_path / "run.jsonl").outcome
+    assert (replayed.ledger, replayed.owned) == (bill, len(OWNED))
+
+
+def test_a_certificate_with_owned_labels_is_about_all_images(tmp_path):
+    """What the machine may get wrong is a share of X, the owned images among them."""
+    job = owning(world())[1](JOBS["certified"])
+    bounds = []
+    for seed in range(20):
+        simulated = SimulatedWorld(N, MIDDLING, seed=seed)
+        delivery = drive(job, simulated)
+        if certificate := delivery.outcome.certificate:
+            bounds.append(certificate.bound * N >= np.sum(delivery.labels != simulated.truth))
+            assert certificate.bound < 0.2
+    assert len(bounds) > 10
+    assert np.mean(bounds) >= 0.8
+
+
+def test_a_job_that_owned_no_labels_goes_on_as_it_began(tmp_path):
+    """Logs of the first versions bought what the source knew."""
+    dataset, _ = owning(world())
+    images = dataset.images + np.arange(N, dtype=np.uint8)[:, None, None, None]
+    settings = dict(width=2, recipe="brief", log=tmp_path / "run.jsonl")
+    Session(dataset._replace(images=images, given=None), **settings).close()
+    session = Session(dataset._replace(images=images), **settings)
+    assert session.log.job.owned == ()
+    assert "owned" not in session.log.job.model_dump()
+
+
+def test_owned_labels_that_are_gone_when_they_are_needed(tmp_path):
+    dataset, own = owning(world())
+    session = Session.over(world(), own(JOBS["certified"]), dataset._replace(given=None), tmp_path / "run.jsonl")
+    with pytest.raises(McalError, match="knew 200 labels when this session began"):
+        session.ask()
+    for owned, says in (((3, 3), "larger than the one before"), ((-1,), "0 or more")):
+        with pytest.raises(ValueError, match=says):
+            Job(n=N, owned=owned)
+    with pytest.raises(McalError, match="for images below 600"):
+        drive(Job(n=N, owned=(N,)), world())
+    with pytest.raises(McalError, match="owned: labels known beforehand are for mcal"):
+        drive(Job(n=N, owned=(1,), algorithm="humans_only"), world())
+    with pytest.raises(McalError, match="the pool holds 2"):
+        drive(Job(n=N, owned=tuple(range(N - 2))), world())
 
 
 @pytest.mark.parametrize("seed", range(5))

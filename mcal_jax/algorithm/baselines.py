@@ -1,6 +1,6 @@
 """What MCAL is compared with, as algorithms over the same requests (section 5)."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -117,7 +117,12 @@ def may_label_all(n: int, rest: int, fit: TrainResult, config: Config) -> bool:
 
 
 def without_active_learning(
-    n: int, config: Config, architecture: str, stop_rule: StopRule = stop, objective: Objective | None = None
+    n: int,
+    config: Config,
+    architecture: str,
+    stop_rule: StopRule = stop,
+    objective: Objective | None = None,
+    owned: Sequence[int] = (),
 ) -> Algorithm:
     """MCAL with images for B drawn at random: what active learning itself is worth (section 5.2)."""
-    return mcal(n, config.model_copy(update={"acquisition": "random"}), architecture, stop_rule, objective)
+    return mcal(n, config.model_copy(update={"acquisition": "random"}), architecture, stop_rule, objective, owned)

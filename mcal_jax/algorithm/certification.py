@@ -33,7 +33,7 @@ def measure_annotators(
     """With ``repeat``, humans label a part of T twice; returns the bound on their error, and the Config after it."""
     if not config.repeat:
         return None, config
-    second_labels = yield Relabel(T, planner.n_repeat(n, config))
+    second_labels = yield Relabel(T, planner.n_repeat(len(T), config))
     error = certificate.bound_annotator_error(n, second_labels, config)
     return error, certificate.with_annotator_error(config, error)
 

@@ -174,8 +174,8 @@ def ledger(
 ) -> Ledger:
     """Eqn 1, part by part, in US dollars.
 
-    The counts are |X|, |T|, |B|, |R|, |V| and the number of images that are labelled twice; ``training`` is the cost of
-    all trainings.
+    The counts are |X|, |T|, |B|, |R|, |V|, each without labels that were owned before, and the number of images
+    labelled twice; ``training`` is the cost of all trainings.
 
     >>> bill = ledger(1000, 50, 100, 300, 2.0, Config(label_price=0.04))
     >>> bill.total, round(bill.savings, 3)

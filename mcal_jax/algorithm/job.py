@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from mcal_jax.algorithm import baselines, costs
@@ -17,7 +18,9 @@ from mcal_jax.errors import McalError
 
 PLANNED = ("mcal", "without_active_learning")
 """Algorithms that make plans, and so have an objective and stop rules."""
-LATER = ("sample", "label_costs", "stop_rules", "objective")
+OWNING = (*PLANNED, "certify_predictions")
+"""Algorithms that use labels known beforehand."""
+LATER = ("sample", "label_costs", "stop_rules", "objective", "owned")
 """Settings that the first versions did not have."""
 
 
@@ -36,6 +39,7 @@ class Job(Settings):
         None,
         description="US dollars for a label of each image where given predictions are certified; none: label_price",
     )
+    owned: tuple[int, ...] = Field((), description="images whose labels are known beforehand: a part of B, at no cost")
     stop_rules: tuple[str, ...] = Field((), description="stop rules besides the default ones")
     objective: str | None = Field(None, description="what is minimised; none: what the configuration asks for")
 
@@ -45,14 +49,21 @@ class Job(Settings):
         """Names of stop rules; functions are registered under their own."""
         return tuple(STOP_RULES.check(STOP_RULES.name_of(rule)) for rule in rules)
 
+    @field_validator("owned")
+    @classmethod
+    def _in_order(cls, owned: tuple[int, ...]) -> tuple[int, ...]:
+        if owned and (owned[0] < 0 or (np.diff(owned) < 1).any()):
+            raise ValueError("positions of images, 0 or more, each larger than the one before")
+        return owned
+
     @field_validator("objective")
     @classmethod
     def _known_objective(cls, name: str | None) -> str | None:
         return name if name is None else OBJECTIVES.check(name)
 
     def cost_of(self, images: Indices) -> float:
-        """US dollars that humans charge for one label of each of ``images``."""
-        return costs.cost_of_labels(images, self.config, self.label_costs)
+        """US dollars that humans charge for one label of each of ``images``; those that are owned cost nothing."""
+        return costs.cost_of_labels(np.setdiff1d(images, self.owned), self.config, self.label_costs)
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -74,16 +85,18 @@ def algorithm(job: Job, stop: StopRule | None = None) -> Algorithm:
     """
     if job.algorithm not in PLANNED and (job.stop_rules or job.objective):
         raise McalError(f"stop_rules, objective: {job.algorithm} makes no plans; leave them out")
+    if job.owned and (job.algorithm not in OWNING or job.owned[-1] >= job.n):
+        raise McalError(f"owned: labels known beforehand are for {', '.join(OWNING)}, and for images below {job.n}")
     first = job.architectures[0]
     objective = objective_of(job.config, job.objective) if job.objective else None
     stop = stop or stop_with(*job.stop_rules)
     match job.algorithm:
         case "mcal" if len(job.architectures) > 1:
-            return race(job.n, job.config, job.architectures, stop, objective)
+            return race(job.n, job.config, job.architectures, stop, objective, job.owned)
         case "mcal":
-            return mcal(job.n, job.config, first, stop, objective)
+            return mcal(job.n, job.config, first, stop, objective, job.owned)
         case "without_active_learning":
-            return baselines.without_active_learning(job.n, job.config, first, stop, objective)
+            return baselines.without_active_learning(job.n, job.config, first, stop, objective, job.owned)
         case "humans_only":
             return baselines.humans_only(job.n, job.config)
         case "naive_al":
@@ -99,6 +112,6 @@ def algorithm(job: Job, stop: StopRule | None = None) -> Algorithm:
         case "certify_predictions":
             if job.sample is None:
                 raise McalError("sample: certify_predictions needs |V|, a number of images")
-            return certify_predictions(job.n, job.config, job.sample, job.label_costs)
+            return certify_predictions(job.n, job.config, job.sample, job.label_costs, job.owned)
     known = "mcal, naive_al, without_active_learning, humans_only, trajectory"
     raise McalError(f"unknown algorithm {job.algorithm!r}; known: {known}")

@@ -4,6 +4,8 @@ A request costs money or time and is answered by a world; all else is a pure fun
 X \\ T \\ B, the images nobody has labelled yet.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mcal_jax.algorithm import costs, planner
@@ -21,22 +23,28 @@ def mcal(
     architecture: str = "resnet18",
     stop_rule: StopRule = stop,
     objective: Objective | None = None,
+    owned: Sequence[int] = (),
 ) -> Algorithm:
     """Label the images 0 ... n-1 at least cost. Yields requests, returns the Outcome.
 
     ``stop_rule`` says when to train no more (``stop_with`` adds rules to the default ones), ``objective`` what a plan
-    minimises, that of the configuration if none is given. Raises McalError where the pool or the budget is too small.
+    minimises, that of the configuration if none is given. ``owned`` are images that humans have labelled before: these
+    labels cost nothing and are a part of B; all else is drawn from the other images, since nobody knows how the owned
+    ones were chosen. Raises McalError where the pool or the budget is too small.
     """
-    planner.check(n, architecture, config)
-    X = np.arange(n)
-    T = (yield Label(X, planner.n_test(n, config), "random", "test")).indices  #                                      1
-    U = remove(X, T)
+    B, to_buy = np.array(owned, np.int64), n - len(owned)
+    planner.check(to_buy, architecture, config)
+    if len(B):
+        yield Label(B, len(B), "all", "owned")  #                                                                  ours
+    U = remove(np.arange(n), B)
+    T = (yield Label(U, planner.n_test(to_buy, config), "random", "test")).indices  #                                 1
+    U = remove(U, T)
     annotator_error, config = yield from measure_annotators(n, T, config)  #                                       ours
-    B = (yield Label(U, planner.n_seed(n, config), "random", "train")).indices  #                                     2
-    U, E = remove(U, B), T  # E: the images of T that are a sample of U still                                      ours
+    b = (yield Label(U, planner.n_seed(to_buy, config), "random", "train")).indices  #                                2
+    B, U, E = np.union1d(B, b), remove(U, b), T  # E: the images of T that are a sample of U still                 ours
     fit = yield Train(B, E, architecture)  #                                                                          3
     history = [fit]  #                                                                                              4-7
-    plans = [planner.search(n, history, architecture, None, config, objective)]  #                                    8
+    plans = [planner.search(n, history, architecture, None, config, objective, len(owned))]  #                        8
     while not (reason := stop_rule(n, plans, config)):  #                                                             9
         plan = plans[-1]
         ageing = E if config.age_test_set else None  #                                                             ours
@@ -44,7 +52,7 @@ def mcal(
         B, U, E = np.union1d(B, b.indices), remove(U, b.indices), remove(E, b.retired)  #                            11
         fit = yield Train(B, E, architecture, plan)  #                                                               12
         history.append(fit)  #                                                                                 13,14-15
-        plans.append(planner.search(n, history, architecture, plan, config, objective))  #              13, 16-18,19-23
+        plans.append(planner.search(n, history, architecture, plan, config, objective, len(owned)))  #  13, 16-18,19-23
     plan = plans[-1]  #                                                                                           24-25
     V, machine, certificate, rejected = allowance = yield from certify_pool(n, U, fit.model, plan, config)  #      ours
     U = remove(U, V)
@@ -60,11 +68,12 @@ def mcal(
         theta=len(S) / max(len(U), 1) if certificate else plan.theta_now,
         architecture=architecture,
         stop=reason,
-        ledger=costs.ledger(n, len(T), len(B), len(R), plan.spent, config, len(V), n_repeat),
+        ledger=costs.ledger(to_buy, len(T), len(B) - len(owned), len(R), plan.spent, config, len(V), n_repeat),
         plans=tuple(plans),
         history=tuple(history),
         V=V,
         certificate=certificate,
         annotator_error=annotator_error,
         rejected=rejected,
+        owned=len(owned),
     )

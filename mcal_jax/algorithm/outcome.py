@@ -132,7 +132,8 @@ class Ledger(NamedTuple):
     """Eqn 1 by part, in US dollars: the labels of T, B and R, and training.
 
     ``race`` is the training cost of the losing architectures, ``certificate`` the cost of the labels of V, ``repeat``
-    that of the second labels. ``humans_only`` is what humans would charge for all of X.
+    that of the second labels. ``humans_only`` is what humans would charge for all of X, less labels that
+    were known before the run.
     """
 
     test: float
@@ -164,7 +165,8 @@ class Outcome(NamedTuple):
 
     The sets T, B, S, R and V partition X, ``n`` images; V, by which the labels are certified, is empty if that was not
     asked for. ``theta`` is |S| / |U|, ``stop`` the name of the rule that ended training, ``plans`` and ``history`` are
-    one per training. ``rejected`` is the S that was left to humans, if ``machine_epsilon`` asked for that.
+    one per training. ``rejected`` is the S that was left to humans, if ``machine_epsilon`` asked for that. ``owned``
+    labels of B were known beforehand and are not in the bill.
     """
 
     n: int
@@ -183,6 +185,7 @@ class Outcome(NamedTuple):
     certificate: Certificate | None = None
     annotator_error: AnnotatorError | None = None
     rejected: Rejected | None = None
+    owned: int = 0
 
     @property
     def machine_error(self) -> MachineError | None:

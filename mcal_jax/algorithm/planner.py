@@ -38,18 +38,18 @@ def n_seed(n: int, config: Config) -> int:
     return max(round(config.seed_fraction * n), 1)
 
 
-def n_repeat(n: int, config: Config) -> int:
-    """How many images of T humans label twice."""
-    return max(round(config.repeat * n_test(n, config)), 1) if config.repeat else 0
+def n_repeat(tests: int, config: Config) -> int:
+    """How many of the ``tests`` images of T humans label twice."""
+    return max(round(config.repeat * tests), 1) if config.repeat else 0
 
 
 def check(n: int, architecture: str, config: Config) -> None:
-    """Raises McalError where the pool or the budget is too small to begin with."""
+    """Raises McalError where the pool, ``n`` images without a label, or the budget is too small to begin with."""
     tests, seed = n_test(n, config), n_seed(n, config)
     if tests + seed >= n:
         raise McalError(f"test_fraction and seed_fraction ask for {tests + seed} labels, the pool holds {n}")
     first = costs.labelling_cost(tests, seed, config) + costs.expected_training_cost(seed, architecture, config)
-    first += config.label_price * n_repeat(n, config)
+    first += config.label_price * n_repeat(tests, config)
     if config.budget is not None and config.budget < first - 1e-9:
         raise McalError(f"budget: ${config.budget:,.2f} does not pay for T, B_0 and one training, ${first:,.2f}")
 
@@ -101,15 +101,17 @@ def search(
     previous: Plan | None,
     config: Config,
     objective: Objective | None = None,
+    owned: int = 0,
 ) -> Plan:
     """Lines 13 to 23: fit the laws, search the cost surface for the best (|B|, theta), choose delta.
 
     ``history`` are all trainings so far, ``previous`` is the plan before; ``objective`` None is that of the
-    configuration. A plan's costs are those of the whole job: labels of T, B and R, training so far (sunk, but counted)
-    and the retraining at each size, reached in one step. Labelling all the rest by hand now is always a candidate.
+    configuration; ``owned`` labels of B cost nothing. A plan's costs are those of the whole job: labels of T, B and R,
+    training so far (sunk, but counted) and the retraining at each size, reached in one step. Labelling all the rest by
+    hand now is always a candidate.
     Raises McalError if the architecture has no price, and for an objective that fails.
     """
-    progress = progress_of(n, history, architecture, config)
+    progress = progress_of(n, history, architecture, config, owned)
     laws = powerlaw.fit_all(history, config)
     forecast = predict(progress, laws, history[-1], config)
     split, value = weigh(objective_of(config, objective), forecast, config)
@@ -134,21 +136,22 @@ def search(
         stable=stable,
         form=laws[-1].form,
         certificate_size=split.certificate_size,
+        owned=owned,
     )
 
 
-def progress_of(n: int, history: Sequence[TrainResult], architecture: str, config: Config) -> Progress:
+def progress_of(n: int, history: Sequence[TrainResult], architecture: str, config: Config, owned: int = 0) -> Progress:
     """How far a run has come, and what a retraining costs by what the trainings so far cost (line 13)."""
     spent = costs.total_training_cost(history, architecture, config)
     rate = costs.learned_rate(history, architecture, config)
     now = history[-1]
-    tests = n_test(n, config) if config.age_test_set else now.n_test
-    return Progress(n, tests, now.size, spent, rate, now.n_test)
+    tests = n_test(n - owned, config) if config.age_test_set else now.n_test
+    return Progress(n, tests, now.size, spent, rate, now.n_test, owned)
 
 
 def predict(progress: Progress, laws: Sequence[Law], now: TrainResult, config: Config) -> Forecast:
     """What the ``laws`` say of each size from the present one, of the classifier ``now``, to the whole pool."""
-    n, tests, size, spent, rate, counted = progress
+    n, tests, size, spent, rate, counted, owned = progress
     largest = n - tests
     sizes = np.unique(np.concatenate([[size], np.geomspace(size, largest, N_SIZES).round()])).astype(int)
     thetas = FINE_THETAS if config.interpolate_theta else config.thetas
@@ -164,7 +167,7 @@ def predict(progress: Progress, laws: Sequence[Law], now: TrainResult, config: C
         error=constrained_error(n, rest[:, None], thetas, eps, max(counted, 1), config),
         log_sd=np.minimum(powerlaw.log_sd(laws[-1], sizes), 1.0),
         rest=rest,
-        labels=costs.labelling_cost(tests, sizes, config),
+        labels=costs.labelling_cost(tests, sizes - owned, config),
         training=spent + costs.retraining_cost(rate, size, sizes, np.ones(len(sizes))),
     )
 
@@ -222,9 +225,9 @@ def next_delta(progress: Progress, B_opt: int, cost: float, stable: bool, config
 
     ``cost`` is C*, that of the whole job. 0 if nothing is left to label, or to pay for it.
     """
-    n, tests, size, _, rate, _ = progress
+    n, tests, size, _, rate, _, owned = progress
     to_go = max(B_opt - size, 0)
-    first = n_seed(n, config)
+    first = n_seed(n - owned, config)
     if stable and to_go:
         steps = np.arange(1, config.max_steps + 1)
         training = costs.retraining_cost(rate, size, np.array(B_opt), steps)
@@ -243,7 +246,8 @@ def next_delta(progress: Progress, B_opt: int, cost: float, stable: bool, config
 def affordable(progress: Progress, config: Config) -> int:
     """The largest delta that the budget pays for, its retraining included; 0 if none."""
     assert config.budget is not None
-    left = config.budget - progress.spent - costs.labelling_cost(progress.n_test, progress.size, config)
+    bought = progress.size - progress.owned
+    left = config.budget - progress.spent - costs.labelling_cost(progress.n_test, bought, config)
     left -= costs.retraining_cost(progress.rate, 0, np.array(progress.size), np.array(1))
     return max(int(left / (config.label_price + progress.rate[1]) + 1e-9), 0)
 

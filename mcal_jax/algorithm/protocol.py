@@ -20,6 +20,7 @@ UNKNOWN = -1
 class Label(NamedTuple):
     """Humans label ``n`` images of ``pool``, chosen by ``by``: an acquisition function M(.), or "all" of them.
 
+    With the purpose "owned" they did so before the run: the labels cost nothing and join B.
     ``model`` is the number of the Train request whose classifier chooses, ``plan`` the plan behind the request.
     ``test`` are images of T: the answer tells which of them ``by`` would have chosen too (``retired``).
     """
@@ -27,7 +28,7 @@ class Label(NamedTuple):
     pool: Indices
     n: int
     by: str
-    purpose: Literal["test", "train", "certify", "residual"]
+    purpose: Literal["test", "train", "certify", "residual", "owned"]
     model: int | None = None
     plan: Plan | None = None
     test: Indices | None = None

@@ -23,7 +23,7 @@ StopRule = Callable[[int, Sequence[Plan], Config], str | None]
 
 def pool_exhausted(n: int, plans: Sequence[Plan], config: Config) -> bool:
     """Humans have labelled everything."""
-    return plans[-1].size + n_test(n, config) >= n
+    return plans[-1].size + n_test(n - plans[-1].owned, config) >= n
 
 
 def budget_spent(n: int, plans: Sequence[Plan], config: Config) -> bool:
@@ -58,13 +58,14 @@ def cost_rose(n: int, plans: Sequence[Plan], config: Config) -> bool:
 
 def hopeless(n: int, plan: Plan, config: Config) -> bool:
     """Whether the plan costs as much as humans only."""
-    return config.budget is None and plan.cost >= n * config.label_price
+    return config.budget is None and plan.cost >= (n - plan.owned) * config.label_price
 
 
 def tax_left(n: int, plan: Plan, config: Config) -> bool:
     """Whether the next training still fits into the exploration tax (footnote 5)."""
     next_training = costs.retraining_cost(plan.rate, plan.size, np.array(plan.size + plan.delta), np.array(1))
-    return plan.spent + float(next_training) <= config.exploration_tax * n * config.label_price
+    humans_only = (n - plan.owned) * config.label_price
+    return plan.spent + float(next_training) <= config.exploration_tax * humans_only
 
 
 STOP_RULES: Registry[StopPredicate] = Registry(

@@ -90,6 +90,10 @@ class Panel:
         """Take an answer to a question whose answer is known: it counts for the annotator's accuracy alone."""
         self.gold.setdefault(annotator, {})[image] = (label, truth)
 
+    def remove_gold(self, image: int, annotator: str) -> None:
+        """Take back an answer to a question whose answer is known."""
+        self.gold.get(annotator, {}).pop(image, None)
+
     def price_of(self, annotator: str) -> float:
         """US dollars for an answer."""
         return self.prices.get(annotator, self.price)

@@ -103,9 +103,9 @@ def certification_job(predictions: Predictions, settings: dict[str, Any], sample
         config = Config(**{"certify": 0.95, "certificate": "trimmed", **given})
     except ValidationError as error:
         raise McalError(explain(error, Config)) from None
-    n = len(predictions.labels)
-    if sample is not None and not 1 <= sample <= n:
-        raise McalError(f"sample: 1 to {n} items can be labelled to certify the others, got {sample}")
+    n, owned = len(predictions.labels), predictions.owned
+    if sample is not None and not 1 <= sample <= n - len(owned):
+        raise McalError(f"sample: 1 to {n - len(owned)} items can be labelled to certify the others, got {sample}")
     return Job(
         algorithm="certify_predictions",
         n=n,
@@ -113,13 +113,17 @@ def certification_job(predictions: Predictions, settings: dict[str, Any], sample
         config=config,
         sample=sample or expectation(predictions, config).sample,
         label_costs=None if costs is None else tuple(costs.tolist()),
+        owned=owned,
     )
 
 
 def expectation(predictions: Predictions, config: Config) -> SampleSize:
-    """|V| and the share of items that the classifier is then expected to label, if its scores are right."""
+    """|V| and the share of the items without a label that the classifier is then expected to label, if its scores are
+    right."""
     order = np.argsort(-predictions.order, kind="stable")
-    return suggested_sample(len(order), _expected_mistakes(predictions, order, config.epsilon), config)
+    order = order[~np.isin(order, predictions.owned)]
+    wrong = _expected_mistakes(predictions, order, config.epsilon)
+    return suggested_sample(len(predictions.labels), len(order), wrong, config)
 
 
 def open_session(
@@ -134,6 +138,7 @@ def open_session(
         begun = RunLog.read(log)
         if (begun.content, begun.run.get("seed")) != (content, seed):
             raise McalError(f"{log} is the log of other predictions, confidences, classes or another seed")
+        job = job.model_copy(update={"owned": begun.job.owned})  # labels that the table got since then are answers
     truth = predictions.truth if predictions.is_known else None
     world = PredictionsWorld(predictions.labels, predictions.order, predictions.classes, seed=seed, truth=truth)
     run = {"data": {"name": predictions.name}, "seed": seed}
@@ -152,7 +157,7 @@ def _content(predictions: Predictions) -> dict[str, Any]:
 
 
 def _expected_mistakes(predictions: Predictions, order: np.ndarray, epsilon: float) -> np.ndarray:
-    """The expected share of X that is among the first i / CURVE items of ``order`` and wrong, [CURVE].
+    """The expected share of ``order`` that is among its first i / CURVE items and wrong, [CURVE].
 
     Scores between 0 and 1 are taken for probabilities; of others an error of twice ``epsilon`` is assumed, most of it
     at the end of the ranking.

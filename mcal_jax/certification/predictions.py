@@ -55,6 +55,11 @@ class Predictions(NamedTuple):
         return self.truth is not None and bool((self.truth != UNKNOWN).all())
 
     @property
+    def owned(self) -> tuple[int, ...]:
+        """The positions of the items whose labels are known where only some are; they cost nothing."""
+        return () if self.is_known or self.truth is None else tuple(np.flatnonzero(self.truth != UNKNOWN).tolist())
+
+    @property
     def are_probabilities(self) -> bool:
         """Whether the scores may be the chances that the predictions are right."""
         return bool(self.scores.min() >= 0 and self.scores.max() <= 1)

@@ -5,7 +5,7 @@ The folder holds the run log, what humans are asked, and in the end labels and d
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,7 @@ from mcal_jax.certification.predictions import Predictions, from_table
 from mcal_jax.data.decode import SUFFIXES, resolve
 from mcal_jax.errors import McalError, shown
 from mcal_jax.files import absolute, write_atomically
-from mcal_jax.labelling.doors import DOORS, Visit
-from mcal_jax.labelling.work import finish, job_folder, remembered, server_of
+from mcal_jax.labelling.work import finish, job_folder, remembered, way_of
 from mcal_jax.result import Result
 from mcal_jax.runs.runlog import RunLog
 from mcal_jax.runs.settings import Emit
@@ -29,53 +28,62 @@ def certify_table(
     table: str | os.PathLike,
     *,
     classes: Sequence[str] | None = None,
-    door: str | None = None,
     out: str | os.PathLike | None = None,
-    annotator: str = "",
     settings: dict[str, Any] | None = None,
     sample: int | None = None,
     seed: int | None = None,
     emit: Emit = print,
+    door: str | None = None,
+    annotator: str = "",
     url: str | None = None,
     api_key: str | None = None,
+    page: Mapping[str, Any] | None = None,
 ) -> Result | Batch:
     """Begin to certify a table of predictions, or go on: take the labels that came back, and ask for those wanted next.
 
     Args:
       table: predictions and scores, see ``mcal_jax.certification.predictions.from_table``.
       classes: names of the classes; by default those of the job begun, or all that occur.
-      door: how items reach humans, a name in ``mcal_jax.labelling.doors.DOORS``; by default as before, or csv. All but
-        csv show pictures: then the items are paths within the table's folder.
       out: the folder of the job; by default the name of the table with ``.mcal``, beside it.
-      annotator: who labelled, where the answers do not say.
       settings: epsilon, certify (a confidence level), class_epsilon, label_price: what differs from the defaults.
       sample: |V|; by default what is expected to leave humans the least to label.
       seed: of the random sample.
       emit: called with each line about the job.
-      url, api_key: of a Label Studio, for the door to it.
+      door, annotator, url, api_key, page: how items reach humans, see ``mcal_jax.labelling.work.way_of``. All doors but
+        csv show pictures: then the items are paths within the table's folder.
 
-    Labels that the table knows are taken when they are asked for. Returns the batch that humans are to label, or the
-    Result once every item has a label; then ``out`` holds ``labels.csv`` and a datasheet. Raises McalError.
+    Labels that the table knows are kept as they are, at no cost; a table that knows all of them stands for the humans.
+    Returns the batch that humans are to label, or the Result once every item has a label; then ``out`` holds
+    ``labels.csv`` and a datasheet. Raises McalError.
     """
     folder = job_folder(table, out)
-    log, about = folder / "run.jsonl", remembered(folder / "job.json", door=door)
-    visit_door, place = DOORS[about["door"]], server_of(about["door"], url, api_key)
-    begun = RunLog.read(log) if log.exists() else None
-    predictions = from_table(table, classes or (begun.content.get("class_names") if begun else None))
-    if about["door"] != "csv":
-        _check_pictures(predictions, absolute(table).parent, about["door"])
-    job = certification_job(predictions, *_settings(begun, settings or {}, sample))
-    if begun is None:
-        for line in described(predictions, job):
-            emit(line)
-    seed = begun.run.get("seed", 0) if begun and seed is None else seed or 0
-    with open_session(predictions, job, log, seed, emit) as session:
+    log, about = folder / "run.jsonl", remembered(folder / "job.json", door=door, page=page)
+    way = way_of(about, annotator, url, api_key, page)
+    session = _begin(table, classes, log, about, settings or {}, sample, seed, emit)
+    with session:
         write_atomically(folder / "job.json", json.dumps(about) + "\n")
-        batch = visit_door(Visit(session, absolute(table).parent, folder, annotator, emit, place))
+        batch = way.visit(session, absolute(table).parent, folder, emit)
         if batch is not None:
             emit(wanted(session, batch))
             return batch
     return finish(Result(log), folder, emit)
+
+
+def _begin(
+    table: str | os.PathLike, classes: Sequence[str] | None, log: Path, about: dict[str, Any],
+    settings: dict[str, Any], sample: int | None, seed: int | None, emit: Emit,
+) -> Session:  # fmt: skip
+    """The session of a job. Raises McalError."""
+    begun = RunLog.read(log) if log.exists() else None
+    predictions = from_table(table, classes or (begun.content.get("class_names") if begun else None))
+    if about["door"] != "csv":
+        _check_pictures(predictions, absolute(table).parent, about["door"])
+    job = certification_job(predictions, *_settings(begun, settings, sample))
+    if begun is None:
+        for line in described(predictions, job):
+            emit(line)
+    seed = begun.run.get("seed", 0) if begun and seed is None else seed or 0
+    return open_session(predictions, job, log, seed, emit)
 
 
 def described(predictions: Predictions, job: Job) -> list[str]:
@@ -85,7 +93,8 @@ def described(predictions: Predictions, job: Job) -> list[str]:
     lines = [f"{shown(predictions.name)}: {n:,} items, {len(classes)} classes: {some}"]
     if predictions.truth is not None:
         known = int((predictions.truth >= 0).sum())
-        lines.append(f"{known:,} labels are known; each is taken, and billed, when it is asked for")
+        use = "" if predictions.is_known else "; they are kept as they are, at no cost"
+        lines.append(f"{known:,} labels are known{use}")
     if predictions.are_probabilities:
         expected = expectation(predictions, job.config)
         share = f"{expected.theta:.0%}"
@@ -103,7 +112,8 @@ def wanted(session: Session, batch: Batch) -> str:
         what = f"{len(batch):,} labels of a random sample (V)"
     else:
         what = f"{len(batch):,} labels of items that the sample does not certify (R)"
-        alone = f"the classifier labels {job.n - (job.sample or 0) - len(whole):,} of {job.n:,} items; {alone}"
+        machine = job.n - len(job.owned) - (job.sample or 0) - len(whole)
+        alone = f"the classifier labels {machine:,} of {job.n:,} items; {alone}"
     return f"wanted: {what}, ${batch.cost:,.2f}; batch {batch.number}; {alone}"
 
 

@@ -56,13 +56,15 @@ def plain_name(name: str) -> str:
     return name.removeprefix("./")
 
 
-def read_table(path: Path, annotator: str) -> list[Row]:
+def read_table(path: Path, annotator: str, most: int) -> list[Row]:
     """The rows of a CSV file as spreadsheets save it: any of comma, semicolon and tab, UTF-8 or UTF-16.
 
     Columns are found by name: file, label and, if there is one, annotator. Raises McalError for a file that is no table
-    or lacks a column.
+    or lacks a column, and for one of more than ``most`` lines.
     """
     text = _text(read_bytes(path), path)
+    if (count := text.count("\n")) > most:
+        raise McalError(f"{path}: {count:,} lines, and a table of answers to this pool has {most:,} at most")
     head = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=head.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)

@@ -6,21 +6,20 @@ soon as a batch is whole. Answers are on disk before a call returns; leases live
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from mcal_jax.algorithm.protocol import UNKNOWN
+from mcal_jax.annotators.panel import Panel
 from mcal_jax.errors import McalError
-from mcal_jax.labelling.gold import GOLD, GoldQuestions
+from mcal_jax.labelling.ballot import Ballot
+from mcal_jax.labelling.gold import GoldQuestions, check_rate
 from mcal_jax.labelling.jury import Jury
 from mcal_jax.labelling.leases import Item, Leases
-from mcal_jax.runs.open_batches import GoldAnswer
+from mcal_jax.labelling.pace import Pace
+from mcal_jax.runs.open_batches import GOLD
 from mcal_jax.runs.tally import Progress
 from mcal_jax.session import Batch, Session
-
-PACE_SPAN = 600.0
-"""Seconds of answers from which the pace is taken."""
 
 
 class Status(NamedTuple):
@@ -37,6 +36,19 @@ class Status(NamedTuple):
     progress: Progress
     seconds: float | None = None
     message: str = ""
+
+
+def check_lease(seconds: float) -> None:
+    """Raises McalError unless a lease can last so long."""
+    if not seconds > 0:
+        raise McalError(f"lease: more than 0 seconds, got {seconds}")
+
+
+def check_settings(*, gold: float = 0.0, lease: float = 180.0, **of_panel: Any) -> None:
+    """Raises McalError for settings of a ``Desk`` that make no sense, and without crowd-kit where that is needed."""
+    check_lease(lease)
+    check_rate(gold)
+    Panel(2, **of_panel)
 
 
 class Desk:
@@ -69,21 +81,17 @@ class Desk:
         lease: float = 180.0,
         clock: Callable[[], float] = time.monotonic,
     ):
-        if not lease > 0:
-            raise McalError(f"lease: more than 0 seconds, got {lease}")
+        check_lease(lease)
         price = session.log.job.config.label_price / max(opinions, 1)
         rules: dict[str, Any] = dict(aggregation=aggregation, mistake_cost=mistake_cost, prices=dict(prices or {}))
         self.jury = Jury(session, opinions=opinions, price=price, **rules)
-        self._gold = GoldQuestions(session, gold)
+        self._ballot, self._gold, self._pace = Ballot(session, self.jury), GoldQuestions(session, gold), Pace(clock)
         self.session, self.opinions, self._clock = session, opinions, clock
         self._lease, self._seen = lease, dict[str, float]()  # when each annotator was last heard of
         self._leases = Leases(lease, clock, self._accepts)
         self._changed = threading.Condition(threading.RLock())
         self._state, self._message, self._closed = "working", "", False
-        self._waiting: dict[int, set[int]] = {}  # images of each open batch that still want an opinion
         self._given: dict[str, list[int]] = {}  # what can be undone
-        self._times: deque[float] = deque()
-        self._began, self._took = clock(), 0.0
         self._thread = threading.Thread(target=self._work, name="mcal-desk", daemon=True)
         self._thread.start()
 
@@ -116,14 +124,13 @@ class Desk:
                 return
             if not item or not (annotator in item.holders or self._is_free(annotator, item)):
                 raise McalError(f"image {image} is not yours to label: it has a label, or someone else has it now")
-            if item.number == GOLD:
-                self._keep_gold(annotator, image, item, label)
-                return
-            self._keep(annotator, image, item, label)
+            self._ballot.keep(annotator, image, item, label, self._seen)
             self._leases.end(annotator, image)
+            self._leases.want(image)
             self._given.setdefault(annotator, []).append(image)
-            self._times.append(self._clock())
-            if not self._waiting[item.number]:
+            if item.number != GOLD:
+                self._pace.count()
+            if not self._ballot.waiting.get(item.number):
                 self._changed.notify_all()
 
     def skip(self, annotator: str, image: int) -> None:
@@ -142,12 +149,8 @@ class Desk:
             if not given or not self._is_open(given[-1]):
                 raise McalError("nothing to undo: only answers of a batch that is still open can be taken back")
             image = given[-1]
-            self.session.undo(image, annotator=annotator)
+            self._ballot.undo(annotator, image, self._leases.items[image])
             given.pop()
-            item = self._leases.items[image]
-            item.votes.pop(annotator, None)
-            item.label, item.needed = None, max(item.needed, len(item.votes) + 1)
-            self._waiting[item.number].add(image)
             self._leases.give(annotator, image)
             return image
 
@@ -168,9 +171,8 @@ class Desk:
             item = self._leases.items.get(image)
             if item is None:
                 return ""
-            number = (
-                item.number if item.number != GOLD else min(self.jury.batches, default=GOLD)
-            )  # it looks like others
+            is_gold = item.number == GOLD  # it looks like the others
+            number = min(self.jury.batches, default=GOLD) if is_gold else item.number
             return self.jury.batches[number].purpose if number in self.jury.batches else ""
 
     @property
@@ -182,9 +184,9 @@ class Desk:
         """How far the labelling is."""
         with self._changed:
             progress = self.session.progress()
-            seconds = self._seconds_left(progress) if self._state == "working" else None
-            left = sum(map(len, self._waiting.values()))
-            return Status(self._state, left, self._pace(), progress, seconds, self._message)
+            seconds = self._pace.seconds_left(progress.training) if self._state == "working" else None
+            left, pace = sum(map(len, self._ballot.waiting.values())), self._pace.labels_a_second()
+            return Status(self._state, left, pace, progress, seconds, self._message)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until all images have labels, or the work failed; whether that is so."""
@@ -212,25 +214,25 @@ class Desk:
         """Ask the session for batches until the end, and wait for people between them."""
         try:
             while not self._closed:
-                self._began = self._clock()
+                self._pace.begin()
                 batch = self.session.ask()
                 ahead = self.session.ask_ahead()
                 with self._changed:
                     if batch is None:
-                        self._state, self._waiting = "finished", {}
+                        self._state, self._ballot.waiting = "finished", {}
                         self._leases.replace({})
                         self._changed.notify_all()
                         return
-                    self._took = self._clock() - self._began
+                    self._pace.end()
                     self._open([each for each in (batch, ahead) if each])
-                    while self._waiting[batch.number] and not self._closed:
+                    while self._ballot.waiting[batch.number] and not self._closed:
                         self._changed.wait()
                     if self._closed:
                         return
-                    self._state = "labelling" if any(self._waiting.values()) else "working"
+                    self._state = "labelling" if any(self._ballot.waiting.values()) else "working"
                     self._leases.version += 1
                 if self.jury.panel.is_joint:
-                    self._conclude(batch.number)
+                    self._ballot.conclude(batch.number, self._leases.items, self._changed)
         except Exception as error:  # those who wait are told whatever ends this thread
             self.fail(str(error))
 
@@ -238,76 +240,16 @@ class Desk:
         """Hand out the open batches, less what is answered or in hand."""
         self.jury.open(open_batches, self._gold.rate)
         self._gold.look()
-        batches, before = self.session.batches, self._leases.items
-        items = {image: item for image, item in before.items() if item.number == GOLD and item.holders}
-        for number, batch in batches.batches.items():
-            items |= {i: Item(number, votes=self.jury.votes(number, i)) for i in batch.indices.tolist()}
-        self._waiting, self._given = {number: set() for number in batches.batches}, {}
-        for opinion in batches.opinions():
-            item = items[opinion.image]
-            if opinion.final:
-                item.label = opinion.label
-            if not opinion.final or self.opinions == 1:
-                item.votes[opinion.annotator] = opinion.label
-                self._given.setdefault(opinion.annotator, []).append(opinion.image)
+        items, self._given = self._ballot.open(self._leases.items)
         for image, item in items.items():
-            if item.number != GOLD:
-                self._settle(image, item)
+            self._ballot.settle(image, item, self._seen)
         self._leases.replace(items)
         self._state = "labelling"
         self._changed.notify_all()
 
-    def _keep(self, annotator: str, image: int, item: Item, label: int) -> None:
-        """Have an answer on disk, and the image's label too if that is settled by it."""
-        if self.opinions > 1:
-            self.jury.vote(item.number, image, annotator, label)
-            self._leases.end(annotator, image)  # or the image seems to be in hand still
-            self._settle(image, item)
-            self._leases.want(image)
-        else:
-            self._tell([image], label, annotator)
-            item.votes[annotator] = label
-            item.label = label
-            self._waiting[item.number].discard(image)
-
-    def _keep_gold(self, annotator: str, image: int, item: Item, label: int) -> None:
-        """Have the answer to a gold question on disk."""
-        assert item.label is not None
-        self.jury.answer_gold(GoldAnswer(image, label, item.label, annotator))
-        item.votes[annotator] = label
-        self._leases.end(annotator, image)
-
-    def _settle(self, image: int, item: Item) -> None:
-        """See whether an image has its opinions, and tell the session its label unless those on others matter too."""
-        if item.label is None:
-            item.needed = self.jury.needed(item.number, image, self._seen)
-            if len(item.votes) < item.needed:
-                self._waiting[item.number].add(image)
-                return
-            if self.opinions > 1 and not self.jury.panel.is_joint:
-                item.label = self.jury.label(item.number, image)
-                self._tell([image], item.label, ", ".join(item.votes))
-        self._waiting[item.number].discard(image)
-
-    def _conclude(self, number: int) -> None:
-        """Tell the session the labels of a batch that has all its opinions, by what they say together."""
-        verdict = self.jury.verdict(number, self._changed)
-        with self._changed:
-            for (label, annotators), images in verdict.items():
-                self._tell(images, label, annotators)
-                for image in images:
-                    if image in self._leases.items:
-                        self._leases.items[image].label = label
-
-    def _tell(self, images: list[int], label: int, annotator: str) -> None:
-        if label == UNKNOWN:
-            self.session.tell_unknown(images, annotator=annotator)
-        else:
-            self.session.tell(images, [label] * len(images), annotator=annotator)
-
     def _is_open(self, image: int) -> bool:
         """Whether an answer to an image can be taken back still."""
-        return image in self._leases.items and bool(self._waiting.get(self._leases.items[image].number))
+        return image in self._leases.items and self._ballot.is_open(self._leases.items[image])
 
     def _is_free(self, annotator: str, item: Item) -> bool:
         """Whether an annotator whose lease was lost may label an image all the same, because nobody else has it."""
@@ -324,7 +266,7 @@ class Desk:
             del self._seen[name]
         self._seen[annotator] = now
         if have_left and self.jury.panel.has_price:
-            for image in [image for images in self._waiting.values() for image in images]:
+            for image in [image for images in self._ballot.waiting.values() for image in images]:
                 self._settle_again(image)
 
     def _accepts(self, annotator: str, image: int) -> bool:
@@ -339,22 +281,5 @@ class Desk:
     def _settle_again(self, image: int) -> None:
         item = self._leases.items[image]
         if item.votes and not item.holders:
-            self._settle(image, item)
+            self._ballot.settle(image, item, self._seen)
             self._changed.notify_all()
-
-    # ------------------------------------------------------------------------------------------------------
-    # Estimates
-
-    def _pace(self) -> float:
-        """Labels a second of late, 0 before there are a few."""
-        now = self._clock()
-        while self._times and self._times[0] < now - PACE_SPAN:
-            self._times.popleft()
-        return len(self._times) / max(now - self._times[0], 1.0) if len(self._times) >= 5 else 0.0
-
-    def _seconds_left(self, progress: Progress) -> float | None:
-        """About how long the work on the next batch still takes."""
-        elapsed = self._clock() - self._began
-        if progress.training:
-            return elapsed * (1 - progress.training) / progress.training
-        return max(self._took - elapsed, 1.0) if self._took > 1 else None

@@ -4,9 +4,9 @@ A door is a function that is visited again and again. Each visit takes what has 
 next, and returns the batch that is open then, or None when every image has a label.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mcal_jax.labelling.servers import Server
 from mcal_jax.registry import Registry
@@ -19,7 +19,7 @@ class Visit(NamedTuple):
 
     ``source`` is the folder that holds the files of the images, None where they are no files. ``out`` is the folder of
     the job, ``annotator`` who labelled where the answers do not say, ``emit`` prints a line, ``server`` is where
-    annotators are, for a door that reaches them through one.
+    annotators are, for a door that reaches them through one, ``page`` what ``mcal_jax.serve`` is given.
     """
 
     session: Session
@@ -28,6 +28,7 @@ class Visit(NamedTuple):
     annotator: str
     emit: Emit
     server: Server = Server()
+    page: Mapping[str, Any] = {}
 
 
 Door = Callable[[Visit], Batch | None]

@@ -29,6 +29,8 @@ from mcal_jax.session import Batch
 
 UNLABELLED = "unlabelled"
 DONE = "done"
+LINES = 10
+"""Lines of a table of answers for each image of the pool that are read; more is an error."""
 _BATCH = re.compile(r"batch-(\d{4,})(?:\D.*)?", re.DOTALL)
 
 
@@ -63,6 +65,7 @@ def _go_on(visit: Visit, hand_out: HandOut) -> Batch | None:
 
 def _read(visit: Visit, names: LinkNames) -> Iterator[Answers]:
     """The answers of all files; one that can't be read is refused in a line."""
+    most_lines = LINES * len(visit.session.dataset.images) + LINES
     for number, path in _files_of_batches(visit.out):
         try:
             if path.is_dir():
@@ -70,7 +73,7 @@ def _read(visit: Visit, names: LinkNames) -> Iterator[Answers]:
             elif path.suffix.lower() == ".json":
                 read = read_export(path, number, visit.session.dataset, visit.annotator)
             else:
-                read = Read(read_table(path, visit.annotator), [])
+                read = Read(read_table(path, visit.annotator, most_lines), [])
         except McalError as error:
             visit.emit(f"refused: {error}")
             continue

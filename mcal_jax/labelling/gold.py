@@ -8,8 +8,12 @@ from mcal_jax.errors import McalError
 from mcal_jax.runs.open_batches import gold_answers, opinions
 from mcal_jax.session import Session
 
-GOLD = -1
-"""The batch that gold questions are in, which is none."""
+
+def check_rate(rate: float) -> float:
+    """``rate``. Raises McalError unless it is a share of gold questions."""
+    if not 0 <= rate <= 0.5:
+        raise McalError(f"gold: a share of the images from 0 to 0.5, got {rate}")
+    return rate
 
 
 class GoldQuestions:
@@ -21,9 +25,7 @@ class GoldQuestions:
     """
 
     def __init__(self, session: Session, rate: float):
-        if not 0 <= rate <= 0.5:
-            raise McalError(f"gold: a share of the images from 0 to 0.5, got {rate}")
-        self.session, self.rate = session, rate
+        self.session, self.rate = session, check_rate(rate)
         self.truth: dict[int, int] = {}
         self._seen: dict[int, set[str]] = defaultdict(set)
         self._random = random.Random(0)

@@ -43,6 +43,11 @@ class Jury:
         self.session.batches.gold(answer)
         self.panel.add_gold(answer.image, answer.annotator, answer.label, answer.truth)
 
+    def undo_gold(self, image: int, annotator: str) -> None:
+        """Take back the answer to a gold question: on disk, and in what is known of the annotator."""
+        self.session.batches.undo_gold(image, annotator)
+        self.panel.remove_gold(image, annotator)
+
     def needed(self, number: int, image: int, present: Iterable[str]) -> int:
         """How many opinions an image is to have, see ``Panel.needed``."""
         return self.panel.needed(self._key(number, image), present, self._stands_for(number))

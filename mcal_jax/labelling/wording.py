@@ -20,6 +20,8 @@ def asked(result: Result) -> str:
     """Who labelled how much."""
     n, machine = len(result.labels), int(result.by_machine.sum())
     classes = f"The classes they chose from: {', '.join(result.classes)}."
+    if owned := result.outcome.owned:
+        classes = f"{owned:,} of their labels were known before and cost nothing. {classes}"
     if result.has_given_predictions:
         return (
             f"The data set has {n:,} items and a classifier's prediction of each. Humans labelled {n - machine:,} of "

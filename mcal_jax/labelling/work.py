@@ -5,10 +5,11 @@ The folder holds the run log, the decoded pictures, what humans are asked, and i
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from pydantic import ValidationError
 
 from mcal_jax.algorithm.config import Config
@@ -17,7 +18,8 @@ from mcal_jax.errors import McalError, shown
 from mcal_jax.files import absolute, read_bytes, write_atomically
 from mcal_jax.inputs import Images, as_dataset
 from mcal_jax.labelling import datasheet, export
-from mcal_jax.labelling.doors import DOORS, Visit
+from mcal_jax.labelling.desk import check_settings
+from mcal_jax.labelling.doors import DOORS, Door, Visit
 from mcal_jax.labelling.servers import Server, server
 from mcal_jax.result import Result
 from mcal_jax.runs.runlog import RunLog
@@ -32,6 +34,8 @@ PURPOSES = {
     "residual": "too hard for the classifier (R)",
     "relabel": "once more, for a second opinion (T)",
 }
+ASKING = ("opinions", "aggregation", "mistake_cost", "prices", "gold", "lease")
+"""Settings of the page that a job remembers; where it listens must be said each time."""
 
 
 class Source(NamedTuple):
@@ -45,14 +49,15 @@ def work_on(
     source: Images,
     *,
     classes: Sequence[str] | None = None,
-    door: str | None = None,
     out: str | os.PathLike | None = None,
-    annotator: str = "",
     settings: dict[str, Any] | None = None,
     size: int | None = None,
+    emit: Emit = print,
+    door: str | None = None,
+    annotator: str = "",
     url: str | None = None,
     api_key: str | None = None,
-    emit: Emit = print,
+    page: Mapping[str, Any] | None = None,
     **of_session: Any,
 ) -> Result | Batch:
     """Begin a labelling job or go on with it: take the labels that came back, and hand out what is wanted next.
@@ -60,33 +65,22 @@ def work_on(
     Args:
       source: a folder of pictures, a table of their paths, or anything else that ``Session`` takes.
       classes: names of the classes; taken from the source where it knows them, and from the log of a job begun.
-      door: how images reach humans, a name in ``mcal_jax.labelling.doors.DOORS``; by default as before, or csv.
       out: the folder of the job; by default the name of the source with ``.mcal``, beside it.
-      annotator: who labelled, where the answers do not say.
       settings: fields of ``Config`` that differ from ``Config.certified()``, or must agree with the job begun.
       size: pixels a side to which pictures are scaled; by default as before.
-      url: address of the server, for the door label-studio; by default as before.
-      api_key: the key to it; by default that in the environment variable LABEL_STUDIO_API_KEY. It is kept nowhere.
       emit: called with each line about the job.
+      door, annotator, url, api_key, page: how images reach humans, see ``way_of``.
       of_session: other arguments of ``Session``: architecture, width, recipe, seed.
 
     Returns the batch that humans are to label, or the Result once every image has a label; then ``out`` holds
     ``labels.csv`` and a datasheet. Raises McalError.
     """
     folder = job_folder(source, out)
-    log, about = folder / "run.jsonl", remembered(folder / "job.json", door=door, size=size)
-    visit_door, place = DOORS[about["door"]], server_of(about["door"], url, api_key)
-    begun = RunLog.read(log) if log.exists() else None
-    classes = classes or (begun.content.get("class_names") if begun else None)
-    config = _config(begun, settings or {})
-    pool = _open(source, classes, folder / "cache", about["size"])
-    if begun is None:
-        for line in describe(pool.dataset):
-            emit(line)
-    write_atomically(folder / "job.json", json.dumps(about) + "\n")
-    of_session = _of_session(begun, of_session)
-    with Session(pool.dataset, classes=classes, config=config, log=log, emit=emit, **of_session) as session:
-        batch = visit_door(Visit(session, pool.folder, folder, annotator, emit, place))
+    about = remembered(folder / "job.json", door=door, size=size, page=page)
+    way = way_of(about, annotator, url, api_key, page)
+    session, pictures = _begin(source, classes, folder, about, settings or {}, of_session, emit)
+    with session:
+        batch = way.visit(session, pictures, folder, emit)
         if batch is None:
             return finish(session.result(), folder, emit)
         for line in wanted(session, batch):
@@ -94,11 +88,67 @@ def work_on(
         return batch
 
 
+def _begin(
+    source: Images, classes: Sequence[str] | None, folder: Path, about: dict[str, Any], settings: dict[str, Any],
+    of_session: dict[str, Any], emit: Emit,
+) -> tuple[Session, Path | None]:  # fmt: skip
+    """The session of a job, and the folder of its pictures. Raises McalError."""
+    log = folder / "run.jsonl"
+    begun = RunLog.read(log) if log.exists() else None
+    classes = classes or (begun.content.get("class_names") if begun else None)
+    config = _config(begun, settings)
+    pool = _open(source, classes, folder / "cache", about["size"])
+    if begun is None:
+        for line in describe(pool.dataset):
+            emit(line)
+    write_atomically(folder / "job.json", json.dumps(about) + "\n")
+    of_session = _of_session(begun, of_session)
+    return Session(pool.dataset, classes=classes, config=config, log=log, emit=emit, **of_session), pool.folder
+
+
+class Way(NamedTuple):
+    """How images reach humans: a door, who labels where answers do not say, a server, settings of the page."""
+
+    door: Door
+    annotator: str
+    server: Server
+    page: dict[str, Any]
+
+    def visit(self, session: Session, source: Path | None, out: Path, emit: Emit) -> Batch | None:
+        """Take what has come back, and hand out what is wanted: the batch that is open then, None at the end."""
+        return self.door(Visit(session, source, out, self.annotator, emit, self.server, self.page))
+
+
+def way_of(
+    about: dict[str, Any], annotator: str, url: str | None, api_key: str | None, page: Mapping[str, Any] | None
+) -> Way:
+    """How images reach humans, by what a job remembers and what is given now.
+
+    Args:
+      about: the ``door``, a name in ``mcal_jax.labelling.doors.DOORS``, and settings of the ``page`` given before.
+      annotator: who labelled, where the answers do not say.
+      url: address of the server, for the door label-studio; by default as before.
+      api_key: the key to it; by default that in the environment variable LABEL_STUDIO_API_KEY. It is kept nowhere.
+      page: settings of ``mcal_jax.serve``, for the door browser: opinions, gold, host, ... The job remembers how
+        annotators are asked (``ASKING``).
+
+    Raises McalError for settings of another door, and for those that make no sense.
+    """
+    name = about["door"]
+    door, place = DOORS[name], server_of(name, url, api_key)
+    if page and name != "browser":
+        raise McalError(f"{', '.join(page)}: the door {name} has no page; give --browser")
+    if name != "browser":
+        return Way(door, annotator, place, {})
+    settings = {**about["page"], **(page or {})}
+    check_settings(**{name: value for name, value in settings.items() if name in ASKING})
+    return Way(door, annotator, place, settings)
+
+
 def wanted(session: Session, batch: Batch) -> list[str]:
     """What is wanted next, and what the whole job is expected to cost, in lines."""
-    config = session.log.job.config
     count = int((session.labels >= 0).sum())
-    humans_only = len(session.labels) * config.label_price
+    humans_only = session.log.job.cost_of(np.arange(len(session.labels)))
     lines = [
         f"wanted: {len(batch):,} labels {PURPOSES[batch.purpose]}, ${batch.cost:,.2f}; batch {batch.number}",
         f"labelled in earlier batches: {count:,} of {len(session.labels):,}",
@@ -118,15 +168,17 @@ def finish(result: Result, folder: Path, emit: Emit) -> Result:
     return result
 
 
-def remembered(path: Path, **given: Any) -> dict[str, Any]:
+def remembered(path: Path, page: Mapping[str, Any] | None = None, **given: Any) -> dict[str, Any]:
     """What a job remembers beside its log: what is given now, else what was given before. Raises McalError."""
-    before = {"door": "csv", "size": None}
+    before: dict[str, Any] = {"door": "csv", "size": None, "page": {}}
     if path.exists():
         try:
             before |= {key: value for key, value in json.loads(read_bytes(path)).items() if key in before}
         except (ValueError, AttributeError):
             raise McalError(f"{path}: damaged; delete it, and give --door and --size again") from None
-    return {**before, **{key: value for key, value in given.items() if value is not None}}
+    asking = {name: value for name, value in (page or {}).items() if name in ASKING}
+    kept = {"page": {**before["page"], **asking}}
+    return {**before, **kept, **{key: value for key, value in given.items() if value is not None}}
 
 
 def server_of(door: str, url: str | None, key: str | None) -> Server:

@@ -134,7 +134,7 @@ def log_sizes(ax: Axes, smallest: int, largest: int) -> None:
 
 
 def humans_only_line(ax: Axes, n: int, config: Config) -> None:
-    """Draw what humans labelling all ``n`` images cost, as a horizontal line."""
+    """Draw what humans labelling ``n`` images cost, as a horizontal line."""
     cost = n * config.label_price
     ax.axhline(cost, color=COLOURS["humans only"], linestyle="--", label=f"humans only: {money(cost)}")
 

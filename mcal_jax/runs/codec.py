@@ -183,6 +183,8 @@ def outcome_json(outcome: Outcome, labels: np.ndarray, true_error: float | None)
         certified["people"] = outcome.annotator_error._asdict()
     if outcome.rejected:
         certified["rejected"] = outcome.rejected._asdict()
+    if outcome.owned:
+        certified["owned"] = outcome.owned
     return {
         **{name: len(getattr(outcome, name)) for name in "TBSR"},
         **certified,
@@ -237,6 +239,7 @@ def outcome_from_json(
             certificate=certificate_from_json(end),
             annotator_error=annotators,
             rejected=Rejected(**known(Rejected, end["rejected"])) if "rejected" in end else None,
+            owned=end.get("owned", 0),
             plans=plans,
             history=history,
         )

@@ -14,6 +14,8 @@ from mcal_jax.runs.codec import pack, unpack
 from mcal_jax.runs.runlog import RunLog
 
 UNANSWERED = UNKNOWN - 1
+GOLD = -1
+"""The batch that gold questions are in, which is none."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,17 +62,21 @@ class Opinion(NamedTuple):
 
 
 class GoldAnswer(NamedTuple):
-    """What one annotator answered to a gold question: an image whose label, ``truth``, was known."""
+    """What one annotator answered to a gold question: an image whose label, ``truth``, was known.
+
+    ``number`` is the batch that was open then.
+    """
 
     image: int
     label: int
     truth: int
     annotator: str
+    number: int = -1
 
 
-def opinions(parts: Iterable[dict[str, Any]]) -> Iterator[Opinion]:
-    """Answers and votes in the parts of a log that were not taken back, in the order they came in."""
-    kept: dict[tuple[int, int, str | None], Opinion] = {}
+def said(parts: Iterable[dict[str, Any]]) -> Iterator[Opinion | GoldAnswer]:
+    """Answers in the parts of a log that were not taken back, in the order they came in, whatever the clock says."""
+    kept: dict[tuple[int, int, str | None], Opinion | GoldAnswer] = {}
     for part in parts:
         number, annotator, when = part["number"], part.get("annotator", ""), part.get("time", 0.0)
         if "labels" in part:
@@ -83,14 +89,22 @@ def opinions(parts: Iterable[dict[str, Any]]) -> Iterator[Opinion]:
         elif "undone" in part:
             kept.pop((number, part["undone"], None), None)
             kept.pop((number, part["undone"], annotator), None)
+        elif "gold" in part:
+            image = part["gold"]
+            kept[GOLD, image, annotator] = GoldAnswer(image, part["answer"], part["truth"], annotator, number)
+        elif "undone_gold" in part:
+            kept.pop((GOLD, part["undone_gold"], annotator), None)
     yield from kept.values()
 
 
+def opinions(parts: Iterable[dict[str, Any]]) -> Iterator[Opinion]:
+    """Answers and votes in the parts of a log that were not taken back, in the order they came in."""
+    yield from (one for one in said(parts) if isinstance(one, Opinion))
+
+
 def gold_answers(parts: Iterable[dict[str, Any]]) -> Iterator[GoldAnswer]:
-    """The answers to gold questions in the parts of a log."""
-    for part in parts:
-        if "gold" in part:
-            yield GoldAnswer(part["gold"], part["answer"], part["truth"], part["annotator"])
+    """The answers to gold questions in the parts of a log that were not taken back, in the order they came in."""
+    yield from (one for one in said(parts) if isinstance(one, GoldAnswer))
 
 
 class OpenBatches:
@@ -140,15 +154,19 @@ class OpenBatches:
         said = {"gold": answer.image, "answer": answer.label, "truth": answer.truth}
         self._keep_said(min(self.batches, default=0), answer.annotator, **said)
 
+    def undo_gold(self, index: int, annotator: str) -> None:
+        """Take back this annotator's answer to a gold question."""
+        self._keep_said(min(self.batches, default=0), annotator, undone_gold=index)
+
     def agree(self, panel: dict[str, Any]) -> None:
         """Keep by what rules several annotators label, unless the log says so already."""
         before = next((part["panel"] for part in reversed(self.log.parts) if "panel" in part), None)
         if panel != before:
             self._keep({"number": min(self.batches, default=0), "panel": panel})
 
-    def opinions(self) -> Iterator[Opinion]:
-        """Answers and votes on the images of the open batches that were not taken back, in the order they came in."""
-        yield from opinions(part for part in self.log.parts if part["number"] in self.batches)
+    def said(self) -> Iterator[Opinion | GoldAnswer]:
+        """Answers and votes that came in while these batches were open and were not taken back, in their order."""
+        yield from said(part for part in self.log.parts if part["number"] in self.batches)
 
     def complete(self, number: int) -> tuple[OpenBatch, np.ndarray]:
         """A batch all of whose images have answers, and these; it is open no more."""
@@ -196,7 +214,9 @@ class OpenBatches:
 def request_after_test(job: Job, test: Indices) -> Label | None:
     """The request that follows the labels of T, whatever they are, if it is for random images; else None."""
     run = algorithm(job)
-    run.send(None)
+    request = run.send(None)
+    if isinstance(request, Label) and request.purpose == "owned":
+        run.send(Labels(request.pool, np.zeros(request.n, np.int32)))
     following = run.send(Labels(test, np.zeros(len(test), np.int32)))
     return following if isinstance(following, Label) and following.by == "random" else None
 

@@ -58,7 +58,7 @@ class RecordedRun:
         counted = np.empty(0, np.int64)  # the images of T that errors are counted on
         for number, entry in enumerate(self.log.entries, 2):
             try:
-                request = rebuilt(entry, left, self.sets, counted)
+                request = rebuilt(entry, left, self.sets, counted, self.job)
                 answer = answer_from_json(entry.answer)
                 check_answer(request, answer)
             except McalError as error:
@@ -121,8 +121,9 @@ class RecordedRun:
             return None
         if history[-1].model not in figures:
             return self.plans[-1]
+        owned = len(self.job.owned)
         # What depends on the plan before it, whether it is stable and the next batch, is among the figures.
-        plan = planner.search(self.job.n, history, self._winner, None, self._planning_config())
+        plan = planner.search(self.job.n, history, self._winner, None, self._planning_config(), owned=owned)
         return as_recorded(plan, figures[history[-1].model])
 
     @property
@@ -163,9 +164,10 @@ class RecordedRun:
             return []
         config, history, figures = self._planning_config(), self.fits.get(architecture, []), self._figures(architecture)
         plans: list[Plan] = []
+        owned = len(self.job.owned)
         for k, fit in enumerate(history):
             previous = plans[-1] if plans else None
-            plan = planner.search(self.job.n, history[: k + 1], architecture, previous, config)
+            plan = planner.search(self.job.n, history[: k + 1], architecture, previous, config, owned=owned)
             plans.append(as_recorded(plan, figures.get(fit.model)))
         return plans
 
@@ -203,11 +205,11 @@ def set_of(request: Request) -> str:
     if isinstance(request, MachineLabel):
         return "S"
     assert isinstance(request, Label)
-    return {"test": "T", "train": "B", "residual": "R", "certify": "V"}[request.purpose]
+    return {"owned": "B", "test": "T", "train": "B", "residual": "R", "certify": "V"}[request.purpose]
 
 
-def rebuilt(entry: Entry, left: Indices, sets: dict[str, Indices], counted: Indices) -> Request:
-    """The request of a log's line, where ``left`` are the images without a label and ``sets`` those with one.
+def rebuilt(entry: Entry, left: Indices, sets: dict[str, Indices], counted: Indices, job: Job) -> Request:
+    """The request of a line in the log of ``job``: ``left`` are the images without a label, ``sets`` those with one.
 
     ``counted`` are the images of T that errors are counted on.
 
@@ -215,7 +217,7 @@ def rebuilt(entry: Entry, left: Indices, sets: dict[str, Indices], counted: Indi
     """
     data = entry.request
     try:
-        request = _request(data, left, sets, counted)
+        request = _request(data, left, sets, counted, job)
         is_same = request_json(request) == data
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise McalError(f"no request ({error!r})") from None
@@ -224,8 +226,10 @@ def rebuilt(entry: Entry, left: Indices, sets: dict[str, Indices], counted: Indi
     return request
 
 
-def _request(data: dict[str, Any], left: Indices, sets: dict[str, Indices], counted: Indices) -> Request:
+def _request(data: dict[str, Any], left: Indices, sets: dict[str, Indices], counted: Indices, job: Job) -> Request:
     match data["kind"]:
+        case "label" if data["purpose"] == "owned":
+            return Label(np.array(job.owned, np.int64), data["n"], data["by"], "owned")
         case "label" if data["purpose"] in ("test", "train", "certify", "residual"):
             test = counted if "test" in data else None
             return Label(left, data["n"], data["by"], data["purpose"], data["model"], None, test)

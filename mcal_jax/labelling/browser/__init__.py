@@ -1,7 +1,7 @@
 """Labelling in a web browser, or in a notebook: ``serve(session)`` and ``widget(session)``."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,9 @@ def serve(
     port: int = 0,
     token: str | None = None,
     hosts: Sequence[str] = (),
-    opinions: int = 1,
-    aggregation: str = "majority",
-    mistake_cost: float | None = None,
-    prices: Mapping[str, float] | None = None,
-    gold: float = 0.0,
-    lease: float = 180.0,
     folder: str | Path | None = None,
     emit: Callable[[str], None] = print,
+    **of_desk: Any,
 ) -> None:
     """Have the images of a session labelled in web browsers; returns when all have labels, or at Ctrl-C.
 
@@ -39,11 +34,10 @@ def serve(
       port: by default a free one.
       token: what a page must know; by default a new one. It is part of the address that ``emit`` gets.
       hosts: further names by which browsers may call this machine.
-      opinions: how many annotators label each image; the label that most of them give is kept.
-      aggregation, mistake_cost, prices, gold: how several annotators are weighed, asked and paid, see ``Desk``.
-      lease: seconds for which an image is kept for an annotator of whom nothing is heard.
       folder: where the picture files are, if the session's images came from a table of them.
       emit: called with each line of text.
+      of_desk: how several annotators are asked, weighed and paid: opinions, aggregation, mistake_cost, prices, gold,
+        lease; see ``Desk``.
 
     Nothing leaves the machine but to those who know the token. Raises McalError without the packages of the extra
     ``browser``, if the port is taken, or if the session fails.
@@ -52,10 +46,14 @@ def serve(
         from mcal_jax.labelling.browser.server import Server
     except ImportError as error:
         raise McalError(f"the page needs {error.name}: pip install 'mcal-jax[browser]'") from None
-    rules: dict[str, Any] = dict(aggregation=aggregation, mistake_cost=mistake_cost, prices=prices, gold=gold)
-    desk = Desk(session, opinions=opinions, lease=lease, **rules)
+    desk = Desk(session, **of_desk)
     server = Server(desk, Api(desk, Pictures(session.dataset, folder)), host, port, token, hosts)
     emit(f"label the images at {server.url}\n(Ctrl-C stops; the same command goes on where it was)")
+    _until_done(desk, server)
+
+
+def _until_done(desk: Desk, server: Any) -> None:
+    """Serve until all images have labels. Raises McalError if the session fails."""
     try:
         while not desk.wait(0.5):
             pass
@@ -68,7 +66,7 @@ def serve(
 
 def by_page(visit: Visit) -> Batch | None:
     """The door of ``mcal label --browser``: serves the page until every image has a label. Raises as ``serve`` does."""
-    serve(visit.session, folder=visit.source, emit=visit.emit)
+    serve(visit.session, folder=visit.source, emit=visit.emit, **visit.page)
     return visit.session.ask()
 
 

@@ -4,6 +4,7 @@ taken. It knows neither HTTP nor notebooks: a transport has
   image(number)     a promise of an image's URL
   canWait           whether a call may be held back until there are images */
 
+import { followTheme } from "./parts.js";
 import { View } from "./view.js";
 
 const AHEAD = 8;
@@ -28,7 +29,9 @@ class LabellingDesk {
     this.view = new View(root, this);
     this.onKey = (event) => this.key(event);
     keys.addEventListener("keydown", this.onKey);
+    const unfollow = followTheme(root);
     this.stop = () => {
+      unfollow();
       this.mode = "stopped";
       keys.removeEventListener("keydown", this.onKey);
     };

@@ -21,6 +21,31 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/* Whether the notebook around the page is dark (Jupyter, VS Code, Colab), or else the system. */
+function isDark(system) {
+  const { jpThemeLight, vscodeThemeKind } = document.body.dataset;
+  if (jpThemeLight) return jpThemeLight === "false";
+  if (vscodeThemeKind) return !vscodeThemeKind.includes("light");
+  const colab = document.documentElement.getAttribute("theme");
+  return colab ? colab === "dark" : system.matches;
+}
+
+/* Give a part of the page the colours of what is around it, now and when they change. Returns how to stop that. */
+export function followTheme(part) {
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const draw = () => part.classList.toggle("mcal-dark", isDark(system));
+  const observer = new MutationObserver(draw);
+  for (const place of [document.documentElement, document.body]) {
+    observer.observe(place, { attributeFilter: ["theme", "data-jp-theme-light", "data-vscode-theme-kind"] });
+  }
+  system.addEventListener("change", draw);
+  draw();
+  return () => {
+    observer.disconnect();
+    system.removeEventListener("change", draw);
+  };
+}
+
 /* Disabled, but it keeps the focus, and with it the keys. */
 export function disable(button, off) {
   button.setAttribute("aria-disabled", String(off));

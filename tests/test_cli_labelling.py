@@ -1,0 +1,85 @@
+"""What the command line says to the doors: options of the page, remembered by the job, and what is refused."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from mcal_jax.cli import main
+from mcal_jax.labelling import browser
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """The settings that each page was served with."""
+    calls = []
+
+    def serve(session, **settings):
+        calls.append({name: value for name, value in settings.items() if name not in ("folder", "emit")})
+
+    monkeypatch.setattr(browser, "serve", serve)
+    return calls
+
+
+@pytest.fixture
+def photos(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for i in range(200):
+        Image.fromarray(np.full((8, 8), i, np.uint8)).save(tmp_path / "photos" / f"{i:03d}.png")
+    return tmp_path / "photos"
+
+
+def run(capsys, monkeypatch, *words):
+    """Exit code and text of a command."""
+    monkeypatch.setattr(sys, "argv", ["mcal", *map(str, words)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr()
+    return end.value.code or 0, said.out + said.err
+
+
+BEGIN = ("--classes", "cat,dog", "--width", "2", "--recipe", "brief")
+
+
+def test_a_job_remembers_how_annotators_are_asked_but_not_where_the_page_listens(photos, served, capsys, monkeypatch):
+    page = ("--browser", "--opinions", "3", "--gold", "0.1", "--prices", "ada=0.02,bob=0.05", "--lease", "60")
+    code, said = run(capsys, monkeypatch, "label", photos, *BEGIN, *page, "--host", "0.0.0.0", "--hosts", "a.b,c")
+    assert code == 0, said
+    asking = {"opinions": 3, "gold": 0.1, "prices": {"ada": 0.02, "bob": 0.05}, "lease": 60.0}
+    assert served == [{**asking, "host": "0.0.0.0", "hosts": ["a.b", "c"]}]
+    assert run(capsys, monkeypatch, "label", photos, "--opinions", "2", "--port", "8765")[0] == 0
+    assert run(capsys, monkeypatch, "label", photos)[0] == 0
+    assert served[1:] == [{**asking, "opinions": 2, "port": 8765}, {**asking, "opinions": 2}]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--opinions", "3"), "opinions: the door csv has no page"),
+        (("--door", "folder", "--browser"), "--browser and --door folder"),
+        (("--browser", "--opinions", "0"), "opinions: at least 1"),
+        (("--browser", "--gold", "0.9"), "gold: a share of the images"),
+        (("--browser", "--lease", "0"), "lease: more than 0 seconds"),
+        (("--browser", "--mistake-cost", "1"), "mistake_cost: it decides on second opinions"),
+        (("--browser", "--opinions", "2", "--prices", "ada:3"), "--prices: ada=0.02,bob=0.05 is meant, got 'ada:3'"),
+        (("--browser", "--opinions", "2", "--prices", "=3"), "--prices: a price without a name"),
+    ],
+)
+def test_settings_that_make_no_sense_begin_no_job(photos, served, capsys, monkeypatch, words, says):
+    code, said = run(capsys, monkeypatch, "label", photos, *BEGIN, *words)
+    assert code == 2
+    assert says in said
+    assert not served
+    assert not photos.with_name("photos.mcal").exists()
+
+
+def test_predictions_are_certified_in_the_browser_by_the_same_options(photos, served, capsys, monkeypatch):
+    names = [path.name for path in sorted(photos.iterdir())]
+    table = photos / "p.csv"
+    pd.DataFrame({"file": names, "prediction": "cat", "score": 0.9}).to_csv(table, index=False)
+    words = ("certify", table, "--classes", "cat,dog", "--browser", "--opinions", "3", "--sample", "50")
+    code, said = run(capsys, monkeypatch, *words, "--out", photos.with_name("job"))
+    assert code == 0, said
+    assert served == [{"opinions": 3}]
