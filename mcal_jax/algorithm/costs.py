@@ -8,23 +8,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mcal_jax.algorithm.config import HIGHEST_PRICE, LOWEST_PRICE, Config, PerHour, PerImageEpoch
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.fields import HIGHEST_PRICE, LOWEST_PRICE
 from mcal_jax.algorithm.outcome import Ledger
+from mcal_jax.algorithm.paper_prices import PAPER_PRICES
 from mcal_jax.algorithm.protocol import Indices, TrainResult
+from mcal_jax.algorithm.training_price import PerHour, PerImageEpoch
 from mcal_jax.errors import McalError
 from mcal_jax.registry import Registry
 
 SERVICES: Registry[float] = Registry("labelling service", {"amazon": 0.04, "satyam": 0.003})
 """US dollars per label by service (section 5). ``SERVICES.register("ours", 0.02)`` adds one."""
-
-PAPER_PRICES = {
-    "grey": {"cnn18": 2.1e-6, "resnet18": 3.3e-6, "resnet50": 6.9e-6},
-    "colour": {"cnn18": 3.3e-6, "resnet18": 5.2e-6, "resnet50": 9.8e-6},
-}
-"""US dollars per image and epoch that Table 2 implies, for 28x28x1 and 32x32x3. Where both services have one delta, two
-equations give the labels bought and the training cost; that is divided by 200 epochs and the largest sum of |B| that
-fits, with T among the labels (but for ResNet50 at 32x32x3, the highest value of its range). They are derived, the
-paper does not print them; the experiment "audit" shows both ways of counting."""
 
 RESNET18 = 0.556e9
 """Multiply-adds of ResNet18 for one image of 32x32x3 (He et al. 2016), by which work has a price."""
@@ -68,7 +62,7 @@ def training_cost(fit: TrainResult, architecture: str, config: Config) -> float:
     """
     price = config.training_price
     if isinstance(price, PerHour):
-        return fit.seconds / 3600 * price.dollars
+        return fit.seconds / 3600 * price.with_energy
     epochs_of_images = fit.images if price.epochs == "recipe" else price.epochs * fit.size
     return _image_epoch(price, architecture) * epochs_of_images
 

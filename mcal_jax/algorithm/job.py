@@ -6,7 +6,8 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 
 from mcal_jax.algorithm import baselines, costs
 from mcal_jax.algorithm.certify_predictions import certify_predictions
-from mcal_jax.algorithm.config import Config, Fraction, Settings
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.fields import Fraction, Settings
 from mcal_jax.algorithm.mcal import mcal
 from mcal_jax.algorithm.objectives import OBJECTIVES, objective_of
 from mcal_jax.algorithm.outcome import Algorithm

@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from mcal_jax.algorithm.config import Settings
+from mcal_jax.algorithm.fields import Settings
 from mcal_jax.errors import McalError
 from mcal_jax.paper.published import EXHIBITS
 from mcal_jax.runs import settings

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mcal_jax.algorithm import costs
-from mcal_jax.algorithm.config import PerImageEpoch
+from mcal_jax.algorithm.training_price import PerImageEpoch
 from mcal_jax.paper.bills import bill_at
 from mcal_jax.paper.published import data_set_name, service_name
 from mcal_jax.paper.records import Trajectory

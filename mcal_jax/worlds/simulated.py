@@ -11,7 +11,8 @@ from pydantic import Field
 from scipy.special import ndtr
 
 from mcal_jax.algorithm import acquisition, costs, planner
-from mcal_jax.algorithm.config import Config, Fraction, Settings
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.fields import Fraction, Settings
 from mcal_jax.algorithm.machine_epsilon import is_kept
 from mcal_jax.algorithm.protocol import (
     MEASURES,
