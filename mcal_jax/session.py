@@ -254,7 +254,7 @@ class Session:
             left = self.batches.left(number)
         files = tuple(self.dataset.files[i] for i in left) if self.dataset.files else ()
         stands_for = len(request.pool) / request.n if purpose in ("test", "certify") and request.n else 1.0
-        return Batch(number, left, purpose, self.log.job.cost_of(left), files, stands_for)
+        return Batch(number, left, purpose, self.log.job.cost_of(left, purpose), files, stands_for)
 
     def _open(self, request: Label | Relabel, number: int) -> None:
         asked = self._world.choose(request, number)

@@ -13,10 +13,17 @@ from mcal_jax.algorithm.acquisition import ACQUISITIONS, Acquisition
 from mcal_jax.algorithm.fields import HIGHEST_PRICE, LOWEST_PRICE, Fraction, Settings, named_in
 from mcal_jax.algorithm.presets import Preset
 from mcal_jax.algorithm.rankings import RANKINGS, Ranking
+from mcal_jax.algorithm.services import Services
 from mcal_jax.algorithm.training_price import AnyTrainingPrice, PerHour, PerImageEpoch  # noqa: F401 - prices of a Config
 from mcal_jax.display import html_table
 
-LATER = {"age_test_set": False, "machine_epsilon": None, "certificate": "planned", "ranking": "margin"}
+LATER = {
+    "age_test_set": False,
+    "machine_epsilon": None,
+    "certificate": "planned",
+    "ranking": "margin",
+    "services": None,
+}
 """Settings that the first versions did not have, and what they did in their place: logs without them are read so."""
 
 
@@ -65,6 +72,11 @@ class Config(Settings):
         "label that humans would not give, for every class; what can't be certified is left to humans. It does not "
         "bound what is lost of a class: a rare one that the classifier never predicts may be mislabelled whole; the "
         "certificate bounds that for every class",
+    )
+    services: Services | None = Field(
+        None,
+        description="with certify: who labels T and V, B, and R, each at its price and with its error; label_price is "
+        "then what humans only would charge. The errors count against epsilon, so the certificate is about the truth",
     )
     repeat: Fraction | None = Field(
         None,
@@ -153,6 +165,9 @@ class Config(Settings):
             raise ValueError("test_fraction: planned is for certify, or T alone stands for the error")
         if self.class_epsilon and (not self.certify or self.budget is not None):
             raise ValueError("class_epsilon: it leaves images to humans by a certificate: certify, and no budget")
+        if self.services and (not self.certify or self.budget is not None or self.class_epsilon or self.repeat):
+            raise ValueError("services: their errors count in a certificate of all labels: certify, and no budget, no "
+                             "class_epsilon, no repeat")  # fmt: skip
         if self.repeat and not self.certify:
             raise ValueError("repeat: it bounds the mistakes of humans for a certificate, so it needs certify")
         return self

@@ -51,6 +51,11 @@ def label_price(service: str | float) -> float:
     return float(service)
 
 
+def price_of(config: Config, purpose: str) -> float:
+    """US dollars for a label that is asked for by a request of this ``purpose``."""
+    return config.label_price if config.services is None else config.services.of(purpose).price
+
+
 def training_cost(fit: TrainResult, architecture: str, config: Config) -> float:
     """US dollars of one training, C_t of Eqn 1. Raises McalError if the architecture has no price.
 
@@ -102,7 +107,10 @@ def labelling_cost(tests: int, sizes, config: Config):
     >>> labelling_cost(100, np.array([20, 40]), Config(label_price=0.05)).tolist()
     [6.0, 7.0]
     """
-    return config.label_price * ((tests if config.bill_test_set else 0) + sizes)
+    of_tests = tests if config.bill_test_set else 0
+    if config.services is None:
+        return config.label_price * (of_tests + sizes)
+    return config.services.test.price * of_tests + config.services.train.price * sizes
 
 
 def learned_rate(history: Sequence[TrainResult], architecture: str, config: Config) -> tuple[float, float]:
@@ -164,7 +172,7 @@ def ledger(
     >>> bill.total, round(bill.savings, 3)
     (20.0, 0.5)
     """
-    price = config.label_price
+    price, residual = price_of(config, "test"), price_of(config, "residual")
     test = price * n_test if config.bill_test_set else 0.0
-    labels = (price * count for count in (n, n_certificate, n_repeat))
-    return Ledger(test, price * n_train, price * n_residual, training, 0.0, *labels)
+    labels = (config.label_price * n, price * n_certificate, price * n_repeat)
+    return Ledger(test, price_of(config, "train") * n_train, residual * n_residual, training, 0.0, *labels)

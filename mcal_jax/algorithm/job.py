@@ -51,8 +51,10 @@ class Job(Settings):
     def _known_objective(cls, name: str | None) -> str | None:
         return name if name is None else OBJECTIVES.check(name)
 
-    def cost_of(self, images: Indices) -> float:
-        """US dollars that humans charge for one label of each of ``images``."""
+    def cost_of(self, images: Indices, purpose: str = "train") -> float:
+        """US dollars that humans charge for one label of each of ``images``, by the ``purpose`` of the request."""
+        if self.config.services is not None:
+            return len(images) * costs.price_of(self.config, purpose)
         return costs.cost_of_labels(images, self.config, self.label_costs)
 
     @model_serializer(mode="wrap")

@@ -249,11 +249,18 @@ def world_of(run: Run, job: Job, dataset: Dataset):
     from mcal_jax.annotators.noisy import Noisy, uniform
 
     truth = GroundTruth(dataset)  # complains of missing labels before JAX is loaded
-    annotator: Annotator = truth
+    annotator: Annotator | dict[str, Annotator] = truth
     if run.noise is not None:
         classes = len(dataset.classes)
         confusion = uniform(run.noise, classes) if isinstance(run.noise, float) else np.array(run.noise)
         annotator = Noisy(truth.labels, classes, confusion, votes=run.votes or 1, seed=run.seed)
+    if (services := job.config.services) is not None:
+        errors = {purpose: services.of(purpose).error for purpose in ("test", "certify", "train", "residual")}
+        count = len(dataset.classes)
+        annotator = {
+            purpose: Noisy(truth.labels, count, uniform(error, count), seed=run.seed) if error else truth
+            for purpose, error in errors.items()
+        }
     from mcal_jax.training.cache import enable_compilation_cache
     from mcal_jax.worlds.trained import TrainedWorld
 
