@@ -40,8 +40,8 @@ def choose_services(
     """The cheapest assignment of the ``offered`` services to T and V, B, and R, by expectation, for ``n`` images.
 
     ``config`` is a certified one; its ``services`` are not looked at. ``wrong_share`` is what the classifier is
-    expected to get wrong. A service that may err teaches less by each of its labels, see ``worth``. Raises McalError where no
-    assignment keeps epsilon, and for services of one name.
+    expected to get wrong. A service that may err teaches less by each of its labels, see ``worth``. Raises McalError
+    where no assignment keeps epsilon, and for services of one name.
     """
     if len({one.name for one in offered}) < len(offered) or not offered:
         raise McalError(f"services: different names are needed, got {', '.join(one.name for one in offered) or 'none'}")

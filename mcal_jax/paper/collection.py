@@ -21,7 +21,7 @@ MAX_ROWS = 200
 SECTIONS = ("Claims", "Tables of the paper", "Figures of the paper", "Beyond the paper", "Single runs and stories")
 """Headings of the page, in order."""
 
-FIRST_BEYOND = ("audit", "prices_today", "certificate")
+FIRST_BEYOND = ("audit", "imagenet", "prices_today", "certificate")
 """The exhibits that come first under "Beyond the paper"; the others follow by name."""
 
 
