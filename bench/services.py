@@ -28,7 +28,7 @@ from tables import publish
 from mcal_jax.algorithm.choose_services import choose_services
 from mcal_jax.algorithm.config import Config, PerImageEpoch
 from mcal_jax.algorithm.job import Job
-from mcal_jax.algorithm.services import Service, Services
+from mcal_jax.algorithm.services import PURPOSES, Service, Services
 from mcal_jax.errors import McalError
 from mcal_jax.runs.driver import drive
 from mcal_jax.worlds.simulated import Curve, SimulatedWorld
@@ -89,7 +89,7 @@ def run(
         best = services[min(choice.alone, key=lambda name: choice.alone[name])]
         chosen = Services(test=best, train=best, residual=best)
     curve = LessTaught(world.curve, (1 - 2 * chosen.train.error) ** power)
-    noise = {purpose: chosen.of(purpose).error for purpose in ("test", "certify", "train", "residual")}
+    noise = {purpose: chosen.of(purpose).error for purpose in PURPOSES}
     simulated = SimulatedWorld(world.n, curve, noise=noise, seed=world.luck, persistence=world.persistence)
     delivery = drive(Job(n=world.n, config=config.model_copy(update={"services": chosen})), simulated)
     assert delivery.true_error is not None

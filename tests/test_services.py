@@ -10,7 +10,7 @@ from mcal_jax.algorithm.choose_services import choose_services, expected_cost
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import Label
-from mcal_jax.algorithm.services import Service, Services, most_mistakes
+from mcal_jax.algorithm.services import PURPOSES, Service, Services, most_mistakes
 from mcal_jax.data import from_arrays
 from mcal_jax.errors import McalError
 from mcal_jax.runs.driver import drive
@@ -21,7 +21,6 @@ from mcal_jax.worlds.trained import TrainedWorld
 EXPERT = Service(name="expert", price=0.2)
 CROWD = Service(name="crowd", price=0.02, error=0.02)
 MIXED = Services(test=EXPERT, train=CROWD, residual=CROWD)
-PURPOSES = ("test", "certify", "train", "residual")
 
 
 def finished(services, n=10_000, curve=MIDDLING, seed=0, **settings):

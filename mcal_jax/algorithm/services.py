@@ -18,6 +18,8 @@ from scipy.stats import binom
 
 from mcal_jax.algorithm.fields import HIGHEST_PRICE, LOWEST_PRICE, Settings
 
+PURPOSES = ("test", "certify", "train", "residual")
+"""What humans label images for: T, V, B, and R."""
 SHARE_OF_RISK = 0.5
 """Of the risk of a certificate, what is spent on the mistakes of services, if there may be any."""
 
