@@ -256,6 +256,8 @@ def world_of(run: Run, job: Job, dataset: Dataset):
         confusion = uniform(run.noise, classes) if isinstance(run.noise, float) else np.array(run.noise)
         annotator = Noisy(truth.labels, classes, confusion, votes=run.votes or 1, seed=run.seed)
     if (services := job.config.services) is not None:
+        if run.noise is not None or run.votes is not None:
+            raise McalError("noise, votes: with services the errors are theirs; leave them out")
         errors = {purpose: services.of(purpose).error for purpose in PURPOSES}
         count = len(dataset.classes)
         annotator = {
