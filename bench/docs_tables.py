@@ -179,6 +179,23 @@ def annotator_quality() -> str:
     return "\n".join(lines)
 
 
+def services() -> str:
+    """Several services under one certificate against each alone, from results/bench/services.csv, as Markdown."""
+    lines = [
+        "| who labels | worlds | cost over the expert's, median | quartiles | cheaper than the expert | epsilon broken "
+        "| T and V / B / R, most often |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows_of("services"):
+        cells = [
+            row["services"], row["worlds"], f"{float(row['cost_median']):.3f}",
+            f"{float(row['cost_q1']):.3f} to {float(row['cost_q3']):.3f}", f"{float(row['cheaper_than_expert']):.0%}",
+            f"{row['broken']} ({float(row['broken_low']):.1%} to {float(row['broken_high']):.1%})", row["T_V/B/R"],
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def notebook_parameters() -> str:
     """Every parameter of every notebook with its default and its meaning, as Markdown."""
     lines = ["| notebook | parameter | default | meaning |", "|---|---|---|---|"]
@@ -212,6 +229,7 @@ if __name__ == "__main__":
     write_between(ROOT / "docs/notebooks.md", "parameters", notebook_parameters())
     write_between(ROOT / "docs/algorithm.md", "aged", aged())
     write_between(ROOT / "docs/guarantees.md", "junk", junk())
+    write_between(ROOT / "docs/guarantees.md", "services", services())
     for case, service in itertools.product(("shipped", "simulated"), ("amazon", "satyam")):
         write_between(ROOT / "docs/peers.md", f"peers-{case}-{service}", peers(case, service))
     write_between(ROOT / "docs/peers.md", "peers-pac-data", pac_data())

@@ -6,6 +6,7 @@ tensor operations, so no data loader is in the way; bfloat16 autocast on an acce
 
 import math
 import time
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mcal_jax.algorithm.acquisition import Scores
+from mcal_jax.training.efficientnet import DROPOUT, STANDARD_WIDTH, kept_strides
 
 UNTIMED = 6
 """Steps of a compiled net that trace and record it."""
@@ -62,6 +64,22 @@ class Net(nn.Module):
         return self.head(self.blocks(F.relu(self.stem(x))).mean((2, 3)))
 
 
+def efficientnet_b0(images: tuple[int, int, int], width: int, classes: int) -> nn.Module:
+    """torchvision's EfficientNetB0 at ``width``, with the steps left out that ours leaves out for small images."""
+    from torchvision.models import efficientnet
+
+    stages, last = efficientnet._efficientnet_conf("efficientnet_b0", width_mult=width / STANDARD_WIDTH, depth_mult=1.0)
+    net = efficientnet.EfficientNet(stages, dropout=DROPOUT, num_classes=classes, last_channel=last)
+    steps = [net.features[0][0], *(c for c in net.features[1:].modules() if isinstance(c, nn.Conv2d) and c.groups > 1)]
+    strides = kept_strides([conv.stride[0] for conv in steps], min(images[:2]))
+    for conv, stride in zip(steps, strides, strict=True):
+        conv.stride = (stride, stride)
+    if images[2] != 3:
+        stem = net.features[0][0]
+        net.features[0][0] = nn.Conv2d(images[2], stem.out_channels, 3, stem.stride, padding=1, bias=False)
+    return net
+
+
 class Model(NamedTuple):
     """A trained net, the training images of its timed steps, and their seconds."""
 
@@ -91,7 +109,11 @@ class Trainer:
         self.device = torch.device("cuda" if self.cuda else "cpu")
         self.score_batch = 1024 if self.cuda else 256
         torch.backends.cudnn.benchmark = True
-        self.layers, self.classes = peers.net(architecture, images.shape[3], width), classes
+        shape = images.shape[1:4]
+        if architecture == "efficientnet_b0":
+            self.build = partial(efficientnet_b0, shape, width, classes)
+        else:
+            self.build = partial(Net, peers.net(architecture, shape[2], width), classes)
         self.pool = torch.from_numpy(images).to(self.device)
         mean, std = images.mean((0, 1, 2)), np.maximum(images.std((0, 1, 2)), 1.0)
         self.mean, self.std = (torch.tensor(a, dtype=torch.float32, device=self.device) for a in (mean, std))
@@ -99,7 +121,7 @@ class Trainer:
 
     @property
     def parameters(self) -> int:
-        return sum(p.numel() for p in Net(self.layers, self.classes).parameters())
+        return sum(p.numel() for p in self.build().parameters())
 
     def choose_threads(self, steps: int = 4) -> int:
         """On a CPU, go on with one thread or with one a core, whichever trains faster, and tell how many.
@@ -123,7 +145,7 @@ class Trainer:
         """A net trained from scratch on the images at ``indices`` [m], labelled ``labels`` [m]."""
         torch.manual_seed(seed)
         recipe, steps = self.recipe, self.recipe.steps(len(indices))
-        net = Net(self.layers, self.classes).to(self.device, memory_format=torch.channels_last)
+        net = self.build().to(self.device, memory_format=torch.channels_last)
         matrices = [p for p in net.parameters() if p.ndim > 1]
         vectors = [p for p in net.parameters() if p.ndim < 2]
         optimizer = torch.optim.SGD(

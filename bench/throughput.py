@@ -3,9 +3,10 @@
     python bench/throughput.py --cases smoke laptop --out results/bench/throughput.csv
     python bench/throughput.py --cases cifar --batch 256 --nets resnet18 --against torch torch_compile torch_graphs
 
-needs: pip install -e '.[bench]'. Training is what the recipe ``short`` does: uint8 pool in the memory of the device,
-random shift and mirror image, SGD with Nesterov momentum, label smoothing; scoring is all that M(.) and L(.) read
-(label, margin, entropy, confidence). float32 on a CPU, bfloat16 on an accelerator, for all. Rivals:
+needs: pip install -e '.[bench]', and torchvision for efficientnet_b0, whose only rivals are PyTorch's. Training is
+what the recipe ``short`` does: uint8 pool in the memory of the device, random shift and mirror image, SGD with Nesterov
+momentum, label smoothing; scoring is all that M(.) and L(.) read (label, margin, entropy, confidence). float32 on a
+CPU, bfloat16 on an accelerator, for all. Rivals:
 
     torch          PyTorch, eager, channels last; on a CPU one thread or one a core, whichever trains faster
     torch_compile  the same net through torch.compile
@@ -276,8 +277,7 @@ class Framework:
 
 def measure(task: Task, frameworks: list[Framework], args: argparse.Namespace) -> list[dict[str, Any]]:
     """One row a framework. A rival that fails or runs on another device is left out, and that is told."""
-    layers = peers.net(task.net, task.shape[2], task.width)
-    wanted = peers.parameters(layers, CLASSES)
+    size = peers.size(task.net, task.shape, task.width, CLASSES)
     ready: dict[Framework, Ready] = {}
     for framework in frameworks if args.together else ():
         framework.tell("prepare", task)
@@ -292,7 +292,7 @@ def measure(task: Task, frameworks: list[Framework], args: argparse.Namespace) -
                 raise
             print(f"{task}: left out: {error}", flush=True)
             continue
-        peers.check_parameters(framework.name, answer.parameters, wanted)
+        peers.check_parameters(framework.name, answer.parameters, size.parameters)
         first = next(iter(ready.values()), answer)
         if (answer.device, answer.dtype) != (first.device, first.dtype):
             where = f"{answer.dtype} on {answer.device}, not {first.dtype} on {first.device}"
@@ -307,12 +307,12 @@ def measure(task: Task, frameworks: list[Framework], args: argparse.Namespace) -
                 tell(f"{task}: round {number + 1} of {args.rounds}, {framework.name}, {what}")
                 speeds[framework.name][what].append(framework.ask(what, args.seconds))
     tell("")
-    return [row(task, layers, framework.name, answer, args.rounds, speeds) for framework, answer in ready.items()]
+    return [row(task, size, framework.name, answer, args.rounds, speeds) for framework, answer in ready.items()]
 
 
 def row(
     task: Task,
-    layers: peers.Net,
+    size: peers.Size,
     name: str,
     ready: Ready,
     rounds: int,
@@ -323,7 +323,7 @@ def row(
         case=task.case, net=task.net, width=task.width, shape="x".join(map(str, task.shape)), batch=task.batch,
         dtype=ready.dtype, framework=name, device=device, version=ready.version, rounds=rounds,
         compile_seconds=f"{ready.compile_seconds:.1f}", parameters=ready.parameters,
-        multiply_adds=peers.multiply_adds(layers, task.shape, CLASSES),
+        multiply_adds=size.multiply_adds,
     )  # fmt: skip
     for what, values in speeds[name].items():
         found[f"{what}_images_per_s"] = figures(statistics.median(values))
@@ -332,7 +332,7 @@ def row(
             ratio = statistics.median(a / b for a, b in zip(speeds[OURS][what], values, strict=True))
             found[f"{what}_ours_over_theirs"] = f"{ratio:.2f}"
     if peak := peers.peak_flops(device):
-        flops = peers.training_flops(layers, task.shape, CLASSES)
+        flops = peers.training_flops(size.multiply_adds)
         found["train_mfu"] = f"{statistics.median(speeds[name]['train']) * flops / peak:.4f}"
     return found
 
@@ -382,7 +382,7 @@ def store(path: Path, rows: list[dict[str, Any]]) -> None:
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=["smoke", "laptop", "shipped"])
-    parser.add_argument("--nets", nargs="+", choices=list(peers.KINDS), default=list(peers.KINDS))
+    parser.add_argument("--nets", nargs="+", choices=[*peers.KINDS, "efficientnet_b0"], default=list(peers.KINDS))
     parser.add_argument("--against", nargs="*", choices=list(RIVALS), default=["torch", "torch_compile", "keras"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of training, and of scoring, in each round")

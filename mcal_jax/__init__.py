@@ -7,12 +7,13 @@ __version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from mcal_jax.algorithm.config import Config, PerHour, PerImageEpoch
+    from mcal_jax.algorithm.services import Service, Services
     from mcal_jax.annotators.ground_truth import GroundTruth
     from mcal_jax.annotators.noisy import Noisy
     from mcal_jax.certification import certify
     from mcal_jax.data import Dataset, from_arrays, load
     from mcal_jax.errors import McalError
-    from mcal_jax.estimates import plan
+    from mcal_jax.estimates import choose_services, plan
     from mcal_jax.labelling.browser import serve, widget
     from mcal_jax.result import Result
     from mcal_jax.session import Batch, Session, label
@@ -29,8 +30,11 @@ _PUBLIC = {
     "PerHour": "algorithm.config",
     "PerImageEpoch": "algorithm.config",
     "Result": "result",
+    "Service": "algorithm.services",
+    "Services": "algorithm.services",
     "Session": "session",
     "certify": "certification",
+    "choose_services": "estimates",
     "from_arrays": "data",
     "label": "session",
     "load": "data",
@@ -53,6 +57,9 @@ __all__ = [  # noqa: RUF022 - in the order in which a reader meets them
     "Config",
     "PerHour",
     "PerImageEpoch",
+    "Service",
+    "Services",
+    "choose_services",
     "plan",
     "load",
     "from_arrays",

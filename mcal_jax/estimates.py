@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mcal_jax.algorithm.choose_services import Choice
+from mcal_jax.algorithm.choose_services import choose_services as cheapest
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.services import PURPOSES, Service
 from mcal_jax.display import html_table
 from mcal_jax.errors import McalError
 from mcal_jax.result import Result
@@ -89,7 +92,9 @@ def plan(
         raise McalError(f"runs: at least 1, got {runs}")
     curve = as_curve(law)
     job = Job(n=n, architectures=(architecture,), config=config or Config.certified())
-    deliveries = [drive(job, SimulatedWorld(n, curve, seed=seed + run)) for run in range(runs)]
+    services = job.config.services
+    noise = {purpose: services.of(purpose).error for purpose in PURPOSES} if services else 0.0
+    deliveries = [drive(job, SimulatedWorld(n, curve, noise=noise, seed=seed + run)) for run in range(runs)]
     outcomes = [delivery.outcome for delivery in deliveries]
     return Estimate(
         n,
@@ -101,6 +106,22 @@ def plan(
         trainings=np.array([len(outcome.history) for outcome in outcomes]),
         error=np.array([delivery.true_error for delivery in deliveries]),
     )
+
+
+def choose_services(
+    n: int, offered: Sequence[Service], config: Config | None = None, *, law: Law, architecture: str = "resnet18"
+) -> Choice:
+    """Which of the ``offered`` services should label T and V, B, and R: the cheapest assignment, by expectation.
+
+    ``config`` is by default ``Config.certified()``; ``law`` is as in ``plan``. ``choice.services`` goes into the
+    configuration of the run, and with it into its log. Raises McalError where no assignment keeps epsilon.
+
+    >>> expert, crowd = Service(name="expert", price=0.2), Service(name="crowd", price=0.02, error=0.015)
+    >>> choice = choose_services(50_000, [expert, crowd], Config.certified(label_price=0.2), law=(3.0, 0.4))
+    >>> choice.services.train.name, choice.cost < min(choice.alone.values()) + 1e-9
+    ('crowd', True)
+    """
+    return cheapest(n, offered, config or Config.certified(), as_curve(law).wrong_share, architecture)
 
 
 def as_curve(law: Law) -> Curve:

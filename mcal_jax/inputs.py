@@ -9,9 +9,10 @@ import numpy as np
 
 from mcal_jax import data
 from mcal_jax.algorithm.acquisition import ACQUISITIONS
-from mcal_jax.algorithm.config import Config, PerImageEpoch
+from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.costs import head_prices
 from mcal_jax.algorithm.protocol import Indices
+from mcal_jax.algorithm.training_price import PerImageEpoch
 from mcal_jax.annotators import Annotator
 from mcal_jax.annotators.function import FromFunction
 from mcal_jax.data import Dataset

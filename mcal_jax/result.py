@@ -9,7 +9,7 @@ import numpy as np
 
 from mcal_jax.algorithm.outcome import Certificate, Ledger, Outcome
 from mcal_jax.algorithm.plan import Plan
-from mcal_jax.algorithm.protocol import Labels, MachineLabel
+from mcal_jax.algorithm.protocol import Label, Labels, MachineLabel
 from mcal_jax.data import Dataset
 from mcal_jax.display import html_table
 from mcal_jax.errors import McalError, suggestion
@@ -136,15 +136,17 @@ class Result:
         import pandas as pd
 
         n = len(self.labels)
+        job = self.record.job
         sets, margins = np.full(n, "", dtype=object), np.full(n, np.nan, np.float32)
+        price = np.array(job.label_costs or [job.config.label_price] * n)
         for request, answer in self.record.steps:
             if isinstance(answer, Labels):
                 sets[answer.indices] = set_of(request)
+                if job.config.services is not None and isinstance(request, Label):
+                    price[answer.indices] = job.config.services.of(request.purpose).price
                 if len(answer.margins):
                     margins[answer.indices] = answer.margins
         files = self.record.log.content.get("files", ())
-        job = self.record.job
-        price = np.broadcast_to(job.label_costs or job.config.label_price, n).copy()
         price[list(job.owned)] = 0.0
         columns: dict[str, Any] = {
             "index": np.arange(n),

@@ -259,7 +259,7 @@ class Session:
             left = self.batches.left(number)
         files = tuple(self.dataset.files[i] for i in left) if self.dataset.files else ()
         stands_for = len(request.pool) / request.n if purpose in ("test", "certify") and request.n else 1.0
-        return Batch(number, left, purpose, self.log.job.cost_of(left), files, stands_for)
+        return Batch(number, left, purpose, self.log.job.cost_of(left, purpose), files, stands_for)
 
     def _answer_owned(self, request: Label) -> None:
         """Answer with the labels that the source of the images knows. Raises McalError if it knows them no more."""

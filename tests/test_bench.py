@@ -47,7 +47,7 @@ def test_resnets_have_the_published_size_and_work():
         layers = peers.net(name, 3, 64)
         assert peers.parameters(layers, 10) == size
         assert peers.multiply_adds(layers, (32, 32, 3), 10) == pytest.approx(work, rel=2e-3)
-    assert peers.training_flops(peers.net("cnn18", 3, 64), (32, 32, 3), 10) < 6 * 0.556e9
+    assert peers.training_flops(peers.size("cnn18", (32, 32, 3), 64, 10).multiply_adds) < 6 * 0.556e9
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -133,11 +133,11 @@ def test_ratios_are_medians_over_rounds_of_ours_over_theirs():
         "torch": {"train": [100.0, 100.0, 100.0], "score": [20.0, 40.0, 5.0]},
     }
     ready = throughput.Ready("1", "NVIDIA H200", "bfloat16", 44_550, 1.0)
-    layers = peers.net("resnet18", 1, 4)
-    row = throughput.row(task, layers, "torch", ready, 3, speeds)
+    size = peers.size("resnet18", (4, 4, 1), 4, 10)
+    row = throughput.row(task, size, "torch", ready, 3, speeds)
     assert (row["train_ours_over_theirs"], row["score_ours_over_theirs"]) == ("2.00", "0.50")
     assert (row["score_images_per_s"], row["score_least"], row["score_most"]) == ("20.00", "5.000", "40.00")
-    assert "train_ours_over_theirs" not in throughput.row(task, layers, "mcal_jax", ready, 3, speeds)
+    assert "train_ours_over_theirs" not in throughput.row(task, size, "mcal_jax", ready, 3, speeds)
 
 
 def test_rows_of_the_same_case_are_replaced_and_others_stay(tmp_path):

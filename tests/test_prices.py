@@ -142,9 +142,10 @@ def test_regimes_follow_each_other_and_end_with_humans(several):
 
 
 def test_the_present_price_by_hand():
-    assert prices.present([3.6], [20_000]) == pytest.approx((5e-8, 5e-8))
-    low, high = prices.present([4.0, 2.0], [10_000, 40_000])
-    assert (low, high) == (pytest.approx(2 / 3600 / 40_000), pytest.approx(4 / 3600 / 10_000))
+    low, high = prices.on_cards(["h200"])
+    assert low == high == pytest.approx(4.45 / 3600 / 74342)
+    low, high = prices.on_cards(["h200", "rtx3090", "paper"])
+    assert (low, high) == (pytest.approx(0.18 / 3600 / 11_360), pytest.approx(3.6 / 3600 / 190))
 
 
 def test_conclusions_in_rows_and_words(several):

@@ -3,7 +3,8 @@
 import pytest
 import yaml
 
-from mcal_jax.algorithm.config import OLD_NAMES, Config, PerImageEpoch
+from mcal_jax.algorithm.config import Config, PerImageEpoch
+from mcal_jax.algorithm.fields import OLD_NAMES
 from mcal_jax.algorithm.job import Job
 from mcal_jax.errors import McalError
 from mcal_jax.runs import execution, settings

@@ -84,7 +84,7 @@ def runs():
 def test_every_figure_and_table_has_its_experiment_notebook_parameters_and_runs():
     """The map of the project: a file for each, whose notebook knows its parameters and whose runs are in a sweep."""
     assert len(published.EXHIBITS) == 30
-    for name in (*published.EXHIBITS, "claims", "audit", "prices_today", "certificate"):
+    for name in (*published.EXHIBITS, "claims", "audit", "imagenet", "prices_today", "certificate"):
         experiment = load_settings(settings.home() / "experiments" / f"{name}.yaml", Experiment)
         assert set(experiment.profiles) == {"smoke", "laptop", "paper"}
         notebook = settings.home() / "notebooks" / f"{experiment.notebook}.ipynb"

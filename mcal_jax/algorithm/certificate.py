@@ -122,9 +122,11 @@ def size_to_buy(n: int, pool: int, planned: int, config: Config) -> int:
 
 
 def risk_of_all(config: Config) -> float:
-    """The risk that the bound on all labels takes: half of it where every class is bounded too."""
+    """The risk that the bound on all labels takes: half of it where every class, or the mistakes of services, are
+    bounded too."""
     assert config.certify
-    return (1 - config.certify) / (2 if config.class_epsilon else 1)
+    services_err = config.services is not None and config.services.may_err
+    return (1 - config.certify) / (2 if config.class_epsilon or services_err else 1)
 
 
 def largest_certified_prefix(

@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from typing import Any, NamedTuple
 
-from mcal_jax.algorithm import certificate, machine_epsilon, planner
+from mcal_jax.algorithm import certificate, machine_epsilon, planner, service_errors
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.outcome import AnnotatorError, Certificate, Rejected
 from mcal_jax.algorithm.plan import Plan
@@ -43,6 +43,7 @@ def certify_pool(n: int, U: Indices, model: int, plan: Plan, config: Config) -> 
 
     Without a certificate it is what the ``plan`` allows.
     """
+    config = service_errors.for_machine(n, plan.size, config)
     machine = planner.n_machine(n, len(U), plan, config)
     if not (config.certify and plan.certificate_size):
         rejected = None if machine else machine_epsilon.rejected_by_plan(n, len(U), plan.surface, config)

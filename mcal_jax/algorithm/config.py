@@ -7,25 +7,23 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mcal_jax.algorithm.acquisition import ACQUISITIONS, Acquisition
+from mcal_jax.algorithm.fields import HIGHEST_PRICE, LOWEST_PRICE, Fraction, Settings, named_in
 from mcal_jax.algorithm.presets import Preset
 from mcal_jax.algorithm.rankings import RANKINGS, Ranking
+from mcal_jax.algorithm.services import Services
+from mcal_jax.algorithm.training_price import AnyTrainingPrice, PerHour, PerImageEpoch  # noqa: F401 - prices of a Config
 from mcal_jax.display import html_table
-from mcal_jax.registry import Registry
 
-OLD_NAMES = {
-    "far": "max_train_fraction",
-    "fine_theta": "interpolate_theta",
-    "pooled": "share_slopes",
-    "reach": "max_growth",
-    "safety": "safety_z",
+LATER = {
+    "age_test_set": False,
+    "machine_epsilon": None,
+    "certificate": "planned",
+    "ranking": "margin",
+    "services": None,
 }
-"""Settings by the names they had before version 0.2, which YAML files and run logs may still use."""
-
-
-LATER = {"age_test_set": False, "machine_epsilon": None, "certificate": "planned", "ranking": "margin"}
 """Settings that the first versions did not have, and what they did in their place: logs without them are read so."""
 
 
@@ -42,70 +40,6 @@ BROKEN_IN_SIMULATIONS = 0.09
 interval 8.2 to 10.3 %; by family 6.5, 6.9 and 14.1 % (results/bench/world_runs.csv, by bench/simulated_worlds.py)."""
 
 
-class Settings(BaseModel):
-    """Base of everything that is read from YAML: immutable, and no unknown key passes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _rename(cls, given: Any) -> Any:
-        """Settings under their names of today."""
-        if not isinstance(given, dict):
-            return given
-        renamed = {old: new for old, new in OLD_NAMES.items() if old in given and new in cls.model_fields}
-        for old, new in renamed.items():
-            if new in given:
-                raise ValueError(f"{old} is the old name of {new}: give one of them")
-        return {renamed.get(key, key): value for key, value in given.items()}
-
-
-def with_old_names(plain: dict[str, Any]) -> dict[str, Any]:
-    """Plain settings under the names they had first, in nested dictionaries too: what ids of runs are made of."""
-    first = {new: old for old, new in OLD_NAMES.items()}
-    return {
-        first.get(key, key): with_old_names(value) if isinstance(value, dict) else value for key, value in plain.items()
-    }
-
-
-LOWEST_PRICE, HIGHEST_PRICE = (
-    1e-9,
-    1e6,
-)  # dollars: no price of a label is lower or higher, so that no sum or ratio overflows
-Dollars = Annotated[float, Field(ge=0, le=HIGHEST_PRICE)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-
-
-def named_in(registry: Registry, kind: type) -> BeforeValidator:
-    """Makes a name of a strategy; a function or a ``kind`` is registered under its own name."""
-
-    def name(given: Any) -> Any:
-        if callable(given) or isinstance(given, kind):
-            return registry.name_of(given)
-        return registry.check(given) if isinstance(given, str) else given
-
-    return BeforeValidator(name)
-
-
-class PerImageEpoch(Settings):
-    """Training priced by work: dollars per image and epoch, by architecture.
-
-    ``epochs`` is what one retraining is billed for: a number (the paper's recipe runs 200 whatever |B| is),
-    or "recipe" for the images that the recipe really processed.
-    """
-
-    kind: Literal["per_image_epoch"] = "per_image_epoch"
-    dollars: Dollars | dict[str, Dollars] = 5.2e-6
-    epochs: Annotated[int, Field(gt=0)] | Literal["recipe"] = 200
-
-
-class PerHour(Settings):
-    """Training priced by measured time: dollars per hour of the machine (the paper's cost 3.6)."""
-
-    kind: Literal["per_hour"] = "per_hour"
-    dollars: Dollars = 3.6
-
-
 class Config(Settings):
     """What Algorithm 1 needs to know. ``Config()`` is the recommended reading, ``Config.paper()`` the paper's.
 
@@ -116,7 +50,7 @@ class Config(Settings):
     label_price: Annotated[float, Field(ge=LOWEST_PRICE, le=HIGHEST_PRICE)] = Field(
         0.04, description="US dollars that humans charge for a label, C_h of Eqn 1"
     )
-    training_price: PerImageEpoch | PerHour = Field(PerImageEpoch(), discriminator="kind")
+    training_price: AnyTrainingPrice = PerImageEpoch()
     budget: Annotated[float, Field(gt=0, le=1e9 * HIGHEST_PRICE)] | None = Field(
         None,
         description="US dollars; if given, the least error within it is sought and epsilon is ignored; always kept "
@@ -138,6 +72,11 @@ class Config(Settings):
         "label that humans would not give, for every class; what can't be certified is left to humans. It does not "
         "bound what is lost of a class: a rare one that the classifier never predicts may be mislabelled whole; the "
         "certificate bounds that for every class",
+    )
+    services: Services | None = Field(
+        None,
+        description="with certify: who labels T and V, B, and R, each at its price and with its error; label_price is "
+        "then what humans only would charge. The errors count against epsilon, so the certificate is about the truth",
     )
     repeat: Fraction | None = Field(
         None,
@@ -226,6 +165,9 @@ class Config(Settings):
             raise ValueError("test_fraction: planned is for certify, or T alone stands for the error")
         if self.class_epsilon and (not self.certify or self.budget is not None):
             raise ValueError("class_epsilon: it leaves images to humans by a certificate: certify, and no budget")
+        if self.services and (not self.certify or self.budget is not None or self.class_epsilon or self.repeat):
+            raise ValueError("services: their errors count in a certificate of all labels: certify, and no budget, no "
+                             "class_epsilon, no repeat")  # fmt: skip
         if self.repeat and not self.certify:
             raise ValueError("repeat: it bounds the mistakes of humans for a certificate, so it needs certify")
         return self

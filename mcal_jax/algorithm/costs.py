@@ -8,23 +8,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mcal_jax.algorithm.config import HIGHEST_PRICE, LOWEST_PRICE, Config, PerHour, PerImageEpoch
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.fields import HIGHEST_PRICE, LOWEST_PRICE
 from mcal_jax.algorithm.outcome import Ledger
+from mcal_jax.algorithm.paper_prices import PAPER_PRICES
 from mcal_jax.algorithm.protocol import Indices, TrainResult
+from mcal_jax.algorithm.training_price import PerHour, PerImageEpoch
 from mcal_jax.errors import McalError
 from mcal_jax.registry import Registry
 
 SERVICES: Registry[float] = Registry("labelling service", {"amazon": 0.04, "satyam": 0.003})
 """US dollars per label by service (section 5). ``SERVICES.register("ours", 0.02)`` adds one."""
-
-PAPER_PRICES = {
-    "grey": {"cnn18": 2.1e-6, "resnet18": 3.3e-6, "resnet50": 6.9e-6},
-    "colour": {"cnn18": 3.3e-6, "resnet18": 5.2e-6, "resnet50": 9.8e-6},
-}
-"""US dollars per image and epoch that Table 2 implies, for 28x28x1 and 32x32x3. Where both services have one delta, two
-equations give the labels bought and the training cost; that is divided by 200 epochs and the largest sum of |B| that
-fits, with T among the labels (but for ResNet50 at 32x32x3, the highest value of its range). They are derived, the
-paper does not print them; the experiment "audit" shows both ways of counting."""
 
 RESNET18 = 0.556e9
 """Multiply-adds of ResNet18 for one image of 32x32x3 (He et al. 2016), by which work has a price."""
@@ -67,6 +61,11 @@ def label_price(service: str | float) -> float:
     return float(service)
 
 
+def price_of(config: Config, purpose: str) -> float:
+    """US dollars for a label that is asked for by a request of this ``purpose``."""
+    return config.label_price if config.services is None else config.services.of(purpose).price
+
+
 def training_cost(fit: TrainResult, architecture: str, config: Config) -> float:
     """US dollars of one training, C_t of Eqn 1. Raises McalError if the architecture has no price.
 
@@ -78,7 +77,7 @@ def training_cost(fit: TrainResult, architecture: str, config: Config) -> float:
     """
     price = config.training_price
     if isinstance(price, PerHour):
-        return fit.seconds / 3600 * price.dollars
+        return fit.seconds / 3600 * price.with_energy
     epochs_of_images = fit.images if price.epochs == "recipe" else price.epochs * fit.size
     return _image_epoch(price, architecture) * epochs_of_images
 
@@ -119,7 +118,10 @@ def labelling_cost(tests: int, sizes, config: Config):
     >>> labelling_cost(100, np.array([20, 40]), Config(label_price=0.05)).tolist()
     [6.0, 7.0]
     """
-    return config.label_price * ((tests if config.bill_test_set else 0) + sizes)
+    of_tests = tests if config.bill_test_set else 0
+    if config.services is None:
+        return config.label_price * (of_tests + sizes)
+    return config.services.test.price * of_tests + config.services.train.price * sizes
 
 
 def learned_rate(history: Sequence[TrainResult], architecture: str, config: Config) -> tuple[float, float]:
@@ -181,7 +183,7 @@ def ledger(
     >>> bill.total, round(bill.savings, 3)
     (20.0, 0.5)
     """
-    price = config.label_price
+    price, residual = price_of(config, "test"), price_of(config, "residual")
     test = price * n_test if config.bill_test_set else 0.0
-    labels = (price * count for count in (n, n_certificate, n_repeat))
-    return Ledger(test, price * n_train, price * n_residual, training, 0.0, *labels)
+    labels = (config.label_price * n, price * n_certificate, price * n_repeat)
+    return Ledger(test, price_of(config, "train") * n_train, residual * n_residual, training, 0.0, *labels)

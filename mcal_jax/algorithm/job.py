@@ -7,7 +7,8 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 
 from mcal_jax.algorithm import baselines, costs
 from mcal_jax.algorithm.certify_predictions import certify_predictions
-from mcal_jax.algorithm.config import Config, Fraction, Settings
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.fields import Fraction, Settings
 from mcal_jax.algorithm.mcal import mcal
 from mcal_jax.algorithm.objectives import OBJECTIVES, objective_of
 from mcal_jax.algorithm.outcome import Algorithm
@@ -61,9 +62,13 @@ class Job(Settings):
     def _known_objective(cls, name: str | None) -> str | None:
         return name if name is None else OBJECTIVES.check(name)
 
-    def cost_of(self, images: Indices) -> float:
-        """US dollars that humans charge for one label of each of ``images``; those that are owned cost nothing."""
-        return costs.cost_of_labels(np.setdiff1d(images, self.owned), self.config, self.label_costs)
+    def cost_of(self, images: Indices, purpose: str = "train") -> float:
+        """US dollars that humans charge for one label of each of ``images``, by the ``purpose`` of the request; those
+        that are owned cost nothing."""
+        bought = np.setdiff1d(images, self.owned)
+        if self.config.services is not None:
+            return len(bought) * costs.price_of(self.config, purpose)
+        return costs.cost_of_labels(bought, self.config, self.label_costs)
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

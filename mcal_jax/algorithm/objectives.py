@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mcal_jax.algorithm import certificate, machine_epsilon, sample_size
+from mcal_jax.algorithm import certificate, costs, machine_epsilon, sample_size, service_errors
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.plan import Forecast, Split
 from mcal_jax.errors import McalError
@@ -53,21 +53,25 @@ def within_epsilon(forecast: Forecast, config: Config) -> Split:
 
 def within_certified_epsilon(forecast: Forecast, config: Config) -> Split:
     """The theta that a certificate from the best size of V is expected to allow."""
+    price = costs.price_of(config, "residual")
+    more = costs.price_of(config, "certify") - price
     certified = [
         sample_size.best_sample_size(
             forecast.n,
             int(rest),
             forecast.thetas,
             forecast.thetas * eps,
-            config.epsilon,
+            service_errors.for_machine(forecast.n, int(size), config).epsilon,
             certificate.risk_of_all(config),
             float(log_sd),
             config.machine_epsilon,
+            more / price,
         )
-        for rest, eps, log_sd in zip(forecast.rest, forecast.eps, forecast.log_sd, strict=True)
+        for size, rest, eps, log_sd in zip(forecast.sizes, forecast.rest, forecast.eps, forecast.log_sd, strict=True)
     ]
     theta = np.array([one.theta for one in certified])
-    return Split(theta, error_at(forecast, theta), certified[0].sample)
+    surcharge = more * np.array([one.sample for one in certified])
+    return Split(theta, error_at(forecast, theta), certified[0].sample, surcharge)
 
 
 def within_budget(forecast: Forecast, config: Config) -> Split:

@@ -64,12 +64,14 @@ class Split(NamedTuple):
     """How an objective divides U between the machine and humans, at each size that B may grow to.
 
     ``theta`` [sizes] is the share for the machine, 0 to 1. ``error`` [sizes] is the error predicted there, infinite
-    where an objective that minimises it may not go. ``certificate_size`` is |V| if training stops now.
+    where an objective that minimises it may not go. ``certificate_size`` is |V| if training stops now. ``surcharge``
+    [sizes] are the US dollars that V costs beyond as many labels of R.
     """
 
     theta: np.ndarray
     error: np.ndarray
     certificate_size: int = 0
+    surcharge: np.ndarray | float = 0.0
 
 
 class Surface(NamedTuple):

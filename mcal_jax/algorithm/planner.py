@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mcal_jax.algorithm import costs, powerlaw
+from mcal_jax.algorithm import costs, powerlaw, service_errors
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.objectives import Objective, objective_of
 from mcal_jax.algorithm.plan import Forecast, Law, Plan, Progress, Split, Surface
@@ -50,6 +50,7 @@ def check(n: int, architecture: str, config: Config) -> None:
         raise McalError(f"test_fraction and seed_fraction ask for {tests + seed} labels, the pool holds {n}")
     first = costs.labelling_cost(tests, seed, config) + costs.expected_training_cost(seed, architecture, config)
     first += config.label_price * n_repeat(tests, config)
+    service_errors.check(n, config)
     if config.budget is not None and config.budget < first - 1e-9:
         raise McalError(f"budget: ${config.budget:,.2f} does not pay for T, B_0 and one training, ${first:,.2f}")
 
@@ -174,7 +175,7 @@ def predict(progress: Progress, laws: Sequence[Law], now: TrainResult, config: C
 
 def cost_of(forecast: Forecast, rest: np.ndarray, theta: np.ndarray, config: Config) -> np.ndarray:
     """Eqn 1: US dollars of the whole job where the machine labels theta of ``rest``, which broadcasts with theta."""
-    residual = config.label_price * (rest - machine_images(forecast.n, rest, theta, config))
+    residual = costs.price_of(config, "residual") * (rest - machine_images(forecast.n, rest, theta, config))
     fixed = forecast.labels + forecast.training
     return (fixed[:, None] if residual.ndim == 2 else fixed) + residual
 
@@ -182,7 +183,7 @@ def cost_of(forecast: Forecast, rest: np.ndarray, theta: np.ndarray, config: Con
 def surface_of(forecast: Forecast, split: Split, config: Config) -> Surface:
     """The cost surface of line 18, and along it the theta of ``split`` with its cost."""
     cost = cost_of(forecast, forecast.rest[:, None], forecast.thetas, config)
-    least_cost = cost_of(forecast, forecast.rest, split.theta, config)
+    least_cost = cost_of(forecast, forecast.rest, split.theta, config) + split.surcharge
     return Surface(forecast.sizes, forecast.thetas, forecast.error, cost, split.theta, least_cost)
 
 
@@ -191,7 +192,7 @@ def weigh(objective: Objective, forecast: Forecast, config: Config) -> tuple[Spl
     or returns other shapes, or nothing but NaN and infinity."""
     try:
         split = objective.split(forecast, config)
-        cost = cost_of(forecast, forecast.rest, np.asarray(split.theta), config)
+        cost = cost_of(forecast, forecast.rest, np.asarray(split.theta), config) + split.surcharge
         value = np.asarray(objective.value(cost, split.error), float)
     except McalError:
         raise

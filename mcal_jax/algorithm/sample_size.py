@@ -30,15 +30,17 @@ def best_sample_size(
     risk: float,
     log_sd: float = 0.0,
     machine_epsilon: float | None = None,
+    surcharge: float = 0.0,
 ) -> SampleSize:
     """The |V| that is expected to leave humans least to label, V itself included.
 
     ``n`` is |X|, ``pool`` is |U|; ``wrong`` [thetas] is the share of U that is in its top fraction theta and wrong, as
     the planner expects it, with ``log_sd`` the standard deviation of its logarithm. The mean over the outcomes of V
     counts, for what S may gain by chance ends at all of U, and what it may lose does not. An S that would break
-    ``machine_epsilon`` is empty; where every |V| leads to one, V is empty too.
+    ``machine_epsilon`` is empty; where every |V| leads to one, V is empty too. A label of V costs ``surcharge`` more,
+    as a share of the price of one of R.
     """
-    if not pool:
+    if not pool or epsilon <= 0:
         return SampleSize(0, 0.0)
     sizes = sample_sizes(pool)
     share = expected_mistake_share(pool, sizes, epsilon * n, risk)
@@ -54,8 +56,9 @@ def best_sample_size(
         bound = np.minimum(epsilon * n, rest * upper_share(wrong[-1] * sizes, sizes, risk)[:, None])
         theta = np.where(bound <= machine_epsilon * rest * theta, theta, 0.0)
     machine = (pool - sizes) * theta.mean(axis=1)
-    best = int(np.argmax(machine))
-    return SampleSize(int(sizes[best]), float(machine[best]) / pool) if machine[best] else SampleSize(0, 0.0)
+    saved = machine - surcharge * sizes
+    best = int(np.argmax(saved))
+    return SampleSize(int(sizes[best]), float(machine[best]) / pool) if saved[best] > 0 else SampleSize(0, 0.0)
 
 
 def best_sample_size_in_budget(

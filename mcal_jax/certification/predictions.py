@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mcal_jax.algorithm.config import HIGHEST_PRICE, LOWEST_PRICE
+from mcal_jax.algorithm.fields import HIGHEST_PRICE, LOWEST_PRICE
 from mcal_jax.algorithm.protocol import UNKNOWN
 from mcal_jax.data import Dataset, from_arrays
 from mcal_jax.data.pictures import FILE_COLUMNS

@@ -1,4 +1,4 @@
-"""The command that says what a job would cost: estimate."""
+"""The commands that say what things cost: estimate, cards."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +8,20 @@ from cyclopts import Parameter
 from mcal_jax.algorithm.presets import Preset
 from mcal_jax.cli.app import app, emit
 from mcal_jax.errors import McalError
+
+
+@app.command
+def cards(table: Annotated[Path | None, Parameter(help="a table of your own, YAML")] = None) -> None:
+    """Show the cards by whose names training can be priced: price per hour, throughput, watts, with dates and sources.
+
+    For example:
+
+    - mcal run --training-price h100
+    - mcal run --training-price my_cards.yaml:ours
+    """
+    from mcal_jax.algorithm import cards as priced
+
+    emit(priced.listing(table or priced.TABLE))
 
 
 @app.command

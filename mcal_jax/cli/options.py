@@ -64,8 +64,11 @@ class RunOptions:
     ] = None
     objective: Annotated[str | None, Parameter(help="what plans minimise; default: the cost")] = None
     training_price: Annotated[
-        float | None,
-        Parameter(help="US dollars per image and epoch; needed where the paper has no price for the architecture"),
+        str | None,
+        Parameter(
+            help="US dollars per image and epoch, needed where the paper has no price for the architecture, or a card, "
+            "whose price per hour is paid for the time that training takes (mcal cards)"
+        ),
     ] = None
     preset: Annotated[
         str | None, Parameter(help="certified (default), recommended, paper (Algorithm 1) or authors_code")
@@ -80,7 +83,8 @@ class RunOptions:
             if name in given:
                 given[name] = given[name].split(",")
         if "training_price" in given:
-            given["training_price"] = {"kind": "per_image_epoch", "dollars": given["training_price"]}
+            price = _price(given["training_price"])
+            given["training_price"] = price if isinstance(price, str) else {"kind": "per_image_epoch", "dollars": price}
         if "service" in given:
             given["service"] = _price(given["service"])
         return given
@@ -89,8 +93,9 @@ class RunOptions:
 NOTHING_GIVEN = RunOptions()
 
 
-def _price(service: str) -> str | float:
+def _price(given: str) -> str | float:
+    """A number of US dollars, or the name of who asks for it."""
     try:
-        return float(service)
+        return float(given)
     except ValueError:
-        return service
+        return given

@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from mcal_jax.algorithm.config import Settings
+from mcal_jax.algorithm.fields import Settings
 from mcal_jax.errors import McalError
 from mcal_jax.paper.published import EXHIBITS
 from mcal_jax.runs import settings
@@ -21,7 +21,7 @@ MAX_ROWS = 200
 SECTIONS = ("Claims", "Tables of the paper", "Figures of the paper", "Beyond the paper", "Single runs and stories")
 """Headings of the page, in order."""
 
-FIRST_BEYOND = ("audit", "prices_today", "certificate")
+FIRST_BEYOND = ("audit", "imagenet", "prices_today", "certificate")
 """The exhibits that come first under "Beyond the paper"; the others follow by name."""
 
 

@@ -86,7 +86,7 @@ def _marks(ax: Axes, y: np.ndarray, x: np.ndarray, paper_rate: float, today: Ban
 
 def _today(ax: Axes, today: Band) -> None:
     ax.axvspan(*today, facecolor="none", edgecolor="black", hatch="//", linewidth=0.4, alpha=0.45,
-               label="training today, as assumed")  # fmt: skip
+               label="training today")  # fmt: skip
 
 
 def _legend_below(figure: Figure, ax: Axes, columns: int) -> None:

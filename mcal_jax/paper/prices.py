@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mcal_jax.algorithm import costs
-from mcal_jax.algorithm.config import PerImageEpoch
+from mcal_jax.algorithm import cards, costs
+from mcal_jax.algorithm.training_price import PerImageEpoch
 from mcal_jax.paper.bills import bill_at
 from mcal_jax.paper.published import data_set_name, service_name
 from mcal_jax.paper.records import Trajectory
@@ -160,15 +160,13 @@ def break_even(group: Sequence[ResourceUse]) -> float:
     return float(np.exp(brentq(savings, low, high, xtol=1e-9))) if savings(high) < 0 else float("inf")
 
 
-def present(dollars_an_hour: Sequence[float], images_a_second: Sequence[float]) -> Band:
-    """The range of US dollars per image and epoch of an accelerator: its price over its throughput, each from the
-    least to the most.
+def on_cards(names: Sequence[str]) -> Band:
+    """The range of US dollars per image and epoch of ResNet18 on cards by name: price over throughput.
 
-    >>> low, high = present([2.0, 4.0], [10_000, 40_000])
-    >>> f"{low:.2g} to {high:.2g}"
-    '1.4e-08 to 1.1e-07'
+    Raises McalError for an unknown card, and for one whose throughput is not known.
     """
-    return min(dollars_an_hour) / 3600 / max(images_a_second), max(dollars_an_hour) / 3600 / min(images_a_second)
+    rates = [cards.image_price(name) for name in names]
+    return min(rates), max(rates)
 
 
 def paper_rate(trajectory: Trajectory) -> float:

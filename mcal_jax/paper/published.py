@@ -96,5 +96,28 @@ SHARES_PER_CLASS = {1000: 0.30, 5000: 0.65}
 TRAINING_COST_RATIOS = {"fashion_mnist": 2, "cifar10": 5, "cifar100": 5}
 """Largest by smallest training cost over batch sizes (appendix E, figures 19 to 21)."""
 
+
+class Decision(NamedTuple):
+    """A run that ended with everything labelled by humans: |X|, the last |B|, accuracy reached on it at least, the cost
+    of training over ResNet18's from and to, and the share of the cost of humans only that training may take."""
+
+    images: int
+    trained_on: int
+    accuracy: float
+    ratios: tuple[int, int]
+    tax: float
+
+    @property
+    def share(self) -> float:
+        """|B| / |X|."""
+        return self.trained_on / self.images
+
+
+IMAGENET = Decision(1_281_167, 454_000, 0.8, (60, 200), 0.1)
+"""EfficientNetB0 on ImageNet (section 5.1 and footnote 5). |X| is that of the training set; the paper says over
+1.2 million."""
+RESIZED = {"imagenet_resized/64x64": 1_331_167}
+"""Images of other sets of TFDS on which the same is done: training and validation."""
+
 EXHIBITS = (*(f"fig{i:02}" for i in range(1, 28)), *(f"tab{i:02}" for i in range(1, 4)))
 """Every figure and table of the paper; each has its file in experiments/."""

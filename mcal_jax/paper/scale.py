@@ -7,7 +7,12 @@ from mcal_jax.paper.records import finished
 from mcal_jax.plots.architectures import display_name
 from mcal_jax.runs.settings import Run
 
-SWEEPS = {"mcal": "MCAL", "trajectories": "active learning", "expensive_training": "expensive training"}
+SWEEPS = {
+    "mcal": "MCAL",
+    "trajectories": "active learning",
+    "expensive_training": "expensive training",
+    "imagenet": "EfficientNetB0",
+}
 """Sweeps under the name by which a reader knows them."""
 SIDES = {"fashion_mnist": 28, "fashion_mnist_10k": 28, "cifar10": 32, "cifar100": 32}
 """Height and width of images, in pixels."""

@@ -10,6 +10,7 @@ import numpy as np
 from mcal_jax import data
 from mcal_jax.algorithm.job import Job, algorithm
 from mcal_jax.algorithm.outcome import Outcome
+from mcal_jax.algorithm.services import PURPOSES
 from mcal_jax.data import Dataset, is_own
 from mcal_jax.errors import McalError
 from mcal_jax.files import absolute, check_distinct, check_writable
@@ -249,11 +250,20 @@ def world_of(run: Run, job: Job, dataset: Dataset):
     from mcal_jax.annotators.noisy import Noisy, uniform
 
     truth = GroundTruth(dataset)  # complains of missing labels before JAX is loaded
-    annotator: Annotator = truth
+    annotator: Annotator | dict[str, Annotator] = truth
     if run.noise is not None:
         classes = len(dataset.classes)
         confusion = uniform(run.noise, classes) if isinstance(run.noise, float) else np.array(run.noise)
         annotator = Noisy(truth.labels, classes, confusion, votes=run.votes or 1, seed=run.seed)
+    if (services := job.config.services) is not None:
+        if run.noise is not None or run.votes is not None:
+            raise McalError("noise, votes: with services the errors are theirs; leave them out")
+        errors = {purpose: services.of(purpose).error for purpose in PURPOSES}
+        count = len(dataset.classes)
+        annotator = {
+            purpose: Noisy(truth.labels, count, uniform(error, count), seed=run.seed) if error else truth
+            for purpose, error in errors.items()
+        }
     from mcal_jax.training.cache import enable_compilation_cache
     from mcal_jax.worlds.trained import TrainedWorld
 

@@ -3,6 +3,7 @@
 import time
 
 from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.costs import price_of
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.plan import Plan
 from mcal_jax.algorithm.protocol import (
@@ -86,7 +87,8 @@ def next_line(pending: Request | None, config: Config) -> str:
             return f"next: {n:,} labels that are known already join B, at no cost"
         case Label(n=n, by=by, purpose=purpose):
             how = "" if by == "all" else f", chosen by {short_name(by)}"
-            return f"next: humans label {n:,} images for {n * config.label_price:,.2f} US dollars ({purpose}{how})"
+            who = "humans label" if config.services is None else f"{config.services.of(purpose).name} labels"
+            return f"next: {who} {n:,} images for {n * price_of(config, purpose):,.2f} US dollars ({purpose}{how})"
         case Train(train=train, architecture=architecture):
             return f"next: {short_name(architecture)} is trained on {len(train):,} labels"
         case MachineLabel(n=n, limits=limits):

@@ -12,6 +12,8 @@ from mcal_jax.algorithm.machine_epsilon import error_in_S
 from mcal_jax.algorithm.outcome import AnnotatorError, Certificate, MachineError, Outcome
 from mcal_jax.algorithm.plan import Plan
 from mcal_jax.algorithm.protocol import Request
+from mcal_jax.algorithm.service_errors import epsilon_left
+from mcal_jax.algorithm.services import Services
 from mcal_jax.errors import McalError
 from mcal_jax.registry import short_name
 from mcal_jax.runs.driver import Delivery, replay
@@ -68,6 +70,8 @@ def summary(delivery: Delivery, config: Config, classes: Sequence[str] = ()) -> 
         )
         rows.append(classes_line(certificate, config, classes))
         rows += recall_lines(certificate, classes)
+    if config.services is not None:
+        rows.append(services_line(config.services, outcome, config))
     if outcome.annotator_error:
         rows.append(annotators_line(outcome.annotator_error, certificate, config))
     for c in outcome.race:
@@ -178,6 +182,14 @@ def recall_lines(certificate: Certificate, classes: Sequence[str] = ()) -> list[
 def class_name(label: int, classes: Sequence[str]) -> str:
     """The name of a class, or its number where the name is not known."""
     return classes[label] if label < len(classes) else str(label)
+
+
+def services_line(services: Services, outcome: Outcome, config: Config) -> str:
+    """Who labelled what, and what their errors mean for the bound on the error of all labels, in a line."""
+    errors = config.epsilon - epsilon_left(outcome.n, len(outcome.B), config)
+    machine = outcome.certificate.bound if outcome.certificate else 0.0
+    total = f"with {config.certify:.0%} confidence at most {errors + machine:.2%} of all labels are wrong"
+    return f"{services}: by these errors they mislabel at most {errors:.2%} of X; {total}"
 
 
 def annotators_line(annotators: AnnotatorError, certificate: Certificate | None, config: Config) -> str:

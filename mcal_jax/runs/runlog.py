@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from mcal_jax.algorithm.config import LATER, OLD_NAMES, PRICES
+from mcal_jax.algorithm.config import LATER, PRICES
+from mcal_jax.algorithm.fields import OLD_NAMES
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import Answer, Request
 from mcal_jax.errors import McalError

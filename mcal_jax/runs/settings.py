@@ -13,17 +13,13 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from mcal_jax.algorithm import costs
 from mcal_jax.algorithm.config import (
     LATER,
-    OLD_NAMES,
     PRICES,
     Config,
-    Fraction,
-    PerHour,
-    PerImageEpoch,
-    Settings,
-    with_old_names,
 )
+from mcal_jax.algorithm.fields import OLD_NAMES, Fraction, Settings, with_old_names
 from mcal_jax.algorithm.job import certified_by_default
 from mcal_jax.algorithm.presets import Preset
+from mcal_jax.algorithm.training_price import AnyTrainingPrice, PerImageEpoch
 from mcal_jax.errors import McalError, suggestion
 from mcal_jax.files import absolute, read_bytes
 from mcal_jax.training.architectures import ARCHITECTURES
@@ -82,7 +78,9 @@ class Run(Settings):
     width: Annotated[int, Field(ge=1)] = Field(64, description="filters of the first stage; 64 is standard")
     recipe: Annotated[str, AfterValidator(RECIPES.check)] = "fast"
     service: str | float = Field("amazon", description="amazon, satyam, or US dollars per label")
-    training_price: Literal["paper"] | Annotated[PerImageEpoch | PerHour, Field(discriminator="kind")] = "paper"
+    training_price: Literal["paper"] | AnyTrainingPrice = Field(
+        "paper", description="the paper's, a card by name (h100: its price per hour), or how it is priced"
+    )
     preset: Preset = "recommended"
     config: dict[str, Any] = Field({}, description="what differs from the preset: the fields of Config")
     delta: Fraction | None = Field(None, description="naive_al, trajectory: the batch, a fraction of |X|")

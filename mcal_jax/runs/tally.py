@@ -42,7 +42,7 @@ class Tally:
             if request.purpose == "test":
                 self.tests += len(answer.indices)
             if request.purpose != "test" or self.job.config.bill_test_set:
-                self.label_cost += self.job.cost_of(answer.indices)
+                self.label_cost += self.job.cost_of(answer.indices, request.purpose)
         elif isinstance(request, Relabel) and isinstance(answer, SecondLabels):
             self.repeats += request.n
             self.label_cost += self.job.cost_of(answer.indices)
@@ -68,11 +68,12 @@ class Tally:
     def progress(self, pending: Request | None, answered: int) -> Progress:
         """How far the run is at the request ``pending``, ``answered`` of whose images have labels already."""
         labelled = self.humans + self.repeats + answered
+        purpose = pending.purpose if isinstance(pending, Label) else "test"
         return Progress(
             images=self.job.n,
             labelled=labelled,
             expected=self._expected(pending, labelled, answered),
-            cost=self.label_cost + answered * self.job.config.label_price + self.training_cost,
+            cost=self.label_cost + answered * costs.price_of(self.job.config, purpose) + self.training_cost,
             training=self.training,
         )
 

@@ -4,6 +4,7 @@ An image is a point u in [0, 1] on the scale of L(.), 0 the most confident, and 
 classifier trained on |B| labels is wrong there. T is a sample, so what it shows has binomial noise.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, NamedTuple, Protocol
 
 import numpy as np
@@ -11,7 +12,8 @@ from pydantic import Field
 from scipy.special import ndtr
 
 from mcal_jax.algorithm import acquisition, costs, planner
-from mcal_jax.algorithm.config import Config, Fraction, Settings
+from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.fields import Fraction, Settings
 from mcal_jax.algorithm.machine_epsilon import is_kept
 from mcal_jax.algorithm.protocol import (
     MEASURES,
@@ -93,7 +95,8 @@ class SimulatedWorld:
     ``persistence`` in [0, 1] is how much of what makes an image of T come out wrong stays from one training to
     the next: at 0 every training sees fresh binomial noise, at 1 the same images stay the hard ones.
     ``epochs`` and ``seconds_per_image`` are what a training reports. Humans err with chance ``noise`` on any image,
-    which counts against the machine on T and V; the effect of training on their mistakes is left to the curve.
+    which counts against the machine on T and V; the effect of training on their mistakes is left to the curve. Several
+    services have a ``noise`` each, by the purpose of the request: test, certify, train, residual.
     """
 
     def __init__(
@@ -105,10 +108,11 @@ class SimulatedWorld:
         persistence: float = 0.5,
         epochs: int = 200,
         seconds_per_image: float = 1e-4,
-        noise: float = 0.0,
+        noise: float | Mapping[str, float] = 0.0,
     ):
         self.noise = noise
-        self.slips = np.random.default_rng([seed, 1, n]).random(n) < noise
+        self.luck = np.random.default_rng([seed, 1, n]).random(n)
+        self.slips = self.luck < (noise if isinstance(noise, float | int) else max(noise.values()))
         self.truth: np.ndarray | None = np.zeros(n, np.int32)
         self.curves = curves
         self.seed, self.persistence = seed, persistence
@@ -120,10 +124,13 @@ class SimulatedWorld:
         match request:
             case Label():
                 chosen = self.choose(request, number)
+                if isinstance(self.noise, Mapping):
+                    self.slips[chosen] = self.luck[chosen] < self.noise[request.purpose]
                 return Labels(chosen, 2 * self.slips[chosen].astype(np.int32))
             case Relabel(pool, n):
                 chosen = np.sort(rng.choice(pool, n, replace=False))
-                return SecondLabels(chosen, self.slips[chosen] != (rng.random(n) < self.noise))
+                rate = self.noise["test"] if isinstance(self.noise, Mapping) else self.noise
+                return SecondLabels(chosen, self.slips[chosen] != (rng.random(n) < rate))
             case Train(train, test):
                 self.trained[number] = request
                 return self._train(len(train), test, request.architecture, number, rng)

@@ -1,6 +1,6 @@
 """The real world: labels from an annotator, classifiers trained with JAX."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -43,13 +43,14 @@ class TrainedWorld:
     """Trains on the images of ``dataset`` and the labels that ``annotator`` gave, or that ``restore`` passes on.
 
     A model follows from (seed, request number, B), so only the last ones are kept; after a resume the one that is
-    asked for is trained again. ``on_progress(steps done, steps)`` is called while a net trains.
+    asked for is trained again. Several services are annotators by the purpose of a request: test, certify, train and
+    residual. ``on_progress(steps done, steps)`` is called while a net trains.
     """
 
     def __init__(
         self,
         dataset: Dataset,
-        annotator: Annotator | None = None,
+        annotator: Annotator | Mapping[str, Annotator] | None = None,
         *,
         width: int = 64,
         recipe: str = "fast",
@@ -86,11 +87,11 @@ class TrainedWorld:
         match request:
             case Label():
                 chosen = self.choose(request, number)
-                self.known[chosen] = self._ask(chosen)
+                self.known[chosen] = self._ask(chosen, request.purpose)
                 return Labels(chosen, self.known[chosen], retired=self.retire(request, chosen))
             case Relabel():
                 chosen = self.choose(request, number)
-                labels = self._ask(chosen, again=True)
+                labels = self._ask(chosen, "test", again=True)
                 return SecondLabels(chosen, labels != self.known[chosen])
             case Train(train, test):
                 self.jobs[number] = request
@@ -115,10 +116,11 @@ class TrainedWorld:
         elif isinstance(request, Label) and isinstance(answer, Labels):
             self.known[answer.indices] = answer.labels
 
-    def _ask(self, indices: Indices, again: bool = False) -> np.ndarray:
-        if self.annotator is None:
+    def _ask(self, indices: Indices, purpose: str, again: bool = False) -> np.ndarray:
+        annotator = self.annotator[purpose] if isinstance(self.annotator, Mapping) else self.annotator
+        if annotator is None:
             raise McalError("this world has no annotator: give one, or the labels from outside")
-        return ask(self.annotator, indices, self.dataset.classes, again=again)
+        return ask(annotator, indices, self.dataset.classes, again=again)
 
     def _measure(self, pool: Indices, model: int, by: tuple[str, ...], number: int) -> Measurement:
         if self.truth is None:
