@@ -3,9 +3,7 @@
 import csv
 from pathlib import Path
 
-import jax
-
-from mcal_jax.runs.provenance import provenance
+from mcal_jax.runs.provenance import device, provenance
 
 
 def measured_on() -> dict[str, str]:
@@ -14,7 +12,7 @@ def measured_on() -> dict[str, str]:
     return {
         "commit": where["commit"],
         "machine": where["machine"],
-        "device": f"{jax.default_backend()}: {jax.devices()[0].device_kind}",
+        "device": device(),
         "versions": " ".join(f"{name} {version}" for name, version in where["versions"].items()),
     }
 

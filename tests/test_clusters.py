@@ -1,5 +1,6 @@
 """Sweeps on Dask: the runs of the local processes, whatever worker is lost, and wherever the logs are written."""
 
+import concurrent.futures
 import contextlib
 import logging
 import os
@@ -183,9 +184,43 @@ def die():
 
 
 @pytest.mark.slow
-def test_a_run_that_kills_every_worker_fails_in_a_line(processes):
+def test_a_run_that_kills_every_worker_fails_in_a_line_and_those_behind_it_are_made(processes):
     with clusters.connect(processes) as cluster:
-        assert "4 workers that had it were lost" in str(cluster.submit(die).exception(300))
+        killer, *waiting = cluster.submit(die), cluster.submit(os.getpid), cluster.submit(os.getpid)
+        assert "4 workers that had it were lost" in str(killer.exception(300))
+        assert len({task.result(300) for task in waiting} - {os.getpid()}) == 1
+
+
+def test_a_run_counts_as_failed_only_after_it_began_on_the_workers_that_were_lost():
+    sent, begins = [], []
+
+    class Client:
+        def get_executor(self, **options):
+            return self
+
+        def run_on_scheduler(self, function):
+            return "scheduler"
+
+        def subscribe_topic(self, topic, handler):
+            begins.append(handler)
+
+        def submit(self, *call):
+            sent.append(concurrent.futures.Future())
+            return sent[-1]
+
+    def lose(begun):
+        for _ in range(begun):
+            begins[0]((0.0, 0))
+        sent[-1].set_exception(distributed.scheduler.KilledWorker("task", None, 3))
+
+    with clusters.Cluster(Client(), gpus=False) as cluster:
+        outcome = cluster.submit(os.getpid)
+        for begun in (0, 1, 2):  # of four workers that were lost each time
+            lose(begun)
+            assert not outcome.done()
+        lose(1)
+        assert "4 workers that had it were lost" in str(outcome.exception(1))
+    assert len(sent) == 4
 
 
 def elsewhere():

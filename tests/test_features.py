@@ -22,7 +22,7 @@ from mcal_jax.runs.settings import Run, home
 from mcal_jax.testing import check_architecture
 from mcal_jax.training.classifier import Classifier
 from mcal_jax.training.heads import Linear
-from mcal_jax.training.pool import look_up, pool_of_features
+from mcal_jax.training.pool import look_up, pool_of
 from mcal_jax.training.programs import key_of
 from mcal_jax.training.trainer import Trainer
 from mcal_jax.worlds.trained import TrainedWorld
@@ -131,7 +131,7 @@ def test_features_are_seen_with_mean_0_and_variance_1_and_constant_ones_as_0(dty
     features = FEATURES.copy()
     features[:, 1], features[:, 2] = 1000.1, 0
     features[:, 3] = 500 + 20 * features[:, 3]
-    seen = np.asarray(look_up(pool_of_features(features.astype(dtype)), jnp.arange(N)))
+    seen = np.asarray(look_up(pool_of(features.astype(dtype)), jnp.arange(N)))
     varying = [0, *range(3, D)]
     assert np.abs(seen[:, [1, 2]]).max() < 1e-6
     assert np.allclose(seen[:, varying].mean(0), 0, atol=1e-3)

@@ -390,7 +390,7 @@ def test_trainers_that_are_refused():
 
 def test_images_that_the_machine_cannot_hold_are_refused_before_they_are_copied(monkeypatch):
     monkeypatch.setattr(training.devices, "memory", lambda: 10**6)
-    monkeypatch.setattr(training, "pool_of", lambda images: pytest.fail("the images were copied"))
+    monkeypatch.setattr(training, "any_pool", lambda images: pytest.fail("the images were copied"))
     with pytest.raises(McalError, match=r"tiny of width 1 on images of 100x100x1 needs .* and 0.0 GB are there"):
         Trainer(np.zeros((200, 100, 100, 1), np.uint8), 2, architecture="tiny", width=1)
 

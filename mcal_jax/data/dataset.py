@@ -14,6 +14,7 @@ import numpy as np
 
 from mcal_jax.data.features import as_features, is_features
 from mcal_jax.errors import McalError
+from mcal_jax.rows import Rows
 
 _MANY = 20  # classes: with fewer, numbers that do not occur are taken for classes without images
 _HASHED = 2**24  # bytes hashed at a time
@@ -115,8 +116,9 @@ def one_line_errors(what: str) -> Iterator[None]:
 def _digest(array: np.ndarray) -> str:
     state = hashlib.blake2b(digest_size=16)
     rows = max(1, _HASHED * len(array) // max(1, array.nbytes))
+    source = Rows(array)
     for start in range(0, len(array), rows):
-        state.update(np.ascontiguousarray(array[start : start + rows]).reshape(-1).data)
+        state.update(source.block(start, start + rows).reshape(-1).data)
     return state.hexdigest()
 
 

@@ -6,10 +6,13 @@ Dask is optional, and only this module imports it.
 import contextlib
 import functools
 import importlib.util
+import itertools
 import logging
 import platform
 import subprocess
 import threading
+import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, InvalidStateError
 from typing import Any, Literal
@@ -42,8 +45,9 @@ class ClusterError(McalError, BrokenExecutor):
 class Cluster(Executor):
     """Tasks by the workers of a Dask scheduler; by those that declare the resource GPU if any does, one a GPU.
 
-    A task whose worker is lost is given to another one. The future of a task that fails has a McalError of one line,
-    a ClusterError if no other task can succeed either.
+    A task whose worker is lost is given to another one, unless it began on too many that were lost. Dask counts those
+    too on which it was only waiting, so a task that Dask gives up for them is submitted again. The future of a task
+    that fails has a McalError of one line, a ClusterError if no other task can succeed either.
     """
 
     def __init__(self, client: Any, gpus: bool):
@@ -51,15 +55,41 @@ class Cluster(Executor):
         self._executor = client.get_executor(pure=False, **({"resources": {"GPU": 1}} if gpus else {}))
         self._pending: set[Future] = set()
         self._is_shut = threading.Event()
+        self._topic = f"mcal-{uuid.uuid4().hex}"
+        self._numbers = itertools.count()
+        self._begun: Counter[int] = Counter()
+        client.subscribe_topic(self._topic, lambda event: self._begun.update([event[1]]))
         threading.Thread(target=self._watch, args=(client.run_on_scheduler(_identity),), daemon=True).start()
 
     def submit(self, task: Callable[..., Any], /, *args: Any, **options: Any) -> Future:
         outcome: Future = Future()
         self._pending.add(outcome)
         outcome.add_done_callback(self._pending.discard)
-        done = self._executor.submit(_on_worker, versions(), task, args, options)
-        done.add_done_callback(functools.partial(_pass_on, outcome))
+        self._send(outcome, next(self._numbers), (task, args, options))
         return outcome
+
+    def _send(self, outcome: Future, number: int, call: tuple[Callable[..., Any], Any, Any]) -> None:
+        """Give Dask the task that is to settle ``outcome``."""
+        done = self._executor.submit(_on_worker, versions(), (self._topic, number), *call)
+        done.add_done_callback(functools.partial(self._pass_on, outcome, number, call))
+
+    def _pass_on(self, outcome: Future, number: int, call: tuple[Callable[..., Any], Any, Any], done: Future) -> None:
+        """Give a future the value or the error of Dask's."""
+        from distributed.scheduler import KilledWorker
+
+        try:
+            _settle(outcome, done.result())
+        except McalError as error:
+            _settle(outcome, error)
+        except KilledWorker as error:
+            if (times := self._begun[number]) <= error.allowed_failures:
+                self._send(outcome, number, call)
+            else:
+                _settle(outcome, McalError(f"{times} workers that had it were lost; their logs may say why"))
+        except CancelledError:
+            _settle(outcome, ClusterError(GONE))
+        except Exception as error:
+            _settle(outcome, McalError(in_a_line(error)))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Watch the scheduler no longer."""
@@ -82,32 +112,23 @@ def _identity(dask_scheduler: Any) -> str:
     return dask_scheduler.id
 
 
-def _on_worker(wanted: dict[str, str], task: Callable[..., Any], args: Any, options: Any) -> Any:
+def _note(topic: str, number: int, dask_scheduler: Any) -> None:
+    """Have a client know that a task begins."""
+    dask_scheduler.log_event(topic, number)
+
+
+def _on_worker(
+    wanted: dict[str, str], begins: tuple[str, int], task: Callable[..., Any], args: Any, options: Any
+) -> Any:
     """A task in a worker, which may have come after the others were looked at."""
-    from distributed import get_worker
+    from distributed import get_client, get_worker
 
     _check_versions(f"worker {get_worker().address}", versions(), wanted)
+    get_client().run_on_scheduler(_note, *begins)
     try:
         return task(*args, **options)
     except Exception as error:
         raise McalError(in_a_line(error)) from None
-
-
-def _pass_on(outcome: Future, done: Future) -> None:
-    """Give a future the value or the error of Dask's."""
-    from distributed.scheduler import KilledWorker
-
-    try:
-        _settle(outcome, done.result())
-    except McalError as error:
-        _settle(outcome, error)
-    except KilledWorker as error:
-        times = error.allowed_failures + 1
-        _settle(outcome, McalError(f"{times} workers that had it were lost; their logs may say why"))
-    except CancelledError:
-        _settle(outcome, ClusterError(GONE))
-    except Exception as error:
-        _settle(outcome, McalError(in_a_line(error)))
 
 
 def _settle(outcome: Future, value: Any) -> None:

@@ -23,10 +23,12 @@ def provenance() -> dict[str, Any]:
 
 
 def device() -> str:
-    """What JAX trains on here."""
+    """What JAX trains on here, and on how many of them if there are several."""
     import jax
 
-    return f"{jax.default_backend()}: {jax.devices()[0].device_kind}"
+    devices = jax.local_devices()
+    several = f", {len(devices)} devices" if len(devices) > 1 else ""
+    return f"{jax.default_backend()}: {devices[0].device_kind}{several}"
 
 
 def version(package: str) -> str:

@@ -17,13 +17,14 @@ import numpy as np
 
 from mcal_jax.errors import McalError
 from mcal_jax.files import absolute, read_bytes, write_bytes_atomically
-from mcal_jax.training import devices
+from mcal_jax.training import devices, sharding
 from mcal_jax.training.architectures import ARCHITECTURES
 from mcal_jax.training.nets import build
 from mcal_jax.training.outline import largest_activation
-from mcal_jax.training.pool import Pool
+from mcal_jax.training.pool import Normalisation, Pool
 from mcal_jax.training.programs import Ensemble, Model, split
 from mcal_jax.training.scoring import Member, score_batch, stream
+from mcal_jax.training.streaming import Streamed
 from mcal_jax.training.trainer import Trainer
 
 FORMAT = "mcal_jax classifier 1"
@@ -73,9 +74,10 @@ class Classifier:
         settings: dict[str, Any] = {"classes": classes, "channels": channels, "width": header.width}
         net = build(header.architecture, **settings, backend=self.backend, rng=rng)
         self._net, *state = split(net)
-        self._score_batch = self.backend.score_batch(largest_activation(net, header.shape))
-        self._members = _restored(state, weights, header)
-        self._mean, self._std = (jnp.asarray(values, jnp.float32) for values in (header.mean, header.std))
+        self._score_batch = sharding.count() * self.backend.score_batch(largest_activation(net, header.shape))
+        self._members = sharding.whole(_restored(state, weights, header))
+        by = Normalisation(*(jnp.asarray(values, jnp.float32) for values in (header.mean, header.std)))
+        self._normalisation = sharding.whole(by)
 
     @classmethod
     def from_trainer(cls, trainer: Trainer, model: Model | Ensemble, class_names: Sequence[str]) -> "Classifier":
@@ -113,16 +115,15 @@ class Classifier:
         They stream through the device in batches. Raises McalError for images of another size or type.
         """
         images = self._checked(np.asarray(images))
-        whole = np.arange(self._score_batch, dtype=np.int32)
 
-        def score(index: np.ndarray) -> Any:
-            pool = Pool(jnp.asarray(images[index]), self._mean, self._std)
-            label, margin, *_ = score_batch(self._net, self._members, pool, whole, self.header.mirror)
+        def score(part: Pool, index: np.ndarray) -> Any:
+            label, margin, *_ = score_batch(self._net, self._members, part, index, self.header.mirror)
             return label, margin
 
         if not len(images):
             return Predictions(np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.str_))
-        label, margin = stream(score, np.arange(len(images)), self._score_batch)
+        pool = Streamed(images, self._normalisation)
+        label, margin = stream(score, pool, np.arange(len(images)), self._score_batch)
         return Predictions(label, margin, np.asarray(self.header.classes)[label])
 
     def _checked(self, images: np.ndarray) -> np.ndarray:

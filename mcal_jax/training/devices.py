@@ -47,6 +47,8 @@ WIDE = 2**25
 """Numbers in an activation of a wide net, 128 MB, up to which 64 images are scored at once."""
 CPU = Backend(MATRIX_PRODUCTS, "float32", chunk=32, score_floats=2**17)
 """A CPU without a C++ compiler."""
+SEVERAL_CPUS = CPU._replace(ops=XLA)
+"""Simulated devices: neither C++ nor the layout CHWN can be divided among them."""
 ACCELERATOR = Backend(XLA, "bfloat16", chunk=256, score_floats=2**28)
 
 
@@ -71,7 +73,7 @@ def platform() -> str:
 
 
 def memory() -> int | None:
-    """Bytes of memory that the device, or a CPU's machine, has in all; None if that is not known."""
+    """Bytes of memory that a device has in all, of a CPU's machine an equal share; None if that is not known."""
     if platform() != "cpu":
         return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
     limits = []
@@ -81,7 +83,7 @@ def memory() -> int | None:
             limits.append(int(text))
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return min(limits, default=None)
+    return min(limits) // jax.local_device_count() if limits else None
 
 
 @contextmanager
@@ -113,6 +115,8 @@ def default() -> Backend:
     """The choices for the kind of device that JAX computes on here. Raises McalError if there is none."""
     if platform() != "cpu":
         return ACCELERATOR
+    if jax.local_device_count() > 1:
+        return SEVERAL_CPUS
     ops = cpu.operations()
     return CPU if ops is None else with_cpu_operations(ops)
 

@@ -15,6 +15,7 @@ import optax
 from flax import nnx
 from jax import lax
 
+from mcal_jax.training import sharding
 from mcal_jax.training.pool import Pool, look_up
 from mcal_jax.training.recipe import Recipe
 
@@ -99,7 +100,9 @@ def augment(images: jax.Array, recipe: Recipe, key: jax.Array) -> jax.Array:
     if recipe.flip:
         mirrored = jax.random.bernoulli(keys[2], np.float32(0.5), (batch, 1))
         columns = jnp.where(mirrored, columns[:, ::-1], columns)
-    return images[jnp.arange(batch, dtype=jnp.int32)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    # By image, so that devices that hold different images need nothing of each other.
+    moved = jax.vmap(lambda image, row, column: image[row[:, None], column])(images, rows, columns)
+    return sharding.divided(moved)
 
 
 def key_of(seed: int) -> jax.Array:
@@ -149,7 +152,8 @@ def run_steps(
         state, _ = carry
         images = augment(look_up(pool, picks[i - start]), recipe, jax.random.fold_in(key, i))
         gradient = jax.value_and_grad(loss_of, has_aux=True)
-        (loss, stats), grads = gradient(state.params, state.stats, images, targets[i - start])
+        labels = sharding.divided(targets[i - start])
+        (loss, stats), grads = gradient(state.params, state.stats, images, labels)
         updates, optimizer = recipe.optimizer.update(grads, state.optimizer, state.params)
         rate = recipe.rate(i, steps) * reduction
         params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
@@ -158,7 +162,7 @@ def run_steps(
     state, loss = lax.fori_loop(start, stop, step, (state, jnp.zeros((), jnp.float32)))
     # Weights that overflow can leave a dead net behind, whose loss is finite.
     finite = jax.tree.reduce(lambda all_finite, p: all_finite & jnp.isfinite(p).all(), state.params, jnp.array(True))
-    return state, jnp.where(finite, loss, jnp.nan)
+    return sharding.whole((state, jnp.where(finite, loss, jnp.nan)))
 
 
 @compiled

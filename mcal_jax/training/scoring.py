@@ -11,11 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from mcal_jax.training import sharding
 from mcal_jax.training.pool import Pool, look_up
 from mcal_jax.training.programs import Ensemble, Graph
-
-AHEAD = 16
-"""Batches that are scored before the results of the first are read, so that the device does not wait."""
+from mcal_jax.training.streaming import AnyPool, ahead, serve
 
 
 class Member(NamedTuple):
@@ -60,12 +59,15 @@ def scores_of(logits: jax.Array) -> tuple[jax.Array, ...]:
     return label, first - second, -(p * logs).sum(1), first
 
 
-def stream(score: Callable[[np.ndarray], Sequence[jax.Array]], indices: np.ndarray, batch: int) -> list[np.ndarray]:
-    """The outputs of ``score`` over ``indices``, computed in batches of one size, as arrays of the host.
+def stream(
+    score: Callable[[Pool, np.ndarray], Sequence[jax.Array]], pool: AnyPool, indices: np.ndarray, batch: int
+) -> list[np.ndarray]:
+    """The outputs of ``score`` over the images of ``pool`` at ``indices``, computed in batches of one size, as arrays
+    of the host.
 
-    Beside the result there are never more than AHEAD batches.
+    The results of the first batches are read while later ones are scored, so that the device does not wait.
     """
-    padded = np.zeros(max(1, math.ceil(len(indices) / batch)) * batch, np.int32)
+    padded = np.zeros(max(1, math.ceil(len(indices) / batch)) * batch, np.int64)
     padded[: len(indices)] = indices
     columns: list[np.ndarray] = []
     running: deque[tuple[int, Sequence[jax.Array]]] = deque()
@@ -75,13 +77,13 @@ def stream(score: Callable[[np.ndarray], Sequence[jax.Array]], indices: np.ndarr
         for column, values in zip(columns, outputs, strict=True):
             column[at : at + batch] = values
 
-    for at in range(0, len(padded), batch):
-        outputs = score(padded[at : at + batch])
+    for number, (part, index) in enumerate(serve(pool, padded.reshape(-1, batch))):
+        outputs = sharding.settled(score(part, index))
         columns = columns or [np.empty((len(padded), *values.shape[1:]), values.dtype) for values in outputs]
         for values in outputs:
             values.copy_to_host_async()
-        running.append((at, outputs))
-        if len(running) > AHEAD:
+        running.append((number * batch, outputs))
+        if len(running) > ahead(pool, batch):
             collect()
     while running:
         collect()

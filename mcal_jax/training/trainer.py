@@ -1,6 +1,7 @@
 """Training a net from scratch on the labelled set B, and scoring the pool with it (sections 4 and 5)."""
 
 import contextlib
+import itertools
 import time
 import warnings
 from collections import deque
@@ -14,12 +15,13 @@ import numpy as np
 
 from mcal_jax.algorithm.acquisition import Scores
 from mcal_jax.errors import McalError
-from mcal_jax.training import devices
+from mcal_jax.training import devices, sharding
 from mcal_jax.training.architectures import reads_features
+from mcal_jax.training.batches import chunks, minibatches
 from mcal_jax.training.devices import Backend
 from mcal_jax.training.nets import build, name_of
 from mcal_jax.training.outline import check_memory, largest_activation, outline
-from mcal_jax.training.pool import Pool, pool_of, pool_of_features
+from mcal_jax.training.pool import Pool
 from mcal_jax.training.programs import (
     Ensemble,
     Model,
@@ -33,6 +35,7 @@ from mcal_jax.training.programs import (
 from mcal_jax.training.recipe import Recipe
 from mcal_jax.training.recipes import RECIPES
 from mcal_jax.training.scoring import Member, members_of, score_batch, stream
+from mcal_jax.training.streaming import AnyPool, Streamed, any_pool, bytes_on_device, minibatches_at_once, serve
 
 ProgressCallback = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -51,16 +54,6 @@ class Attempt(NamedTuple):
     seconds: float
 
 
-def minibatches(size: int, batch: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Positions [batch] into B for ever: one random order of B after another, cut into mini-batches."""
-    ahead = np.empty(0, np.int64)
-    while True:
-        while len(ahead) < batch:
-            ahead = np.concatenate([ahead, rng.permutation(size)])
-        yield ahead[:batch]
-        ahead = ahead[batch:]
-
-
 class Trainer:
     """Trains nets of one architecture on parts of one pool of images or features.
 
@@ -75,7 +68,7 @@ class Trainer:
     @devices.our_defaults()
     def __init__(
         self,
-        images: np.ndarray | Pool,
+        images: np.ndarray | AnyPool,
         classes: int,
         *,
         architecture: str | Callable[..., Any] = "resnet18",
@@ -83,7 +76,8 @@ class Trainer:
         recipe: str | Recipe = "fast",
         backend: Backend | None = None,
     ):
-        array = images.images if isinstance(images, Pool) else images
+        given = images if isinstance(images, Pool | Streamed) else None
+        array: Any = given.images if given else images
         of_features = reads_features(architecture)
         wanted = "float32 or float16 [n, d]" if of_features else "uint8 [n, h, w, c]"
         dtypes, axes = (("float32", "float16"), 2) if of_features else (("uint8",), 4)
@@ -98,12 +92,12 @@ class Trainer:
         self.build: Callable[..., Any] = partial(build, architecture, **settings)
         on = f"on {shape[0]} features" if of_features else f"of width {width} on images of {'x'.join(map(str, shape))}"
         self.description = f"{name_of(architecture)} {on}"
-        self._check_memory(shape, array.nbytes)
+        self._check_memory(shape, bytes_on_device(array))
         net = self.build(rng=np.random.default_rng(0))
         self.net = split(net)[0]
-        self.score_batch = self.backend.score_batch(largest_activation(net, shape))
-        as_pool = pool_of_features if of_features else pool_of
-        self.pool = images if isinstance(images, Pool) else as_pool(images)
+        self.score_batch = sharding.count() * self.backend.score_batch(largest_activation(net, shape))
+        self.pool: AnyPool = given or any_pool(array)
+        self.chunk = minibatches_at_once(self.pool, self.recipe.batch, self.backend.chunk)
 
     def _check_memory(self, shape: tuple[int, ...], pool_bytes: int) -> None:
         with contextlib.suppress(jax.errors.JAXTypeError):  # a net that can't be outlined is built all the same
@@ -117,14 +111,15 @@ class Trainer:
         What can fail on this machine fails here. Raises McalError.
         """
         key = key_of(0)
-        picks = jnp.zeros((self.backend.chunk, self.recipe.batch), jnp.int32)
+        nothing = (np.zeros(shape, np.int64) for shape in ((self.chunk, self.recipe.batch), self.score_batch))
         try:
             state, _ = self._begin(key, 1)
             settings: tuple = (np.int32(0), np.int32(1), np.int32(1), np.float32(1), key)
-            state, _ = run_steps(self.net, program_of(self.recipe), state, self.pool, picks, picks, *settings)
-            index = np.zeros(self.score_batch, np.int32)
+            (pool, picks), (some, index) = serve(self.pool, nothing)
+            targets = np.zeros(picks.shape, np.int32)
+            state, _ = run_steps(self.net, program_of(self.recipe), state, pool, picks, targets, *settings)
             scored = (Member(state.params, state.stats, np.float32(1)),)
-            jax.block_until_ready(score_batch(self.net, scored, self.pool, index))
+            jax.block_until_ready(score_batch(self.net, scored, some, index))
         except (RuntimeError, MemoryError) as error:  # of JAX: RESOURCE_EXHAUSTED above all
             why = str(error).strip().partition("\n")[0][:200] or "no memory is left"
             raise McalError(f"{self.description} can't be trained here ({why}): choose {LESS_MEMORY}") from error
@@ -199,7 +194,8 @@ class Trainer:
         """A net before its training on ``size`` images, and the positions [batch] in B of each mini-batch."""
         rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
         _, params, stats = split(self.build(rng=rng))
-        return State(params, stats, self.recipe.optimizer.init(params)), minibatches(size, self.recipe.batch, rng)
+        state = State(params, stats, self.recipe.optimizer.init(params))
+        return sharding.whole(state), minibatches(size, self.recipe.batch, rng)
 
     def _advance(
         self,
@@ -217,32 +213,35 @@ class Trainer:
         ``order`` gives positions in B, [batch], or [nets, batch] where ``key`` is one for each net. The device
         never waits: a chunk's loss is looked at while the next one runs.
         """
-        recipe, chunk, steps = self.recipe, self.backend.chunk, self.recipe.steps(len(indices))
+        recipe, chunk, steps = self.recipe, self.chunk, self.recipe.steps(len(indices))
         nets = jax.random.key_data(key).shape[:-1]  # () for one net
-        chosen = np.zeros((chunk, *nets, recipe.batch), np.int64)
+        chosen, ahead = itertools.tee(chunks(order, (chunk, *nets, recipe.batch), steps))
+        served = serve(self.pool, (indices[positions] for positions in ahead))
+        work = zip(chosen, served, strict=True)
 
         def dispatch(state: State, start: int, stop: int) -> tuple[State, jax.Array]:
-            for row in range(stop - start):
-                chosen[row] = next(order)
-            picks, targets = (jnp.asarray(a[chosen], jnp.int32) for a in (indices, labels))
+            positions, (pool, picks) = next(work)
+            targets = labels[positions].astype(np.int32)
             settings: tuple = (*map(np.int32, (start, stop, steps)), np.float32(reduction), key)
-            return program(self.net, program_of(recipe), state, self.pool, picks, targets, *settings)
+            return sharding.settled(program(self.net, program_of(recipe), state, pool, picks, targets, *settings))
 
         state, _ = jax.block_until_ready(dispatch(state, 0, 0))  # compiles
-        began, ahead, reached, finite = time.perf_counter(), 0, 0, np.ones(nets, bool)
+        began, sent, reached, finite = time.perf_counter(), 0, 0, np.ones(nets, bool)
         running: deque[tuple[int, jax.Array]] = deque()
         while reached < steps and finite.any():
-            if ahead < steps:
-                start, ahead = ahead, min(ahead + chunk, steps)
-                state, loss = dispatch(state, start, ahead)
-                running.append((ahead, loss))
-            if len(running) > 1 or ahead == steps:
+            if sent < steps:
+                start, sent = sent, min(sent + chunk, steps)
+                state, loss = dispatch(state, start, sent)
+                running.append((sent, loss))
+            if len(running) > 1 or sent == steps:
                 reached, loss = running.popleft()
                 finite = finite & np.isfinite(loss)
                 if finite.any() and on_progress:
                     on_progress(reached, steps)
         jax.block_until_ready(state)
-        return Attempt(state, finite, reached, time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        served.close()  # what was read ahead of a training that is given up
+        return Attempt(state, finite, reached, seconds)
 
     def _checked(self, indices: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Indices and labels in the order of the indices; McalError if they make no sense."""
@@ -252,7 +251,7 @@ class Trainer:
             raise McalError(f"training needs as many labels as indices, at least one: got {shapes}")
         order = np.argsort(indices, kind="stable")
         indices, labels = indices[order], labels[order]
-        pool = len(self.pool.images)
+        pool = self.pool.n
         if indices[0] < 0 or indices[-1] >= pool:
             raise McalError(f"training indices {indices[0]} to {indices[-1]} are not all within 0 to {pool - 1}")
         if not np.all(np.diff(indices)):
@@ -280,7 +279,7 @@ class Trainer:
         ensemble = model if isinstance(model, Ensemble) else Ensemble((model,))
         members = members_of(ensemble)
 
-        def score(index: np.ndarray) -> Any:
-            return select(score_batch(self.net, members, self.pool, index, ensemble.mirror))
+        def score(part: Pool, index: np.ndarray) -> Any:
+            return select(score_batch(self.net, members, part, index, ensemble.mirror))
 
-        return stream(score, indices, self.score_batch)
+        return stream(score, self.pool, indices, self.score_batch)

@@ -33,8 +33,8 @@ from mcal_jax.registry import short_name
 from mcal_jax.training.architectures import reads_features, recipe_of
 from mcal_jax.training.classifier import Classifier
 from mcal_jax.training.kcenter import k_center, would_be_chosen
-from mcal_jax.training.pool import Pool
 from mcal_jax.training.programs import Ensemble, Model, key_of
+from mcal_jax.training.streaming import AnyPool
 from mcal_jax.training.trainer import Trainer
 from mcal_jax.worlds.ranking import machine_labels, verification
 
@@ -193,8 +193,8 @@ class TrainedWorld:
             )
         return self.trainers[name]
 
-    def _inputs(self, name: str) -> np.ndarray | Pool:
-        """The images or features that an architecture reads, on the device if they are there. Raises McalError."""
+    def _inputs(self, name: str) -> np.ndarray | AnyPool:
+        """The images or features that an architecture reads, as a pool if there is one. Raises McalError."""
         of_features, data = reads_features(name), self.dataset
         inputs = data.features if of_features else data.images if data.has_images else None
         if inputs is None:
