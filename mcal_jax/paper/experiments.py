@@ -16,7 +16,8 @@ from mcal_jax.files import write_atomically
 from mcal_jax.paper import notebooks
 from mcal_jax.runs import sweeps
 from mcal_jax.runs.execution import log_path, provenance
-from mcal_jax.runs.settings import PACKAGE, Experiment, digest, home, load_settings, named, results
+from mcal_jax.runs.runlog import RunLog
+from mcal_jax.runs.settings import PACKAGE, Experiment, Run, digest, home, load_settings, named, results
 from mcal_jax.runs.sweeps import Planned
 from mcal_jax.runs.workers import Workers, in_a_line
 
@@ -137,7 +138,7 @@ def _make(experiment: Experiment, folder: Path, given: dict[str, Any], again: bo
     if not again and _up_to_date(folder, state):
         return "up to date", 0.0, ""
     needed = _runs(experiment, given["profile"])
-    drawn = [one.run.id for one in needed if sweeps.is_finished(one.run, given["profile"])]
+    drawn = [one.run for one in needed if sweeps.is_finished(one.run, given["profile"])]
     if needed and not drawn:
         command = f"mcal reproduce {folder.name} --profile {given['profile']}"
         return "no runs", 0.0, f"none of the {len(needed)} runs is finished; {command} makes them"
@@ -163,7 +164,7 @@ def _make(experiment: Experiment, folder: Path, given: dict[str, Any], again: bo
 
 
 def _write_provenance(
-    work: Path, experiment: Experiment, folder: Path, state: dict[str, Any], profile: str, runs: list[str]
+    work: Path, experiment: Experiment, folder: Path, state: dict[str, Any], profile: str, drawn: list[Run]
 ) -> None:
     made = {
         **provenance(),
@@ -174,7 +175,9 @@ def _write_provenance(
             p.name for p in work.iterdir() if p.suffix != ".ipynb"
         ),  # notebooks contain paths of this machine
         "command": f"mcal reproduce {folder.name} --profile {profile}",
-        "runs": runs,
+        "runs": [run.id for run in drawn],
+        "rules": sorted({RunLog.read(log_path(run, profile)).rules for run in drawn}),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
     write_atomically(work / "provenance.json", json.dumps(made, indent=1) + "\n")
 
