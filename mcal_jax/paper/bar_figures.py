@@ -154,7 +154,7 @@ def verdicts(rows: pd.DataFrame, title: str, note: str = "") -> Figure:
         marker, filling = VERDICTS[row["ours_verdict"]]
         left.plot(0.02, y, marker, color="black", markerfacecolor=filling, markersize=7)
         left.text(0.06, y, row["ours_verdict"], va="center", fontsize=9, weight="bold" if filling == "black" else None)
-        left.text(0.29, y, textwrap.fill(row["paper_says"], 46), va="center", fontsize=9, linespacing=1.1)
+        left.text(0.33, y, textwrap.fill(row["paper_says"], 44), va="center", fontsize=9, linespacing=1.1)
         span = Interval(row["ours_margin_low"], row["ours_margin_high"])
         _margin(right, y, row["ours_margin"], span, VERDICTS[row["ours_verdict"]])
     for ax in (left, right):
