@@ -9,6 +9,7 @@ from sphinx.application import Sphinx
 
 import mcal_jax
 from mcal_jax.algorithm import certificate, outcome, plan, protocol
+from mcal_jax.paper import collection, gallery_pages
 
 DOCS = Path(__file__).parent
 NOTEBOOKS = (
@@ -38,8 +39,11 @@ autodoc_member_order = "bysource"
 
 html_theme = "furo"
 html_title = "mcal_jax"
-html_static_path = ["_static"]
-html_css_files = ["style.css"]
+TEMPLATES = Path(gallery_pages.__file__).parent / "templates"
+html_static_path = ["_static", *(str(TEMPLATES / name) for name in ("exhibit.css", "exhibit.js"))]
+html_extra_path = ["_build/files"]  # pictures and data of the gallery
+html_css_files = ["exhibit.css", "style.css"]
+html_js_files = [(name, {"defer": "defer"}) for name in ("exhibit.js", "site.js")]
 html_show_sourcelink = False
 html_math_renderer = "mathml"
 
@@ -55,6 +59,12 @@ def copy_notebooks() -> None:
         text = (DOCS.parent / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8")
         text = text.replace("solutions = False", "solutions = True")
         (folder / f"{name}.ipynb").write_text(text, encoding="utf-8")
+
+
+def write_gallery() -> None:
+    """Writes a page for every exhibit, beside the others, and its pictures and data to where the site takes them."""
+    collections = [collection.gather(profile) for profile in ("laptop", "paper")]
+    gallery_pages.write(collections, DOCS / "gallery", DOCS / "_build" / "files" / "gallery")
 
 
 def plain_docstring(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
@@ -76,6 +86,12 @@ def hide_undocumented_fields() -> None:
                 getattr(kind, field).__doc__ = None
 
 
+def name_levels(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
+    """Gives the captions of the navigation the level that a heading needs."""
+    tree = context.get("furo_navigation_tree", "")
+    context["furo_navigation_tree"] = tree.replace('role="heading"', 'role="heading" aria-level="2"')
+
+
 def mathml(node: nodes.Element, as_block: bool = False) -> str:
     """MathML of a formula. Bars are identifiers there, because browsers set space around operators."""
     return tex2mathml(node.astext(), as_block=as_block).replace('<mo stretchy="false">|</mo>', "<mi>|</mi>")
@@ -93,7 +109,9 @@ def block_math(writer, node: nodes.math_block) -> None:
 
 def setup(app: Sphinx) -> None:
     copy_notebooks()
+    write_gallery()
     hide_undocumented_fields()
     app.connect("autodoc-process-docstring", plain_docstring)
+    app.connect("html-page-context", name_levels, priority=900)  # after the theme
     # MathML is drawn by the browser itself, so the pages load no script from elsewhere.
     app.add_html_math_renderer("mathml", (inline_math, None), (block_math, None))

@@ -1,8 +1,11 @@
-"""What several test files need: hand-made trainings, random configurations, and runs in simulated worlds."""
+"""What several test files need: hand-made trainings, random configurations, runs in simulated worlds, and results."""
 
+import csv
+import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -12,6 +15,7 @@ from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import Measurement, TrainResult
 from mcal_jax.data import from_arrays
 from mcal_jax.paper.records import Trajectory
+from mcal_jax.runs import settings as run_settings
 from mcal_jax.runs.driver import drive
 from mcal_jax.runs.settings import Run
 from mcal_jax.testing.worlds import assert_partition, labelled_by_humans, same  # noqa: F401 - for the tests
@@ -24,6 +28,8 @@ settings.load_profile("mcal")
 EASY = Analytic(alpha=3.0, gamma=0.8)
 MIDDLING = Analytic(alpha=3.0, gamma=0.4, quality=2.0)
 HOPELESS = Analytic(alpha=5.0, gamma=0.01, quality=0.01)  # wrong nearly nine times in ten, however confident
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>'
+PNG = b"\x89PNG\r\n\x1a\n, as far as this test goes"
 
 
 def fitted(size, wrong, n_test=100, model=0, images=0, seconds=0.0):
@@ -152,3 +158,34 @@ def three_kinds(low, high):
     for k in range(3):
         pixels[labels == k, :, 2 * k : 2 * k + 3] += rng.uniform(low, high, ((labels == k).sum(), 1, 1))
     return from_arrays(pixels.clip(0, 255).astype(np.uint8), labels)
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """The folder of results, empty."""
+    monkeypatch.setattr(run_settings, "results", lambda: tmp_path / "results")
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def make(results):
+    """Makes results/laptop/<name>/ as an experiment does, here and there changed."""
+
+    def make(name, *, summary="A caption.\n\nA note.\n", pictures=("figure",), data=None, files=(), **provenance):
+        folder = results / "laptop" / name
+        folder.mkdir(parents=True)
+        for picture in pictures:
+            (folder / f"{picture}.svg").write_bytes(SVG)
+            (folder / f"{picture}.png").write_bytes(PNG)
+        (folder / "summary.txt").write_text(summary)
+        with open(folder / "data.csv", "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(data or [["what", "value"], ["a", "1"]])
+        default = {
+            "title": f"Title of {name}", "command": f"mcal reproduce {name} --profile laptop", "commit": "abc1234",
+            "versions": {"python": "3.11.7"}, "machine": "Linux, 2 cores", "seconds": 12.34, "runs": ["5eed"],
+            "profile": "laptop", "experiment": "a hash", "files": [*(path.name for path in folder.iterdir()), *files],
+        }  # fmt: skip
+        (folder / "provenance.json").write_text(json.dumps({**default, **provenance}))
+        return folder
+
+    return make

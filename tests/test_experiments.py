@@ -18,7 +18,7 @@ from conftest import EASY
 
 from mcal_jax.algorithm.job import Job
 from mcal_jax.errors import McalError
-from mcal_jax.paper import experiments
+from mcal_jax.paper import experiments, folders
 from mcal_jax.runs import execution, settings, sweeps
 from mcal_jax.runs.driver import drive
 from mcal_jax.runs.runlog import RunLog
@@ -266,7 +266,7 @@ def put_often(folder):
         work = folder.with_name(f".fig.{os.getpid()}")
         work.mkdir()
         (work / "text").write_text(str(i))
-        experiments._replace(folder, work)
+        folders.replace(folder, work)
 
 
 def test_two_that_make_the_same_at_the_same_time_both_succeed(tmp_path):

@@ -117,6 +117,7 @@ def strange_colours(figure):
 def test_text_of_a_figure_is_read_and_axes_have_units(name, profile):
     (_, figure, *_), _ = published(name, profile)
     texts = texts_of(figure)
+    assert figure.get_label(), "a figure states what it shows"
     page = figure.bbox
     clipped = [t.get_text() for t, b in texts if b.x0 < -1 or b.y0 < -1 or b.x1 > page.x1 + 1 or b.y1 > page.y1 + 1]
     assert not clipped

@@ -1,22 +1,18 @@
 """The report page: all exhibits in order, no markup from results, the same bytes each time, damaged files named."""
 
 import base64
-import csv
-import json
 import re
 from html.parser import HTMLParser
 
 import pytest
+from conftest import SVG
 
 from mcal_jax.cli import main
 from mcal_jax.errors import McalError
 from mcal_jax.paper import html_report
 from mcal_jax.paper.collection import MAX_ROWS, gather
 from mcal_jax.paper.published import EXHIBITS
-from mcal_jax.runs import settings
 
-SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>'
-PNG = b"\x89PNG\r\n\x1a\n, as far as this test goes"
 EMPTY = {"meta", "input", "img"}  # elements that have no end
 
 
@@ -47,36 +43,6 @@ class Page(HTMLParser):
 
     def all(self, tag, **wanted):
         return [attrs for t, attrs in self.elements if t == tag and wanted.items() <= attrs.items()]
-
-
-@pytest.fixture
-def results(tmp_path, monkeypatch):
-    monkeypatch.setattr(settings, "results", lambda: tmp_path / "results")
-    return tmp_path / "results"
-
-
-@pytest.fixture
-def make(results):
-    """Makes results/laptop/<name>/ as an experiment does, here and there changed."""
-
-    def make(name, *, summary="A caption.\n\nA note.\n", pictures=("figure",), data=None, files=(), **provenance):
-        folder = results / "laptop" / name
-        folder.mkdir(parents=True)
-        for picture in pictures:
-            (folder / f"{picture}.svg").write_bytes(SVG)
-            (folder / f"{picture}.png").write_bytes(PNG)
-        (folder / "summary.txt").write_text(summary)
-        with open(folder / "data.csv", "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(data or [["what", "value"], ["a", "1"]])
-        default = {
-            "title": f"Title of {name}", "command": f"mcal reproduce {name} --profile laptop", "commit": "abc1234",
-            "versions": {"python": "3.11.7"}, "machine": "Linux, 2 cores", "seconds": 12.34, "runs": ["5eed"],
-            "profile": "laptop", "experiment": "a hash", "files": [*(path.name for path in folder.iterdir()), *files],
-        }  # fmt: skip
-        (folder / "provenance.json").write_text(json.dumps({**default, **provenance}))
-        return folder
-
-    return make
 
 
 def build(out=None):
@@ -116,7 +82,7 @@ def test_the_page_loads_nothing_and_shows_pictures_as_they_are(results, make):
     make("mcal_run", pictures=("sets", "ledger"))
     text, page = render()
     loading = [attrs[key] for _, attrs in page.elements for key in ("src", "href", "srcset", "data") if key in attrs]
-    assert all(value.startswith(("data:image/", "#")) for value in loading)
+    assert all(value.startswith(("data:image/", "data:text/csv;", "#")) for value in loading)
     assert not {"link", "iframe", "object", "base"} & {tag for tag, _ in page.elements}
     assert all(loader not in text for loader in ("url(", "@import", "fetch(", "import("))
     sources = [attrs["src"] for attrs in page.all("img")]
@@ -139,7 +105,9 @@ def test_a_page_that_grows_too_large_gives_up_pictures_and_says_so(results, make
     make("fig01")
     monkeypatch.setattr(html_report, "LARGEST", len(render()[0]))
     _, page = render()
-    assert [attrs["alt"] for attrs in page.all("img")] == ["Title of fig01: figure.png"]
+    assert [attrs["alt"] for attrs in page.all("img")] == [
+        "Figure 1: Title of fig01. Drawn from 1 rows of data.csv; what: a; value 1."
+    ]
     monkeypatch.setattr(html_report, "LARGEST", 1)
     _, page = render()
     assert page.all("img") == []
@@ -174,7 +142,6 @@ def test_columns_of_the_paper_and_ours_differ_in_colour_and_numbers_stand_right(
     assert cells[:9] == ["", "paper n", "ours n", "", "paper n", "ours n", "", "paper", "ours"]
     assert "what the paper printed what we measured" in page.text["tab01"]
     assert "what the paper printed" not in page.text["fig01"]
-    assert [("open" in attrs) for attrs in page.all("details")] == [True, False, False, False]
 
 
 def test_a_table_as_printed_is_shown_and_its_data_are_a_link(results, make):
@@ -183,9 +150,9 @@ def test_a_table_as_printed_is_shown_and_its_data_are_a_link(results, make):
     _, page = render()
     assert len(page.all("table", **{"class": "printed"})) == 1
     assert [attrs["class"] for tag, attrs in page.elements if tag == "tr" and "class" in attrs] == ["ours", "paper"]
-    (link,) = [attrs for attrs in page.all("a") if "download" in attrs]
-    assert link["download"] == "tab01_data.csv"
-    assert base64.b64decode(link["href"].partition("base64,")[2]) == b"architecture,cost\nresnet18,5\n"
+    link, printed = [attrs for attrs in page.all("a") if "download" in attrs]
+    assert (link["download"], printed["download"]) == ("tab01_data.csv", "tab01_table.csv")
+    assert base64.b64decode(link["href"].partition("base64,")[2]) == b"architecture,cost\r\nresnet18,5\r\n"
 
 
 def test_architectures_have_their_names_in_tables(results, make):

@@ -283,7 +283,9 @@ def test_publish_writes_picture_data_and_caption(tmp_path):
     )
     assert {p.name for p in (tmp_path / "x").iterdir()} == {"figure.svg", "figure.png", "data.csv", "summary.txt"}
     assert (tmp_path / "x" / "data.csv").read_text() == "a,b\n1,\n,2.5\n"
-    assert (tmp_path / "x" / "summary.txt").read_text() == "caption\n\na note\n"
+    finding = "Active learning delivers a classifier; MCAL delivers the whole data set, labelled"
+    assert (tmp_path / "x" / "summary.txt").read_text() == f"{finding}.\n\ncaption\n\na note\n"
+    assert f"<title>{finding}</title>" in (tmp_path / "x" / "figure.svg").read_text()
     assert figure.axes
     assert not plt.get_fignums()
     svg = (tmp_path / "x" / "figure.svg").read_text()

@@ -1,5 +1,6 @@
 """The figures that compare runs of MCAL with each other, tables as pictures, and the verdicts on the claims."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mcal_jax import plots
+from mcal_jax.paper.bootstrap import Interval
 from mcal_jax.paper.curve_figures import ACQUISITIONS
 from mcal_jax.paper.figures import WIDTH
 from mcal_jax.paper.published import data_set_name
@@ -19,6 +21,8 @@ VERDICTS = {
     "can't tell": ("D", "white"), "not tested": ("s", "white"),
 }  # fmt: skip
 """Marker and its filling of each verdict."""
+FARTHEST = 0.3
+"""The margin of a claim at which its axis ends, a share."""
 
 
 def _names_and_colours(rows: pd.DataFrame, by: str) -> tuple[list[str], list[str]]:
@@ -107,7 +111,7 @@ def _gains(ax: Axes, rows: pd.DataFrame, gained: str) -> None:
         rows[["gain_high", "paper_gain_high"]].max(axis=None),
     )
     room = 0.12 * (max(highest, 0) - min(lowest, 0))
-    ax.set(xlabel=gained, xlim=(min(lowest, 0) - 4.5 * room * (lowest < 0) - room, max(highest, 0) + room))
+    ax.set(xlabel=gained, xlim=(min(lowest, 0) - 5.5 * room * (lowest < 0) - room, max(highest, 0) + room))
 
 
 @use_style()
@@ -141,14 +145,36 @@ def compared(
 
 @use_style()
 def verdicts(rows: pd.DataFrame, title: str, note: str = "") -> Figure:
-    """The claims, one a line, with their verdicts."""
-    figure, ax = plots.axes(None, (9.6, 0.2 + 0.3 * len(rows)))
-    for y, (claim, verdict) in enumerate(zip(rows["paper_says"], rows["ours_verdict"], strict=True)):
-        marker, filling = VERDICTS[verdict]
-        ax.plot(0.01, y, marker, color="black", markerfacecolor=filling, markersize=8)
-        ax.text(0.03, y, verdict, va="center", fontsize=9.5, weight="bold" if filling == "black" else "normal")
-        ax.text(0.16, y, claim, va="center", fontsize=9.5)
-    ax.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6))
-    ax.axis("off")
+    """The claims, one a line, with their verdicts; on the right, by how much the rule of each is met (``ours_margin``
+    of ``claims.judge``, in points), with the interval over seeds where there is one."""
+    figure, ((left, right),) = plots.grid(1, 2, (WIDTH, 0.6 + 0.39 * len(rows)))
+    left.get_gridspec().set_width_ratios([4.3, 1.7])
+    right.axvline(0, color="0.5", linewidth=1, zorder=0)
+    for y, row in enumerate(rows.to_dict("records")):
+        marker, filling = VERDICTS[row["ours_verdict"]]
+        left.plot(0.02, y, marker, color="black", markerfacecolor=filling, markersize=7)
+        left.text(0.06, y, row["ours_verdict"], va="center", fontsize=9, weight="bold" if filling == "black" else None)
+        left.text(0.33, y, textwrap.fill(row["paper_says"], 44), va="center", fontsize=9, linespacing=1.1)
+        span = Interval(row["ours_margin_low"], row["ours_margin_high"])
+        _margin(right, y, row["ours_margin"], span, VERDICTS[row["ours_verdict"]])
+    for ax in (left, right):
+        ax.set_ylim(len(rows) - 0.4, -0.6)
+    left.set_xlim(0, 1)
+    left.axis("off")
+    right.set(xlim=(-1.15 * FARTHEST, 1.15 * FARTHEST), yticks=[], xlabel="margin of the rule\n(points)")
+    right.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}".replace("-", "−"))
+    right.spines["left"].set_visible(False)
     plots.headline(figure, title, note)
     return figure
+
+
+def _margin(ax: Axes, y: int, margin: float, span: Interval, appearance: tuple[str, str]) -> None:
+    """A margin and its interval, none for NaN; one beyond the axis stands at its end, as an arrow."""
+    if np.isnan(margin):
+        return
+    at, arrow = plots.clipped(margin, (-FARTHEST, FARTHEST))
+    marker, filling = appearance
+    if arrow:
+        marker = "<" if at < 0 else ">"
+    ax.plot(np.clip(span, -FARTHEST, FARTHEST), [y, y], color="black", linewidth=1.6)
+    ax.plot(at, y, marker, color="black", markerfacecolor=filling, markersize=7)

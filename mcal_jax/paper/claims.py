@@ -19,6 +19,8 @@ Verdict = Literal["holds", "does not hold", "can't tell", "not tested"]
 class Claim(NamedTuple):
     """A claim of the paper. ``rule`` says when it holds; a ``share`` of the cases must agree with it.
 
+    ``exhibits`` are the figures and tables in which a reader meets it.
+
     A claim about ``every_run`` is refuted by a single one.
     """
 
@@ -27,6 +29,7 @@ class Claim(NamedTuple):
     where: str
     rule: str
     measure: Measure
+    exhibits: tuple[str, ...]
     share: float = 1.0
     every_run: bool = False
 
@@ -106,38 +109,42 @@ def verdict_of(claim: Claim, finding: Finding | None, span: Interval) -> Verdict
     return "holds" if span.low > 0 else "does not hold" if span.high <= 0 else "can't tell"
 
 
-CLAIMS = (
+COSTS = ("tab01", "tab02", "fig07", "fig08", "fig09", "fig10", "fig16", "fig17", "fig18")
+LAWS = ("fig02", "fig03", *(f"fig{number}" for number in range(22, 28)))
+"""Exhibits of the same claim."""
+CLAIMS: tuple[Claim, ...] = (
     Claim("mcal_beats_al", "MCAL costs less than active learning with its best batch", "section 5.1, tables 1 and 2",
-          "mean over seeds, every data set and service", evidence.mcal_against_oracle),
+          "mean over seeds, every data set and service", evidence.mcal_against_oracle, COSTS),
     Claim("mcal_beats_hindsight", "(ours) MCAL costs less than AL that also stops and takes theta in hindsight", "",
-          "mean over seeds, every data set and service", evidence.mcal_against_hindsight),
+          "mean over seeds, every data set and service", evidence.mcal_against_hindsight, ("prices_today",)),
     Claim("harder_saves_less", "Savings fall from Fashion-MNIST (86 %) to CIFAR-10 (67 %) to CIFAR-100 (29 %)",
-          "section 5.1, table 1", "each above the next, Amazon", evidence.harder_saves_less),
+          "section 5.1, table 1", "each above the next, Amazon", evidence.harder_saves_less, ("fig07", "tab01")),
     Claim("uncertainty_beats_kcenter", "Uncertainty acquisition is about 25 % cheaper than k-center", "figure 11",
-          "15 to 35 % cheaper", evidence.uncertainty_beats_kcenter),
+          "15 to 35 % cheaper", evidence.uncertainty_beats_kcenter, ("fig11",)),
     Claim("smaller_batch_more_machine", "Smaller batches let the machine label more (10 to 15 % of X)", "figure 12",
-          "least above largest batch, in two thirds of the curves", evidence.machine_share, 2 / 3),
+          "least above largest batch, in two thirds of the curves", evidence.machine_share, ("fig12",), 2 / 3),
     Claim("resnet18_cheapest", "ResNet18 is the cheapest architecture", "section 5.1, table 2",
-          "cheapest AL on every data set and service with all three architectures", evidence.resnet18_cheapest),
+          "cheapest AL on every data set and service with all three architectures", evidence.resnet18_cheapest,
+          ("fig07", "tab02")),
     Claim("al_gain_amazon", "Active learning saves about 20 % (Amazon; Fashion-MNIST, CIFAR-10)", "figure 14",
-          "10 to 30 % on both", evidence.gain_of_active_learning("amazon", 0.1, 0.3)),
+          "10 to 30 % on both", evidence.gain_of_active_learning("amazon", 0.1, 0.3), ("fig14",)),
     Claim("al_gain_satyam", "Active learning saves 25 to 31 % (Satyam; Fashion-MNIST, CIFAR-10)", "figure 15",
-          "20 to 36 % on both", evidence.gain_of_active_learning("satyam", 0.2, 0.36)),
+          "20 to 36 % on both", evidence.gain_of_active_learning("satyam", 0.2, 0.36), ("fig15",)),
     Claim("cheaper_labels_larger_b", "Cheaper labels mean a larger B", "section 5.3, table 1",
-          "every data set", evidence.cheaper_labels_larger_b),
+          "every data set", evidence.cheaper_labels_larger_b, ("tab01",)),
     Claim("more_a_class", "5,000 images per class are machine-labelled more (65 %) than 1,000 (30 %)", "figure 13",
-          "largest above smallest subset", evidence.more_per_class),
+          "largest above smallest subset", evidence.more_per_class, ("fig13",)),
     Claim("looser_saves_more", "Epsilon 10 % saves more than 5 %", "table 3", "every data set and service",
-          evidence.looser_saves_more),
+          evidence.looser_saves_more, ("tab03",)),
     Claim("truncated_better", "The truncated law predicts better at large |B|", "section 3.2, figure 2",
-          "nearer at the largest |B| in more than half of the curves", evidence.truncated_better, 0.5),
+          "nearer at the largest |B| in more than half of the curves", evidence.truncated_better, LAWS, 0.5),
     Claim("batch_hardly_matters", "At the same |B| the batch changes the error by less than 1 point for small theta",
-          "figure 4", "range below 1 point for theta 25 and 50 %", evidence.batch_hardly_matters),
+          "figure 4", "range below 1 point for theta 25 and 50 %", evidence.batch_hardly_matters, ("fig04",)),
     Claim("hopeless_stops", "Where training can't pay, it stops within the exploration tax, 10 % of humans only",
           "footnote 5", "every such run, and no more than the tax above humans only", evidence.hopeless_stops,
-          every_run=True),
+          ("prices_today",), every_run=True),
     Claim("bound_is_kept", "The error of the labels delivered stays below epsilon", "tables 1 and 3",
-          "every run", evidence.bound_holds, every_run=True),
+          "every run", evidence.bound_holds, ("tab01", "tab03", "certificate"), every_run=True),
     Claim("training_varies", "The batch changes the training cost 2 times (Fashion-MNIST), 5 times (CIFAR)",
-          "figures 19 to 21", "at least two thirds of that", evidence.training_varies),
+          "figures 19 to 21", "at least two thirds of that", evidence.training_varies, ("fig19", "fig20", "fig21")),
 )  # fmt: skip

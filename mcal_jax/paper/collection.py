@@ -1,6 +1,8 @@
 """What the report page shows of a profile: captions, pictures, tables and provenance, read from results/<profile>/."""
 
 import csv
+import html
+import io
 import json
 import re
 from collections.abc import Callable, Iterable
@@ -34,6 +36,8 @@ class Provenance(Settings, extra="ignore"):
     versions: dict[str, str] = {}
     machine: str = ""
     profile: str = ""
+    date: str = ""
+    rules: tuple[int, ...] = ()
     seconds: float | None = None
     runs: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
@@ -46,14 +50,28 @@ class Picture(NamedTuple):
     svg: bytes
     png: bytes
 
+    @property
+    def title(self) -> str:
+        """What the picture states, by the title of its SVG; "" if it has none."""
+        found = re.search(rb"<title>(.*?)</title>", self.svg[:5000], re.DOTALL)
+        return html.unescape(found[1].decode(errors="replace")).strip() if found else ""
+
+    def file(self, largest_svg: float) -> tuple[str, bytes]:
+        """The name and content of the SVG, or of the PNG where there is no SVG, or it is larger than that and than the
+        PNG."""
+        if not self.svg or (len(self.svg) > largest_svg and 0 < len(self.png) < len(self.svg)):
+            return f"{self.name}.png", self.png
+        return f"{self.name}.svg", self.svg
+
 
 class Table(NamedTuple):
-    """A CSV file with ``total`` rows, of which ``rows`` holds the first MAX_ROWS."""
+    """A CSV file with ``total`` rows, of which ``rows`` holds the first MAX_ROWS; ``content`` are its bytes."""
 
     file: str
     header: list[str]
     rows: list[list[str]]
     total: int
+    content: bytes
 
 
 class Exhibit(NamedTuple):
@@ -69,6 +87,11 @@ class Exhibit(NamedTuple):
     tables: tuple[Table, ...]
     withheld: tuple[str, ...]
     faults: tuple[str, ...]
+
+    @property
+    def finding(self) -> str:
+        """What the figure of the exhibit states; "" where it states nothing."""
+        return next((picture.title for picture in self.pictures if picture.name == "figure"), "")
 
 
 class Missing(NamedTuple):
@@ -215,18 +238,18 @@ def _non_empty(path: Path) -> bytes:
 
 
 def _table(path: Path) -> Table | None:
-    with open(path, encoding="utf-8", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        header, rows, total = next(reader, []), [], 0
-        if not header:
-            raise McalError("the file has no header")
-        for row in filter(None, reader):
-            if len(row) != len(header):
-                raise McalError(f"line {reader.line_num} has {len(row)} values, the header {len(header)}")
-            total += 1
-            if total <= MAX_ROWS:
-                rows.append(row)
-    return Table(path.name, header, rows, total)
+    content = path.read_bytes()
+    reader = csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True)
+    header, rows, total = next(reader, []), [], 0
+    if not header:
+        raise McalError("the file has no header")
+    for row in filter(None, reader):
+        if len(row) != len(header):
+            raise McalError(f"line {reader.line_num} has {len(row)} values, the header {len(header)}")
+        total += 1
+        if total <= MAX_ROWS:
+            rows.append(row)
+    return Table(path.name, header, rows, total, content)
 
 
 def _paragraphs(path: Path) -> tuple[str, ...]:

@@ -13,10 +13,11 @@ from typing import Any, Literal, NamedTuple
 
 from mcal_jax.errors import McalError, NoRuns, suggestion
 from mcal_jax.files import write_atomically
-from mcal_jax.paper import notebooks
+from mcal_jax.paper import folders, notebooks
 from mcal_jax.runs import sweeps
 from mcal_jax.runs.execution import log_path, provenance
-from mcal_jax.runs.settings import PACKAGE, Experiment, digest, home, load_settings, named, results
+from mcal_jax.runs.runlog import RunLog
+from mcal_jax.runs.settings import PACKAGE, Experiment, Run, digest, home, load_settings, named, results
 from mcal_jax.runs.sweeps import Planned
 from mcal_jax.runs.workers import Workers, in_a_line
 
@@ -83,17 +84,17 @@ def reproduce(
     """
     names = list(names)
     check(names, profile)
-    folders = [results() / profile / name for name in names]
+    targets = [results() / profile / name for name in names]
     given = {"profile": profile, "data_dir": data_dir and str(data_dir)}
     count = jobs or max(1, (os.cpu_count() or 2) // 2)
     try:
         with contextlib.nullcontext(executor) if executor else Workers([None] * count) as own:
-            futures = {own.submit(_make, _load(f.name, profile), f, given, again): f for f in folders}
+            futures = {own.submit(_make, _load(f.name, profile), f, given, again): f for f in targets}
             for future in as_completed(futures):
                 yield _result(futures[future], future)
     finally:
-        for folder in folders:
-            _remove_stale(folder)
+        for folder in targets:
+            folders.remove_stale(folder)
 
 
 def _result(folder: Path, future: Future) -> ExperimentResult:
@@ -137,12 +138,12 @@ def _make(experiment: Experiment, folder: Path, given: dict[str, Any], again: bo
     if not again and _up_to_date(folder, state):
         return "up to date", 0.0, ""
     needed = _runs(experiment, given["profile"])
-    drawn = [one.run.id for one in needed if sweeps.is_finished(one.run, given["profile"])]
+    drawn = [one.run for one in needed if sweeps.is_finished(one.run, given["profile"])]
     if needed and not drawn:
         command = f"mcal reproduce {folder.name} --profile {given['profile']}"
         return "no runs", 0.0, f"none of the {len(needed)} runs is finished; {command} makes them"
     work = folder.with_name(f".{folder.name}.{os.getpid()}")
-    _remove_stale(folder)
+    folders.remove_stale(folder)
     known = notebooks.parameters(_notebook(experiment))
     own = {k: v for k, v in {**given, "out": str(work)}.items() if k in known}
     try:
@@ -152,7 +153,7 @@ def _make(experiment: Experiment, folder: Path, given: dict[str, Any], again: bo
         notebooks.execute(_notebook(experiment), work / "notebook.ipynb", parameters, Path.cwd())
         seconds = time.perf_counter() - began
         _write_provenance(work, experiment, folder, {**state, "seconds": round(seconds, 1)}, given["profile"], drawn)
-        _replace(folder, work)
+        folders.replace(folder, work)
     except NoRuns as error:
         return "no runs", time.perf_counter() - began, str(error)
     except OSError as error:
@@ -163,7 +164,7 @@ def _make(experiment: Experiment, folder: Path, given: dict[str, Any], again: bo
 
 
 def _write_provenance(
-    work: Path, experiment: Experiment, folder: Path, state: dict[str, Any], profile: str, runs: list[str]
+    work: Path, experiment: Experiment, folder: Path, state: dict[str, Any], profile: str, drawn: list[Run]
 ) -> None:
     made = {
         **provenance(),
@@ -174,36 +175,11 @@ def _write_provenance(
             p.name for p in work.iterdir() if p.suffix != ".ipynb"
         ),  # notebooks contain paths of this machine
         "command": f"mcal reproduce {folder.name} --profile {profile}",
-        "runs": runs,
+        "runs": [run.id for run in drawn],
+        "rules": sorted({RunLog.read(log_path(run, profile)).rules for run in drawn}),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
     write_atomically(work / "provenance.json", json.dumps(made, indent=1) + "\n")
-
-
-def _replace(folder: Path, work: Path) -> None:
-    """Replaces ``folder`` by ``work``, also if another process does the same at this moment."""
-    old = work.with_name(f".{folder.name}.old.{os.getpid()}")
-    for attempt in range(100):
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                os.rename(folder, old)
-            os.rename(work, folder)
-            break
-        except OSError:  # between the two calls the other process has put its own there
-            if attempt == 99:
-                raise
-        finally:
-            shutil.rmtree(old, ignore_errors=True)
-
-
-def _remove_stale(folder: Path) -> None:
-    """Removes the temporary folders that killed processes left of this experiment."""
-    for stale in folder.parent.glob(f".{folder.name}.*"):
-        try:
-            os.kill(int(stale.suffix[1:]), 0)
-        except (ProcessLookupError, ValueError, OverflowError):
-            shutil.rmtree(stale, ignore_errors=True)
-        except PermissionError:
-            pass  # its process is running, and of another user
 
 
 def _state(experiment: Experiment, profile: str) -> dict[str, str]:

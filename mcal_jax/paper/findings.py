@@ -82,6 +82,59 @@ def delta_sweep(rows: pd.DataFrame, mcal: tuple[float, float, float] | None, nam
     return f"{name}: MCAL costs {money(mcal[1])}, the cheapest active learning {rival}"
 
 
+def prices_today(rows: pd.DataFrame, then: str, now: str) -> str:
+    """Of ``prices.conclusions``: by how many points a change of the training price changes the savings."""
+    savings = rows.pivot_table(index=["data_set", "labels"], columns="training", values="savings")
+    more = (savings[now] - savings[then]).groupby("labels").agg(["min", "max"])
+    each = [
+        f"{_span(100 * low, 100 * high)} points at {service_name(service)}'s price of a label"
+        for service, low, high in more.itertuples()
+    ]
+    return f"Training at today's price saves {' and '.join(each)} more than at the paper's"
+
+
+def _span(low: float, high: float) -> str:
+    ends = list(dict.fromkeys(f"{end:.1f}" for end in (low, high)))
+    return " to ".join(ends)
+
+
+def least_label_price(rows: pd.DataFrame) -> str:
+    """Of ``prices.limits``: from which label price machine labelling pays on every data set, if it is known when to
+    stop, at the paper's price of training and at today's."""
+    own = rows[rows["stop"] == "hindsight"]
+    paper, today = (f"\\${own[key].max():.6f}" for key in ("least_paper", "least_today_expensive"))
+    return (
+        f"Stopped in time, machine labelling pays on every data set from {paper} per label on at the paper's price of "
+        f"training, and from {today} on at today's"
+    )
+
+
+def same_figure_8(conclusions: pd.DataFrame, best: pd.DataFrame, then: str) -> str:
+    """Why active learning saves more in ``prices.conclusions`` than in figures 8 to 10 and table 2: a sentence with the
+    savings of both. ``best`` are ``tables.oracle_rows``."""
+    here = conclusions[conclusions["training"] == then].set_index(["data_set", "labels"])["savings"]
+    there = best.groupby(["data_set", "service"], sort=False)["ours_savings"].max()
+    each = [
+        f"{data_set_name(data_set)}, {service_name(service)}: {percent(round(there[data_set, service], 3))} there, "
+        f"{percent(round(saved, 3))} here"
+        for (data_set, service), saved in here.items()
+    ]
+    return (
+        "Figures 8 to 10 and 16 to 18 and table 2 bill the same active learning until the classifier may label all "
+        "remaining images, or to the end of its trajectory, as the paper does; here it stops where that is cheapest, "
+        f"which is known in hindsight only. Saved at the paper's prices: {'; '.join(each)}."
+    )
+
+
+def stopped_in_hindsight(rows: pd.DataFrame) -> str:
+    """Of ``delta_rows``: what the cheapest active learning costs as prices_today bills it, which knows when to stop."""
+    best = rows.loc[rows["hindsight"].idxmin()]
+    return (
+        f"If active learning stopped where that is cheapest, known in hindsight, as in prices_today, it would cost "
+        f"{money(best['hindsight'])} ({display_name(best['architecture'])}, δ = {percent(best['delta'])})."
+    )
+
+
 def training(rows: pd.DataFrame, data_set: str) -> str:
     """Of ``delta_rows``: how much the batch size changes the training cost."""
     spans = rows.groupby("architecture")["training"].agg(["min", "max"])

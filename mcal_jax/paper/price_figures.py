@@ -28,15 +28,15 @@ def maps(
     paper_rates: Mapping[str, float],
     today: Band,
     break_evens: Mapping[str, Mapping[str, float]],
+    title: str = "",
     note: str = "",
 ) -> Figure:
     """For each data set over the two prices: savings, the cheapest architecture, the cheapest delta.
 
     Black lines: break-even with humans only, who are cheaper on their right, by way to stop (a key of STOPS).
-    Hatched: today's price of training. Crosses: the paper's prices. ``note`` is the title."""
+    Hatched: today's price of training. Crosses: the paper's prices. ``note`` stands small below the title."""
     figure, axes = plots.grid(3, len(grids), (2.2 + 3.0 * len(grids), 9.6))
-    if note:
-        plots.headline(figure, "", note)
+    plots.headline(figure, title, note)
     deltas = sorted({delta for grid in grids.values() for _, delta in grid.names})
     nets = sorted({net for grid in grids.values() for net, _ in grid.names})
     net_colours = {appearance(net).name: appearance(net).colour for net in nets}
@@ -112,14 +112,15 @@ def least_label_price(
     rate: np.ndarray,
     paper_rates: Mapping[str, float],
     today: Band,
+    title: str = "",
     note: str = "",
 ) -> Figure:
     """The least US dollars per label at which machine labelling pays, against US dollars per image and epoch of
     ResNet18: a panel for each way to stop (a key of STOPS), a line of slope one for each data set where any saves at
-    all. Dotted: the prices of services. Crosses: the paper's price of training. ``note`` is the title."""
+    all. Dotted: the prices of services. Crosses: the paper's price of training. ``note`` stands small below the
+    title."""
     figure, (axes,) = plots.grid(1, len(break_evens), (1.4 + 4.0 * len(break_evens), 4.4))
-    if note:
-        plots.headline(figure, "", note)
+    plots.headline(figure, title, note)
     finite = [ratio for ratios in break_evens.values() for ratio in ratios.values() if _is_finite(ratio)]
     lowest = min([*costs.SERVICES.values(), *(rate[0] / ratio for ratio in finite)])
     highest = max([*costs.SERVICES.values(), *(rate[-1] / ratio for ratio in finite)])

@@ -35,13 +35,14 @@ def publish(
     *notes: str,
     printed: pd.DataFrame | None = None,
 ) -> Figure:
-    """Write figure.svg, figure.png, data.csv and summary.txt (the caption, then a paragraph for each note) into
-    ``out``, and ``printed``, a table as the paper prints it, as table.csv; returns the figure. Raises McalError where
-    the folder can't be written."""
+    """Write figure.svg, figure.png, data.csv and summary.txt (what the figure shows, the caption, then a paragraph for
+    each note) into ``out``, and ``printed``, a table as the paper prints it, as table.csv; returns the figure. Raises
+    McalError where the folder can't be written."""
     plots.save(figure, out, "figure", rows, table="data")
     if printed is not None:
         write_atomically(Path(out) / "table.csv", printed.to_csv(index=False, lineterminator="\n"))
-    text = "\n\n".join([caption, *filter(None, notes)])
+    finding = str(figure.get_label())
+    text = "\n\n".join(filter(None, [finding and f"{finding}.", caption, *notes]))
     write_atomically(Path(out) / "summary.txt", plots.plain(text) + "\n")
     return figure
 

@@ -22,6 +22,7 @@ from mcal_jax.plots.run import (
     sets,
     training_cost,
 )
+from mcal_jax.plots.run_findings import run_findings
 from mcal_jax.plots.style import (
     ACQUISITION_COLOURS,
     ARCHITECTURE_COLOURS,
@@ -102,6 +103,7 @@ __all__ = [
     "plain",
     "plan_columns",
     "plan_path",
+    "run_findings",
     "save",
     "set_columns",
     "sets",

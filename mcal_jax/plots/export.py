@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mcal_jax.errors import McalError
+from mcal_jax.plots.labels import headline
 from mcal_jax.plots.style import use_style
 
 if TYPE_CHECKING:
@@ -22,13 +23,17 @@ def save(
     name: str,
     data: "pd.DataFrame | Mapping[str, Sequence[Any]]",
     table: str | None = None,
+    finding: str = "",
 ) -> list[Path]:
     """The paths of the files written: the figure as ``name``.svg and .png, and ``data`` as .csv.
 
-    ``data`` is a frame, or columns of equal length by name; its file has the name ``table``, by default
-    that of the figure. All three files appear, or none does. Raises McalError if the folder cannot be written.
+    ``data`` is a frame, or columns of equal length by name; its file has the name ``table``, by default that of the
+    figure. ``finding`` is set as a title first (``headline``). The label of the figure becomes the title of the SVG.
+    All three files appear, or none does. Raises McalError if the folder cannot be written.
     """
     folder = Path(folder)
+    if finding:
+        headline(figure, finding)
     targets = {ending: folder / f"{name}.{ending}" for ending in ("svg", "png")}
     targets["csv"] = folder / f"{table or name}.csv"
     drafts = {ending: folder / f".{os.getpid()}.{name}.{ending}" for ending in targets}
@@ -36,7 +41,7 @@ def save(
         folder.mkdir(parents=True, exist_ok=True)
         _write_csv(drafts["csv"], data)
         with use_style():
-            figure.savefig(drafts["svg"], metadata={"Date": None})
+            figure.savefig(drafts["svg"], metadata={"Date": None, "Title": str(figure.get_label())})
             _write_png(drafts["png"], figure)
         for ending, target in targets.items():
             os.replace(drafts[ending], target)

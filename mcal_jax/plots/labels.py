@@ -31,8 +31,10 @@ def headline(
     """Sets what a figure shows as its title, below it ``small`` text in grey, both wrapped at its width, and a line
     with a ``key`` of handles and labels.
 
-    The figure becomes higher by the height of all; what is drawn keeps its size.
+    The figure becomes higher by the height of all; what is drawn keeps its size. The finding becomes the label of the
+    figure, which ``save`` writes into the file.
     """
+    figure.set_label(plain(finding))
     width, height = figure.get_size_inches()
     blocks = [(finding, TITLE_SIZE, "black"), (small, SMALL_SIZE, GREY)]
     wrapped = [(_wrapped(text, width, size), size, colour) for text, size, colour in blocks if text]

@@ -25,3 +25,22 @@
   box.addEventListener("input", filter);
   filter(); // a browser may keep what was typed over a reload
 })();
+
+// The entry of the exhibit that is read is marked in the navigation.
+(() => {
+  const entries = new Map([...document.querySelectorAll("nav li a")].map((a) => [a.hash.slice(1), a]));
+  const visible = new Set();
+  const watch = new IntersectionObserver(
+    (changes) => {
+      for (const { target, isIntersecting } of changes) visible[isIntersecting ? "add" : "delete"](target.id);
+      const first = [...entries.keys()].find((id) => visible.has(id));
+      if (!first) return;
+      for (const [id, a] of entries) id === first ? a.setAttribute("aria-current", "true") : a.removeAttribute("aria-current");
+      const list = document.querySelector("nav");
+      const [entry, box] = [entries.get(first).getBoundingClientRect(), list.getBoundingClientRect()];
+      if (entry.top < box.top || entry.bottom > box.bottom) list.scrollTop += entry.top - box.top - box.height / 3;
+    },
+    { rootMargin: "0px 0px -70% 0px" },
+  );
+  for (const article of document.querySelectorAll("article")) watch.observe(article);
+})();
