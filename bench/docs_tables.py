@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import papermill
 
 from mcal_jax.paper import records
@@ -52,6 +53,7 @@ CAUSES = (
     ("recommended", "0.1", "mcal", {"service": "amazon"}),
     ("recommended", "0.1", "certified", {"data_set": "fashion_mnist_10k"}),
     ("recommended", "0.1, T ages", "aged", {}),
+    ("recommended", "0.1, T ages, ranking averaged", "ranked", {}),
     ("recommended", "today", "today", {"recipe": PROFILES}),
     ("recommended", "today, recipe fast", "today", {"recipe": "fast"}),
     ("certified", "0.1", "certified", {}),
@@ -161,6 +163,56 @@ def certificates_tables() -> str:
     return "\n".join(lines)
 
 
+KINDS = {"real": "20 real classifiers", "world": "20 simulated worlds"}
+METHODS = {
+    "trimmed": "**smallest V** (`trimmed`)",
+    "planned": "planned V",
+    "strata": "two strata",
+    "strata, betting": "two strata, betting",
+    "Clopper-Pearson": "Clopper and Pearson, 100 thresholds in sequence",
+    "PAC, betting": "PAC labels, betting",
+    "PAC, asymptotic": "PAC labels, asymptotic: no guarantee",
+}
+"""Of bench/certificates.py, as they are called in docs/."""
+
+
+def certificates() -> str:
+    """What certificates cost by their sample and bound, from results/bench/certificates.csv, as Markdown."""
+    rows = pd.DataFrame(rows_of("certificates")).astype({"labels": float, "p90": float, "broke": float})
+    rows["kind"] = rows["ranking"].str.partition(" ")[0].str.rstrip(",")
+    hard = rows[~rows["kind"].isin(KINDS)]
+    titles = [f"{name}: labelled by humans, 90th percentile, broken" for name in KINDS.values()]
+    titles += [f"broken most often of {hard['ranking'].nunique()} made to break them"]
+    lines = [f"| sample and bound | {' | '.join(titles)} |", "|---|---|---|---|"]
+    for method, name in METHODS.items():
+        cells = [name]
+        for kind in KINDS:
+            own = rows[(rows["kind"] == kind) & (rows["method"] == method)]
+            cells.append(f"{own['labels'].mean():.1%}, {own['p90'].mean():.1%}, {own['broke'].mean():.1%}")
+        worst = hard[hard["method"] == method].sort_values("broke").iloc[-1]
+        share = {key: f"{float(worst[key]):.1%}" for key in ("broke", "low", "high")}
+        cells.append(f"{share['broke']} [{share['low']}, {share['high']}]: {worst['ranking']}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def bias() -> str:
+    """The error that T predicts for the pool over the true one, from results/bench/bias.csv, as Markdown."""
+    lines = [
+        "| images | acquisition | \\|B\\| | seeds | error of U | by all of T | by the aged T | left of T |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows_of("bias"):
+        size, error, left = int(row["B"]), float(row["error_of_U"]), float(row["left_of_T"])
+        cells = [WORLDS[row["world"]], row["acquisition"].replace("_", " "), f"{size:,}", row["seeds"], f"{error:.1%}"]
+        cells += [f"{float(row[of]):.2f} ± {float(row[f'{of}_se']):.2f}" for of in ("plain", "aged")]
+        lines.append(f"| {' | '.join([*cells, f'{left:.0%}'])} |")
+    return "\n".join(lines)
+
+
+WORLDS = {"simulated": "simulated", "shipped": "Fashion-MNIST, 10,000"}
+
+
 def annotator_quality() -> str:
     """Three annotators of different quality, from results/bench/annotator_quality.csv, as Markdown."""
     lines = [
@@ -228,7 +280,9 @@ if __name__ == "__main__":
     write_between(ROOT / "docs/reproduction.md", "causes", causes())
     write_between(ROOT / "docs/notebooks.md", "parameters", notebook_parameters())
     write_between(ROOT / "docs/algorithm.md", "aged", aged())
+    write_between(ROOT / "docs/algorithm.md", "bias", bias())
     write_between(ROOT / "docs/guarantees.md", "junk", junk())
+    write_between(ROOT / "docs/guarantees.md", "certificates", certificates())
     write_between(ROOT / "docs/guarantees.md", "services", services())
     for case, service in itertools.product(("shipped", "simulated"), ("amazon", "satyam")):
         write_between(ROOT / "docs/peers.md", f"peers-{case}-{service}", peers(case, service))
