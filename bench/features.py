@@ -6,7 +6,7 @@
     python bench/features.py --synthetic 100000 768 --heads linear
 
 ``--features``: ``pixels``, the images themselves; ``patches``, 768 features of random patches of the images after
-Coates & Ng (2011), made from the pool without its labels; or ``net``, those of a ResNet18 of width 32 that was trained
+Coates & Ng (2011), made from the pool without its labels; or ``net``, those of a ResNet18 of width 16 that was trained
 on the first 20,000 images of CIFAR-100 and their labels, which this package may have for nothing. The column
 ``features_s`` has the seconds that they took, in ``net`` those of the training too, which happens once. ``--heads``:
 ``linear``, ``mlp``, ``race`` of both, or ``resnet18``, which trains on the images. ``--synthetic`` N D draws 10 normal
@@ -62,12 +62,12 @@ def patch_features(images: np.ndarray, seed: int = 0) -> np.ndarray:
     return np.concatenate([np.asarray(_encoded(images[i : i + 500], *arrays)) for i in range(0, n, 500)])
 
 
-def net_features(images: np.ndarray, downsample: int | None, width: int = 32) -> np.ndarray:
+def net_features(images: np.ndarray, downsample: int | None, width: int = 16) -> np.ndarray:
     """Features float32 [n, 8 * width] of a ResNet18 that learned the classes of CIFAR-100."""
     other = data.load("cifar100", first=20_000, downsample=downsample)
     assert other.labels is not None
     both = np.concatenate([other.images, images])
-    trainer = Trainer(both, len(other.classes), architecture="resnet18", width=width, recipe="fast")
+    trainer = Trainer(both, len(other.classes), architecture="resnet18", width=width, recipe="short")
     model = trainer.fit(np.arange(len(other.images)), other.labels, jax.random.key(0))
     return trainer.features(model, np.arange(len(other.images), len(both)))
 
