@@ -133,12 +133,20 @@ def page_of_widget(browser: Browser, screen: dict[str, Any], scheme: str, path: 
         page.goto(url)
         page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=300_000)
         page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", state="attached", timeout=300_000)
-        page.click(".jp-Notebook .jp-Cell .jp-InputArea-editor", timeout=300_000)
-        page.keyboard.press("Shift+Enter")
+        run_cell(page)
         page.wait_for_selector("#mcal-name", timeout=300_000)
         label_some(page, load("fashion_mnist_10k", first=IMAGES))
         page.locator(".mcal-cell").first.scroll_into_view_if_needed()
         page.screenshot(path=path)
+
+
+def run_cell(page: Page) -> None:
+    """Run the first cell; JupyterLab loses keys while it settles, so that is seen to."""
+    prompt = page.locator(".jp-InputPrompt").first
+    while prompt.inner_text().strip() in ("", "[ ]:"):
+        page.click(".jp-Notebook .jp-Cell .jp-InputArea-editor", timeout=300_000)
+        page.keyboard.press("Shift+Enter")
+        page.wait_for_timeout(3000)
 
 
 def page_of_datasheet(browser: Browser, out: Path, folder: Path) -> None:

@@ -1,7 +1,8 @@
 """Kills over all doors while the machine's clock is moved: no answer is lost, asked for twice or billed twice.
 
-Killed (SIGKILL) at random moments are a session that trains, the command ``mcal label`` between tables that a scripted
-person fills in, the server of the page while 20 people label, and the browser of a person, headless Chromium. With
+Killed (SIGKILL) at random moments are a session, visits of the door csv between which a scripted person fills in
+tables, the server of the page while 20 people label, and the browser of a person, headless Chromium. Classifiers are
+simulated; kill_session.py and label_files.py kill sessions and commands that train. With
 libfaketime each of these processes sees a clock that jumps by up to 30 days, forwards and backwards, every second.
 Each job is then labelled to its end; labels and bill must be those of the same job that nobody disturbed.
 
@@ -11,11 +12,13 @@ Each job is then labelled to its end; labels and bill must be those of the same 
 import argparse
 import asyncio
 import contextlib
+import multiprocessing.connection
 import os
 import random
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -28,6 +31,31 @@ import annotators_load
 LIBRARY = "LIBFAKETIME"
 """The environment variable with the path of libfaketime."""
 COLUMNS = ("kills", "answers", "lost", "asked_again", "recorded_twice", "same_bill")
+SESSION = """
+import time
+import annotators_load
+from mcal_jax.algorithm.protocol import Train
+session, label_of = annotators_load.opened(Path(sys.argv[1]), 600), annotators_load.label_of
+answer = session._world.answer
+def slowly(request, number):
+    if isinstance(request, Train):
+        say("training")
+        time.sleep(0.3)
+    return answer(request, number)
+session._world.answer = slowly
+"""
+"""A session that takes its time to train, in a simulated world."""
+VISIT = """
+import sys
+from pathlib import Path
+import annotators_load
+from mcal_jax.labelling.doors import DOORS, Visit
+log, n, out = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+out.mkdir(exist_ok=True)
+with annotators_load.opened(log, n) as session:
+    batch = DOORS["csv"](Visit(session, None, out, "ada", print))
+print("all have labels" if batch is None else batch)
+"""
 DAYS = 30
 IMAGES = 5000
 """Images of the jobs that are labelled on the page."""
@@ -64,19 +92,68 @@ def moved_clock(folder: Path, rng: random.Random) -> Iterator[bool]:
         mover.join()
 
 
+class Forked:
+    """A process that runs Python code: a copy of one that has imported what servers need."""
+
+    def __init__(self, code: str, *words: str):
+        ours, theirs = os.pipe()
+        with multiprocessing.connection.Connection(theirs, readable=False) as pipe:
+            self.process = annotators_load.FORKS.Process(target=execute, args=(code, words, pipe))
+            self.process.start()
+        self.stdout = os.fdopen(ours, encoding="utf-8")
+
+    def ends_within(self, seconds: float) -> bool:
+        """Wait so long at most; whether it has ended."""
+        self.process.join(seconds)
+        return self.process.exitcode is not None
+
+    def kill(self) -> None:
+        """Kill it at once, whatever it does."""
+        self.process.kill()
+        self.process.join()
+
+    def wait(self) -> None:
+        """Wait for its end."""
+        self.process.join()
+
+
+def execute(code: str, words: tuple[str, ...], pipe: multiprocessing.connection.Connection) -> None:
+    """Run code; what it prints goes into the pipe."""
+    sys.argv = ["-c", *words]
+    sys.stdout = os.fdopen(os.dup(pipe.fileno()), "w", encoding="utf-8")
+    exec(code, {"__name__": "child"})
+    sys.stdout.flush()
+
+
 def of_session(kills: int, seed: int, folder: Path) -> dict[str, Any]:
     """A session is killed while it hands out, takes and trains."""
     import kill_session
 
-    return {key: kill_session.measured(kills, seed, folder)[key] for key in COLUMNS}
+    row = kill_session.measured(kills, seed, folder, SESSION, Forked)
+    return {key: row[key] for key in COLUMNS}
 
 
 def of_files(kills: int, seed: int, folder: Path) -> dict[str, Any]:
-    """The command is killed; a person fills in its tables."""
+    """Visits of the door csv are killed; a person fills in the tables between them."""
     import label_files  # imports JAX, which servers, that import this module, start without
 
-    settings = argparse.Namespace(door="csv", images=400, kills=kills, epsilon=0.2, width=2, recipe="brief", seed=seed)
-    return {key: label_files.measured(settings, folder)[key] for key in COLUMNS}
+    rng, log, out, done, seconds = random.Random(seed), folder / "run.jsonl", folder / "job", 0, 1.0
+    truth = {f"{i:04d}.png": str(annotators_load.label_of(i)) for i in range(IMAGES)}
+    while True:
+        visit, began = Forked(VISIT, str(log), str(IMAGES), str(out)), time.monotonic()
+        if done < kills and not visit.ends_within(rng.uniform(0, 1.2) * seconds):
+            visit.kill()
+            done += 1
+            continue
+        said, seconds = visit.stdout.read(), time.monotonic() - began
+        if said.endswith("all have labels\n"):
+            break
+        label_files.fill_files(out, truth, rng.choice([0.3, 0.6, 1.0]), rng)
+    told = label_files.labels_of(log)
+    lost = sum(annotators_load.label_of(image) != label for (_, image), label in told)
+    again, twice = len(told) - len({key for key, _ in told}), len(told) - len(set(told))
+    same = annotators_load.is_undisturbed(log, IMAGES)
+    return dict(zip(COLUMNS, (done, len(set(told)), lost, again, twice, same), strict=True))
 
 
 def of_server(kills: int, seed: int, folder: Path) -> dict[str, Any]:
@@ -161,12 +238,13 @@ def main() -> None:
     from tables import publish
 
     rows = []
-    for door in args.doors:
-        with tempfile.TemporaryDirectory() as folder, moved_clock(Path(folder), random.Random(args.seed)) as moved:
-            began = time.monotonic()
-            row = DOORS[door](-(-args.kills // len(args.doors)), args.seed, Path(folder))
-        rows.append({"door": door, "clock_moved": moved, **row, "seconds": round(time.monotonic() - began)})
-        print(rows[-1], flush=True)
+    with tempfile.TemporaryDirectory() as folder, moved_clock(Path(folder), random.Random(args.seed)) as moved:
+        for number, door in enumerate(args.doors):
+            began, place = time.monotonic(), Path(folder, str(number))
+            place.mkdir()
+            row = DOORS[door](-(-args.kills // len(args.doors)), args.seed, place)
+            rows.append({"door": door, "clock_moved": moved, **row, "seconds": round(time.monotonic() - began)})
+            print(rows[-1], flush=True)
     publish(rows, args.out)
     if any(row["lost"] or row["asked_again"] or row["recorded_twice"] or not row["same_bill"] for row in rows):
         raise SystemExit(1)

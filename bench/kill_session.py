@@ -9,12 +9,11 @@ nobody killed.
 
 import argparse
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,35 +25,47 @@ from mcal_jax.runs.runlog import RunLog
 MOMENTS = ("asked", "telling", "took", "training")
 """What a child says: a batch was handed out; labels are being told; they were taken; a classifier trains."""
 
-CHILD = """
+SAY = """
 import json, sys
+from pathlib import Path
 import numpy as np
-from mcal_jax import Config, Session, load
-path = sys.argv[1]
 def say(moment, indices=()):
     print(json.dumps([moment, [int(i) for i in indices]]), flush=True)
+"""
+TRAINED = """
+from mcal_jax import Config, Session, load
 images = load("fashion_mnist_10k", first=600, downsample=2)
-settings = dict(config=Config(epsilon=0.2, certify=0.9), width=2, recipe="brief", log=path)
+settings = dict(config=Config(epsilon=0.2, certify=0.9), width=2, recipe="brief", log=sys.argv[1])
 session = Session(images, on_progress=lambda done, steps: say("training"), **settings)
+label_of = lambda i: int(images.labels[i])
+"""
+"""The session of a child: one that trains."""
+LABEL = """
 while (batch := session.ask()) is not None:
     say("asked", batch.indices)
     for some in np.array_split(batch.indices, 3):
         say("telling", some)
-        session.tell(some, images.labels[some])
+        session.tell(some, [label_of(i) for i in some.tolist()])
         say("took", some)
 result = session.result()
 say("end " + json.dumps([result.labels.tolist(), round(result.bill.total, 6)]))
 """
 
 
-def play(log: Path, moment: str | None, after: int, taken: set[int]) -> tuple[str, int]:
-    """Run a child until its ``after``-th ``moment``, when it is killed, or to its end (no moment).
+def process(code: str, *words: str) -> subprocess.Popen:
+    """A process of its own that runs Python code."""
+    return subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.PIPE, text=True)
 
-    Returns what it said at its end, if it got there, and how many images it asked for that were ``taken`` already; adds
-    those that it took.
+
+def play(
+    start: Callable[..., Any], session: str, log: Path, moment: str | None, after: int, taken: set[int]
+) -> tuple[str, int]:
+    """Run a child, whose code makes the ``session``, until its ``after``-th ``moment``, when it is killed.
+
+    Without a moment it runs to its end. Returns what it said there, and how many images it asked for that were
+    ``taken`` already; adds those that it took. ``start`` starts a process, as ``process`` does.
     """
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(log)], stdout=subprocess.PIPE, text=True)
-    assert child.stdout
+    child = start(SAY + session + LABEL, str(log))
     count, asked_again, end = 0, 0, ""
     for line in child.stdout:
         said, indices = json.loads(line)
@@ -66,7 +77,7 @@ def play(log: Path, moment: str | None, after: int, taken: set[int]) -> tuple[st
             end = said[4:]
         count += said == moment
         if said == moment and count == after:
-            os.kill(child.pid, signal.SIGKILL)
+            child.kill()
             break
     for line in child.stdout:  # what it had said before it died
         said, indices = json.loads(line)
@@ -75,14 +86,16 @@ def play(log: Path, moment: str | None, after: int, taken: set[int]) -> tuple[st
     return end, asked_again
 
 
-def measured(kills: int, seed: int, folder: Path) -> dict[str, Any]:
+def measured(
+    kills: int, seed: int, folder: Path, session: str = TRAINED, start: Callable[..., Any] = process
+) -> dict[str, Any]:
     """A session killed so often, and whether it ended as one that nobody killed."""
     rng = random.Random(seed)
-    undisturbed, _ = play(folder / "whole.jsonl", None, 0, set())
+    undisturbed, _ = play(start, session, folder / "whole.jsonl", None, 0, set())
     log, taken, again, end, done = folder / "killed.jsonl", set[int](), 0, "", 0
     while not end:
         moment = MOMENTS[done % len(MOMENTS)] if done < kills else None
-        end, asked_again = play(log, moment, rng.randint(1, 3), taken)
+        end, asked_again = play(start, session, log, moment, rng.randint(1, 3), taken)
         again += asked_again
         done += moment is not None and not end
     told = [image for part in RunLog.read(log).parts if "labels" in part for image in told_in(part)]

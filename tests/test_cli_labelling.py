@@ -9,6 +9,7 @@ from PIL import Image
 
 from mcal_jax.cli import main
 from mcal_jax.labelling import browser
+from mcal_jax.runs.runlog import RunLog
 
 
 @pytest.fixture
@@ -83,3 +84,23 @@ def test_predictions_are_certified_in_the_browser_by_the_same_options(photos, se
     code, said = run(capsys, monkeypatch, *words, "--out", photos.with_name("job"))
     assert code == 0, said
     assert served == [{"opinions": 3}]
+
+
+def test_a_job_remembers_its_rules_and_bounds(photos, capsys, monkeypatch, tmp_path):
+    (tmp_path / "rules.py").write_text("def late(n, plans, config):\n    return len(plans) > 9\n")
+    own = (
+        "--acquisition",
+        "entropy",
+        "--stop-rules",
+        f"{tmp_path}/rules.py:late",
+        "--objective",
+        "certified_least_cost",
+    )
+    bounds = ("--machine-epsilon", "0.4", "--class-epsilon", "0.3", "--repeat", "0.5")
+    assert run(capsys, monkeypatch, "label", photos, *BEGIN, *own, *bounds)[0] == 0
+    code, said = run(capsys, monkeypatch, "label", photos)
+    assert code == 0, said
+    job = RunLog.read(photos.with_name("photos.mcal") / "run.jsonl").job
+    assert (job.config.acquisition, job.objective) == ("entropy", "certified_least_cost")
+    assert [rule.endswith("rules.py:late") for rule in job.stop_rules] == [True]
+    assert (job.config.machine_epsilon, job.config.class_epsilon, job.config.repeat) == (0.4, 0.3, 0.5)

@@ -101,18 +101,37 @@ class LabelOptions:
     epsilon: Annotated[float | None, Parameter(help="bound on the error of the labels; default: 0.05")] = None
     certify: Annotated[float | None, Parameter(help="confidence level of the bound; default: 0.95")] = None
     budget: Annotated[float | None, Parameter(help="US dollars: seek the least error within it instead")] = None
+    class_epsilon: Annotated[
+        float | None, Parameter(help="bound on the wrong labels among what the classifier calls each class")
+    ] = None
+    machine_epsilon: Annotated[
+        float | None, Parameter(help="bound on the share of the machine's labels that are wrong; default: 0.5")
+    ] = None
+    repeat: Annotated[float | None, Parameter(help="share of T that humans label twice, to bound their mistakes")] = (
+        None
+    )
     out: Annotated[Path | None, Parameter(help="folder of the job; default: SOURCE.mcal")] = None
     size: Annotated[int | None, Parameter(help="pixels a side to which pictures are scaled")] = None
     architecture: Annotated[str | None, Parameter(help="cnn18, resnet18, resnet50, or my_net.py:MyNet")] = None
     width: Annotated[int | None, Parameter(help="filters of the first stage")] = None
     recipe: Annotated[str | None, Parameter(help="of training: paper, fast, short or brief")] = None
+    acquisition: Annotated[
+        str | None, Parameter(help="margin, entropy, least_confidence, kcenter, random, or my_file.py:my_scores")
+    ] = None
+    stop_rules: Annotated[
+        str | None, Parameter(help="stop rules besides those of MCAL, such as my_rules.py:patient")
+    ] = None
+    objective: Annotated[str | None, Parameter(help="what plans minimise; default: the cost")] = None
     seed: Annotated[int | None, Parameter(help="of all that is random")] = None
 
     def given(self) -> dict[str, Any]:
         """The arguments of ``work_on``."""
-        settings = dict(label_price=self.price, epsilon=self.epsilon, certify=self.certify, budget=self.budget)
-        given = {name: getattr(self, name) for name in ("out", "size", "architecture", "width", "recipe", "seed")}
-        return {**given, "classes": names(self.classes), "settings": _not_none(settings)}
+        config = ("epsilon", "certify", "budget", "class_epsilon", "machine_epsilon", "repeat")
+        settings = {"label_price": self.price, **{name: getattr(self, name) for name in config}}
+        of_session = ("out", "size", "architecture", "width", "recipe", "acquisition", "objective", "seed")
+        given = {name: getattr(self, name) for name in of_session}
+        lists = {"classes": names(self.classes), "stop_rules": names(self.stop_rules)}
+        return {**given, **lists, "settings": _not_none(settings)}
 
 
 @Parameter(name="*")

@@ -70,7 +70,7 @@ def work_on(
       size: pixels a side to which pictures are scaled; by default as before.
       emit: called with each line about the job.
       door, annotator, url, api_key, page: how images reach humans, see ``way_of``.
-      of_session: other arguments of ``Session``: architecture, width, recipe, seed.
+      of_session: other arguments of ``Session``: architecture, width, recipe, acquisition, stop_rules, objective, seed.
 
     Returns the batch that humans are to label, or the Result once every image has a label; then ``out`` holds
     ``labels.csv`` and a datasheet. Raises McalError.
@@ -212,6 +212,7 @@ def _of_session(begun: RunLog | None, given: dict[str, Any]) -> dict[str, Any]:
         there = recorded(begun)
         chosen = {**there._asdict(), "architecture": list(there.architectures)}
         del chosen["architectures"]
+        chosen |= {"stop_rules": begun.job.stop_rules, "objective": begun.job.objective}
     return {**chosen, **{key: value for key, value in given.items() if value is not None}}
 
 
