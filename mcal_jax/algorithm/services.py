@@ -23,6 +23,9 @@ PURPOSES = ("test", "certify", "train", "residual")
 SHARE_OF_RISK = 0.5
 """Of the risk of a certificate, what is spent on the mistakes of services, if there may be any."""
 
+STEEPEST = 10.0
+"""The slope of ``most_mistakes`` at most."""
+
 
 class Service(Settings):
     """Who labels images: US dollars for a label, and the most that its chance to be wrong may be."""
@@ -86,7 +89,8 @@ def most_mistakes(n: int, count: int, error: float, risk: float) -> float:
     >>> most_mistakes(10_000, 10_000, 0.02, 0.025) < 1.2 * float(binom.isf(0.025, 10_000, 0.02))
     True
     """
-    # The slope that suits about half of n: of the normal approximation, the square root of 2 log(1/risk) / variance.
+    # Any slope is valid. This one suits about half of n: by the normal approximation, the square root of
+    # 2 log(1/risk) / variance. Where hardly a mistake is expected that is too steep.
     log_risk = math.log(1 / risk)
-    slope = math.sqrt(2 * log_risk / (n / 2 * error * (1 - error)))
+    slope = min(math.sqrt(2 * log_risk / (n / 2 * error * (1 - error))), STEEPEST)
     return (log_risk + count * math.log1p(error * math.expm1(slope))) / slope

@@ -23,7 +23,10 @@ class RunOptions:
     ] = None
     architectures: Annotated[
         str | None,
-        Parameter(help="cnn18, resnet18, resnet50 on images; linear, mlp on features; several (linear,mlp) race"),
+        Parameter(
+            help="cnn18, resnet18, resnet50, efficientnet_b0 on images; linear, mlp on features; several (linear,mlp) "
+            "race"
+        ),
     ] = None
     width: Annotated[int | None, Parameter(help="filters of the first stage; 64 is the paper's")] = None
     recipe: Annotated[str | None, Parameter(help="of training: paper (200 epochs), fast, short or brief")] = None

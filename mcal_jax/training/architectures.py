@@ -25,8 +25,8 @@ mean 0 and variance 1 over the pool, in the place of images; ``channels`` is d. 
 or the name of one, it is trained by that whatever the run's is. ``mcal_jax.training.heads`` has two.
 
 ``mcal_jax.training.conformance.check_architecture(MyNet)`` tests all this. A name is ``my_file.py:MyNet`` or
-``package.module:MyNet``, or one that is registered: ``ARCHITECTURES.register("my_net", MyNet)``. The paper's price of
-training covers the paper's architectures only: give another one a ``training_price``.
+``package.module:MyNet``, or one that is registered: ``ARCHITECTURES.register("my_net", MyNet)``. The prices of training
+by default cover the architectures of this file only: give another one a ``training_price``.
 """
 
 from collections.abc import Callable
