@@ -13,8 +13,9 @@ in epsilon |X| images or more, with the exact 95 % interval; and who was chosen.
 """
 
 import argparse
+import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -73,21 +74,27 @@ def one_world(number: int, *, seed: int) -> dict[str, Ended]:
     services, power = offered(world, rng), rng.uniform(0, 3)
     price = PerImageEpoch(dollars=world.training_price)
     config = Config.certified(label_price=world.label_price, training_price=price)
-    return {way: run(world, config, services, names, power, way != "chosen") for way, names in WAYS.items()}
+    chosen = {way: choose(world, config, [services[name] for name in names], way) for way, names in WAYS.items()}
+    ended = {who: run(world, config, who, power) for who in set(chosen.values())}  # two ways may choose the same
+    return {way: ended[who] for way, who in chosen.items()}
 
 
-def run(
-    world: World, config: Config, services: Mapping[str, Service], names: tuple[str, ...], power: float, alone: bool
-) -> Ended:
-    """A run with the services of ``names``, one of them in all roles if ``alone``."""
+def choose(world: World, config: Config, services: Sequence[Service], way: str) -> Services | None:
+    """Who labels what, one service in all roles but in the last of WAYS; None where no choice keeps epsilon."""
     try:
-        choice = choose_services(world.n, [services[name] for name in names], config, world.curve.wrong_share)
+        choice = choose_services(world.n, services, config, world.curve.wrong_share)
     except McalError:  # too many mistakes
+        return None
+    if way == "chosen":
+        return choice.services
+    best = next(one for one in services if one.name == min(choice.alone, key=lambda name: choice.alone[name]))
+    return Services(test=best, train=best, residual=best)
+
+
+def run(world: World, config: Config, chosen: Services | None, power: float) -> Ended:
+    """How a run with the ``chosen`` services ends."""
+    if chosen is None:
         return Ended(float("nan"), 0.0, "none")
-    chosen = choice.services
-    if alone:
-        best = services[min(choice.alone, key=lambda name: choice.alone[name])]
-        chosen = Services(test=best, train=best, residual=best)
     curve = LessTaught(world.curve, (1 - 2 * chosen.train.error) ** power)
     noise = {purpose: chosen.of(purpose).error for purpose in PURPOSES}
     simulated = SimulatedWorld(world.n, curve, noise=noise, seed=world.luck, persistence=world.persistence)
@@ -95,6 +102,19 @@ def run(
     assert delivery.true_error is not None
     names_of = (chosen.test.name, chosen.train.name, chosen.residual.name)
     return Ended(delivery.outcome.ledger.total, delivery.true_error, " / ".join(names_of))
+
+
+def keep(path: Path, number: int, ended: dict[str, Ended]) -> None:
+    """Add how a world ended to a file."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps([number, ended]) + "\n")
+
+
+def read(path: Path) -> dict[int, dict[str, Ended]]:
+    """How worlds ended, by number, in a file of ``keep``."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    worlds = dict(map(json.loads, lines))
+    return {number: {way: Ended(*one) for way, one in ended.items()} for number, ended in sorted(worlds.items())}
 
 
 def interval(broken: int, runs: int) -> tuple[float, float]:
@@ -108,14 +128,20 @@ def main() -> None:
     parser.add_argument("--worlds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=19)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--runs", type=Path, help="a line for each world, JSON; those that it has are not run again")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    worlds = read(args.runs) if args.runs else {}
+    todo = [number for number in range(args.worlds) if number not in worlds]
     with ProcessPoolExecutor(args.jobs) as pool:
-        worlds = list(pool.map(partial(one_world, seed=args.seed), range(args.worlds)))
+        for number, ended in zip(todo, pool.map(partial(one_world, seed=args.seed), todo), strict=True):
+            worlds[number] = ended
+            if args.runs:
+                keep(args.runs, number, ended)
     rows = []
     for way in WAYS:
-        ended = [world[way] for world in worlds]
-        ratio = np.array([one.cost / world["expert alone"].cost for one, world in zip(ended, worlds, strict=True)])
+        ended = [world[way] for world in worlds.values()]
+        ratio = np.array([world[way].cost / world["expert alone"].cost for world in worlds.values()])
         ran = ~np.isnan(ratio)
         broken = int(sum(one.error >= Config().epsilon for one, kept in zip(ended, ran, strict=True) if kept))
         low, high = interval(broken, int(ran.sum()))

@@ -39,6 +39,11 @@ def test_mistakes_cross_their_bound_at_any_count_no_more_often_than_the_risk(err
     assert bound[-1] < n * error + 6 * np.sqrt(n * error * (1 - error))  # and it says something
 
 
+@pytest.mark.parametrize("error", [1e-300, 1e-12, 1e-6])
+def test_where_hardly_a_mistake_is_expected_the_bound_is_next_to_none(error):
+    assert 0 < most_mistakes(1000, 1000, error, 0.025) < 1
+
+
 def test_the_majority_of_several_votes_errs_less_and_costs_more():
     three = Service(name="crowd", price=0.02, error=0.1).voting(3)
     assert three.error == pytest.approx(3 * 0.1**2 * 0.9 + 0.1**3)

@@ -24,8 +24,8 @@ class RunOptions:
     architectures: Annotated[
         str | None,
         Parameter(
-            help="cnn18, resnet18, resnet50 on images; linear, mlp on features; several (linear,mlp) race, and so do "
-            "recipes (resnet18@brief,resnet18@fast)"
+            help="cnn18, resnet18, resnet50, efficientnet_b0 on images; linear, mlp on features; several (linear,mlp) "
+            "race, and so do recipes (resnet18@brief,resnet18@fast)"
         ),
     ] = None
     width: Annotated[int | None, Parameter(help="filters of the first stage; 64 is the paper's")] = None

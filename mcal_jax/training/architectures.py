@@ -28,8 +28,8 @@ or the name of one, it is trained by that whatever the run's is. ``mcal_jax.trai
 raced so: ``resnet18@brief,resnet18@fast``.
 
 ``mcal_jax.training.conformance.check_architecture(MyNet)`` tests all this. A name is ``my_file.py:MyNet`` or
-``package.module:MyNet``, or one that is registered: ``ARCHITECTURES.register("my_net", MyNet)``. The paper's price of
-training covers the paper's architectures only: give another one a ``training_price``.
+``package.module:MyNet``, or one that is registered: ``ARCHITECTURES.register("my_net", MyNet)``. The prices of training
+by default cover the architectures of this file only: give another one a ``training_price``.
 """
 
 from collections.abc import Callable
