@@ -1,6 +1,8 @@
 """The teaching notebooks: that they run, and that what they tell students is so."""
 
 import csv
+import json
+import re
 import sys
 
 import matplotlib.pyplot as plt
@@ -11,9 +13,11 @@ from test_notebooks import execute, pictures
 from mcal_jax.algorithm import planner, stopping
 from mcal_jax.algorithm.acquisition import Scores
 from mcal_jax.algorithm.config import Config, PerImageEpoch
+from mcal_jax.algorithm.job import Job
 from mcal_jax.errors import McalError
-from mcal_jax.teaching import cost_surfaces, power_laws, what_to_label, widgets
-from mcal_jax.worlds.simulated import Analytic, clairvoyant
+from mcal_jax.runs.driver import drive
+from mcal_jax.teaching import cost_surfaces, explorer, player, power_laws, replay, what_to_label, widgets
+from mcal_jax.worlds.simulated import Analytic, SimulatedWorld, clairvoyant
 
 N = 20_000
 CURVE = Analytic(alpha=3.0, gamma=0.4, quality=2.0)
@@ -167,3 +171,55 @@ def test_sliders_without_ipywidgets_say_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
     with pytest.raises(McalError, match="pip install 'mcal-jax\\[notebooks\\]'"):
         widgets.CostExplorer(N, CURVE, Config())
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Frames that sliders choose
+
+
+def frames_of(shown):
+    """The frames and the values of the sliders that a page holds."""
+    (text,) = re.findall(r'<script type="application/json">(.*?)</script>', shown._repr_html_(), re.DOTALL)
+    data = json.loads(text)
+    return data["frames"], data["values"]
+
+
+def test_a_player_holds_a_picture_and_words_for_every_combination():
+    frames = [player.Frame(bytes([i]), f"</script> {i} \\$5") for i in range(6)]
+    shown = player.Player("name", {"a": ["x", "y"], "b": ["1", "2", "3"]}, frames, [1, 0])
+    held, values = frames_of(shown)
+    assert [text for _, text in held] == [f"</script> {i} $5" for i in range(6)]
+    assert values == [["x", "y"], ["1", "2", "3"]]
+    assert shown.first.picture == bytes([3])
+    html = shown._repr_html_()
+    assert html.count('type="range"') == 2
+    assert html.count("<label>") == 2
+    assert "Play" not in html.split("<script")[0], "two sliders have no order"
+    assert html == player.Player("name", shown.sliders, frames, [1, 0])._repr_html_()
+    assert shown._repr_mimebundle_()["image/png"] == "Aw=="
+
+
+def test_a_run_is_replayed_training_by_training():
+    config = Config()
+    outcome = drive(Job(n=N, config=config), SimulatedWorld(N, CURVE, seed=0)).outcome
+    shown = replay.replay(outcome.plans, outcome.history, N, config)
+    held, values = frames_of(shown)
+    assert len(held) == len(values[0]) == len(outcome.plans)
+    assert held[-1][1].endswith("training stops here.")
+    assert "more labels are bought" in held[0][1]
+    assert len(shown._repr_html_()) < 1e6
+    bill = replay.frame(outcome.plans, outcome.history, N, config).axes[2]
+    planned = sum(bar.get_width() for bar in bill.patches if abs(bar.get_y() + 0.3 - 1) < 0.1)
+    assert planned == pytest.approx(outcome.plans[-1].cost)
+
+
+def test_better_curves_and_annotators_save_more():
+    shown = explorer.explorer(N, CURVE, Config(epsilon=0.02))
+    held, (gammas, mistakes, prices) = frames_of(shown)
+    assert mistakes == ["0 %", "1 %"], "3 % are more than epsilon allows"
+    assert len(held) == len(gammas) * len(mistakes) * len(prices)
+    costs = [float(re.findall(r"[$]([0-9,]+(?:[.][0-9]+)?)", text)[0].replace(",", "")) for _, text in held]
+    by = np.array(costs).reshape(len(gammas), len(mistakes), len(prices))[:, :, prices.index("$0.04")]
+    assert (np.diff(by, axis=0) <= 0).all()
+    assert (np.diff(by, axis=1) >= 0).all()
+    assert len(shown._repr_html_()) < 1e6

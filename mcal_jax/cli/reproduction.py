@@ -77,6 +77,12 @@ def reproduce(
     again: Annotated[bool, Parameter(help="make also what is up to date")] = False,
     recorded: Annotated[bool, Parameter(help="train nothing: only what recorded runs show")] = False,
     rerun: Annotated[bool, Parameter(help="forget the recorded runs that are needed, and train them again")] = False,
+    parameters: Annotated[
+        Path | None, Parameter(help="YAML file with variants of one notebook, to be executed in place of figures")
+    ] = None,
+    out: Annotated[
+        Path | None, Parameter(help="with parameters: a folder for the variants; default: beside it")
+    ] = None,
     data_dir: DataDir = None,
     on: ClusterOptions = NO_CLUSTER,
 ) -> None:
@@ -86,11 +92,23 @@ def reproduce(
     date is left alone: results name the code, notebook, parameters, profile and
     runs that they came from.
 
-    For example: mcal reproduce fig08 tab01 --profile laptop
+    With --parameters a notebook is executed for each variant that a file asks for,
+    such as those of a class, into a folder each, with a summary of all.
+
+    For example:
+
+    - mcal reproduce fig08 tab01 --profile laptop
+    - mcal reproduce --parameters class.yaml
     """
     from mcal_jax.paper import experiments
 
     at_least_one("jobs", jobs)
+    if parameters is not None:
+        if names or recorded or rerun:
+            raise McalError("parameters: the file names the notebook; leave figures, recorded and rerun out")
+        return _vary(parameters, out, jobs, again, data_dir)
+    if out is not None:
+        raise McalError("out: it is for parameters; figures go to results/")
     if recorded and rerun:
         raise McalError("recorded and rerun: one trains nothing, the other trains all again; choose")
     executor = on.executor(jobs)
@@ -111,6 +129,24 @@ def reproduce(
     if failed:
         print(f"mcal: failed: {', '.join(failed)}", file=sys.stderr)
         raise SystemExit(1)
+
+
+def _vary(path: Path, out: Path | None, jobs: int | None, again: bool, data_dir: Path | None) -> None:
+    """Execute the variants of a YAML file, and write their summary."""
+    from mcal_jax.paper import variant_table, variants
+
+    plan, folder = variants.read(path), out or path.with_suffix("")
+    if folder == path:
+        raise McalError(f"{path}: it has no ending to leave out; give --out")
+    emit(f"{len(plan.variants)} variants of {plan.notebook.stem}: {folder}")
+    results: list[variants.VariantResult] = []
+    for result in variants.make(plan, folder, again=again, jobs=jobs, data_dir=data_dir):
+        emit(f"{result.variant.name:40} {result.state:10} {result.seconds:6.0f} s  {result.message or result.result}")
+        results.append(result)
+    paths = variant_table.write(plan, results, folder)
+    emit(f"summary: {', '.join(map(str, paths))}")
+    if failed := [result.variant.name for result in results if result.state == "failed"]:
+        raise SystemExit(f"mcal: failed: {', '.join(failed)}")
 
 
 def _make(

@@ -1,5 +1,6 @@
 """Notebooks copied, and executed with parameters by papermill and ipykernel, which only this module imports."""
 
+import ast
 import importlib.util
 import os
 import sys
@@ -26,6 +27,27 @@ def parameters(path: Path) -> list[str]:
         return list(papermill.inspect_notebook(_read(path)))
     except (ValueError, papermill.exceptions.PapermillException) as error:
         raise McalError(f"{path} is not a notebook ({' '.join(str(error).split())})") from None
+
+
+def defaults(path: Path) -> dict[str, Any]:
+    """The default of each parameter of a notebook, as text where it is no plain value. Raises McalError as
+    ``parameters``."""
+    papermill = _papermill()
+    parameters(path)
+    values = {}
+    for name, one in papermill.inspect_notebook(_read(path)).items():
+        try:
+            values[name] = ast.literal_eval(one["default"])
+        except (ValueError, SyntaxError):
+            values[name] = one["default"]
+    return values
+
+
+def printed(path: Path) -> list[str]:
+    """The lines that an executed notebook printed to standard output, in order."""
+    cells = [cell for cell in _read(path).cells if cell.cell_type == "code"]
+    texts = [out.text for cell in cells for out in cell.outputs if out.output_type == "stream" and out.name == "stdout"]
+    return [line for line in "".join(texts).splitlines() if line.strip()]
 
 
 def copy(folder: Path) -> list[Path]:

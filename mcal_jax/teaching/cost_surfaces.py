@@ -102,15 +102,21 @@ def surface_and_parts(plan: Plan, n: int, config: Config) -> Figure:
     figure, ((left, right),) = plots.grid(1, 2, (12, 5))
     plots.cost_surface([plan], n, config, ax=left)
     left.set_title("cost surface")
-    _stack_parts(right, plan, n, config)
-    plots.humans_only_line(right, n, config)
-    right.plot(plan.B_opt, plan.cost, "o", markersize=13, markerfacecolor="none", markeredgewidth=2.2, zorder=5,
-               color="black", label=f"optimum: {plots.money(plan.cost)}")  # fmt: skip
-    plots.log_sizes(right, plan.size, int(plan.surface.sizes[-1]))
-    top = 1.15 * max(n * config.label_price, plan.cost)
-    right.set(ylim=(0, top), title="cost by part, with the largest θ allowed")
-    plots.finish(right, y=plots.DOLLARS, ylabel="cost (US dollars)")
+    draw_parts(right, plan, n, config)
     return figure
+
+
+def draw_parts(ax: Axes, plan: Plan, n: int, config: Config) -> None:
+    """Draw the cost of a known plan by part against |B|, at the largest theta allowed, with humans only and a ring at
+    the optimum."""
+    _stack_parts(ax, plan, n, config)
+    plots.humans_only_line(ax, n, config)
+    ax.plot(plan.B_opt, plan.cost, "o", markersize=13, markerfacecolor="none", markeredgewidth=2.2, zorder=5,
+            color="black", label=f"optimum: {plots.money(plan.cost)}")  # fmt: skip
+    plots.log_sizes(ax, plan.size, int(plan.surface.sizes[-1]))
+    top = 1.15 * max(n * config.label_price, plan.cost)
+    ax.set(ylim=(0, top), title="cost by part, with the largest θ allowed")
+    plots.finish(ax, y=plots.DOLLARS, columns=3, ylabel="cost (US dollars)")
 
 
 def _stack_parts(ax: Axes, plan: Plan, n: int, config: Config) -> None:
