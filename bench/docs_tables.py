@@ -213,6 +213,32 @@ def bias() -> str:
 WORLDS = {"simulated": "simulated", "shipped": "Fashion-MNIST, 10,000"}
 
 
+FEATURES = {
+    "synthetic": "synthetic",
+    "pixels": "pixels",
+    "net": "of a ResNet18 trained on CIFAR-100",
+    "": "none: the images",
+}
+"""Of bench/features.py, as they are called in docs/."""
+
+
+def features() -> str:
+    """What heads on features save beside a net on the images, certified, from results/bench/features.csv."""
+    numbers = ["savings", "error", "training_cost", "seconds", "cpu_s", "peak_mb"]
+    rows = pd.DataFrame(rows_of("features")).query("certify != ''").astype(dict.fromkeys(numbers, float))
+    lines = [
+        "| items | features | architecture | seeds | savings | true error | training | run | processor | memory |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for (name, n, kind, d, head), own in rows.groupby(["data", "n", "features", "d", "head"], sort=False):
+        mean = own[numbers].mean()
+        cells = [f"{NAMES.get(name, name)}: {int(n):,}", f"{d} {FEATURES[kind]}" if int(d) else FEATURES[kind], head]
+        cells += [f"{len(own)}", f"{mean['savings']:.1%}", f"{mean['error']:.2%}", f"${mean['training_cost']:,.2f}"]
+        cells += [f"{mean['seconds']:.0f} s", f"{mean['cpu_s']:.0f} s", f"{mean['peak_mb'] / 1024:.1f} GB"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def annotator_quality() -> str:
     """Three annotators of different quality, from results/bench/annotator_quality.csv, as Markdown."""
     lines = [
@@ -281,6 +307,7 @@ if __name__ == "__main__":
     write_between(ROOT / "docs/notebooks.md", "parameters", notebook_parameters())
     write_between(ROOT / "docs/algorithm.md", "aged", aged())
     write_between(ROOT / "docs/algorithm.md", "bias", bias())
+    write_between(ROOT / "docs/features.md", "features", features())
     write_between(ROOT / "docs/guarantees.md", "junk", junk())
     write_between(ROOT / "docs/guarantees.md", "certificates", certificates())
     write_between(ROOT / "docs/guarantees.md", "services", services())
