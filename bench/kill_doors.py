@@ -32,6 +32,7 @@ SESSION = """
 import time
 import annotators_load
 from mcal_jax.algorithm.protocol import Train
+annotators_load.JOB = annotators_load.JOB.model_copy(update={"delta": 0.01})  # many batches
 session, label_of = annotators_load.opened(Path(sys.argv[1]), 600), annotators_load.label_of
 answer = session._world.answer
 def slowly(request, number):
