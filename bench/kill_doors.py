@@ -12,6 +12,7 @@ Each job is then labelled to its end; labels and bill must be those of the same 
 import argparse
 import asyncio
 import contextlib
+import json
 import multiprocessing.connection
 import os
 import random
@@ -32,7 +33,7 @@ SESSION = """
 import time
 import annotators_load
 from mcal_jax.algorithm.protocol import Train
-annotators_load.JOB = annotators_load.JOB.model_copy(update={"delta": 0.01})  # many batches
+annotators_load.JOB = annotators_load.JOB.model_copy(update={"delta": 0.025})  # many batches
 session, label_of = annotators_load.opened(Path(sys.argv[1]), 600), annotators_load.label_of
 answer = session._world.answer
 def slowly(request, number):
@@ -186,9 +187,7 @@ def label_until_killed(page: Any, url: str, load: annotators_load.Load, killer: 
         image = int((picture.get_attribute("alt") or "0").rsplit(" ", 1)[-1])
         load.again += image in load.accepted
         page.keyboard.press(str((annotators_load.label_of(image) + 1) % 10))
-        page.wait_for_function(
-            "seen => document.querySelector('img.picture')?.alt !== seen", arg=picture.get_attribute("alt")
-        )
+        page.wait_for_selector(f"img.picture:not([alt={json.dumps(picture.get_attribute('alt'))}])")
 
 
 DOORS = {"session": of_session, "files": of_files, "page: server": of_server, "page: browser": of_browser}
