@@ -62,8 +62,24 @@ def finished(log: Path, n: int) -> Result:
         return session.result()
 
 
-def serve(log: str, n: int, port: int, pipe: Any) -> None:
-    """A server over a simulated world of ``n`` images; it tells its port, and ends when it is killed."""
+def move_clock() -> None:
+    """From now on the clock of this process jumps every second, by up to 30 days, forwards and backwards."""
+    clock = time.time
+
+    def moved() -> float:
+        now = clock()
+        return now + 86_400 * random.Random(int(now)).uniform(-30, 30)
+
+    time.time = moved
+
+
+def serve(log: str, n: int, port: int, pipe: Any, moved: bool) -> None:
+    """A server over a simulated world of ``n`` images; it tells its port, and ends when it is killed.
+
+    ``moved``: its clock jumps.
+    """
+    if moved:
+        move_clock()
     desk = Desk(session := opened(Path(log), n))
     pipe.send(Server(desk, Api(desk, Pictures(session.dataset)), port=port, token=TOKEN).port)
     desk.wait()
@@ -72,14 +88,14 @@ def serve(log: str, n: int, port: int, pipe: Any) -> None:
 class Child:
     """The server, in a process of its own."""
 
-    def __init__(self, log: Path, n: int):
-        self.log, self.n, self.port = log, n, 0
+    def __init__(self, log: Path, n: int, *, moved: bool = False):
+        self.log, self.n, self.port, self.moved = log, n, 0, moved
         self.start()
 
     def start(self) -> None:
         """Start it, at the port that it had before."""
         ours, theirs = multiprocessing.Pipe()
-        self.process = FORKS.Process(target=serve, args=(str(self.log), self.n, self.port, theirs))
+        self.process = FORKS.Process(target=serve, args=(str(self.log), self.n, self.port, theirs, self.moved))
         self.process.start()
         self.port = ours.recv()
 

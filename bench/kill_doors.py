@@ -2,16 +2,17 @@
 
 Killed (SIGKILL) at random moments are a session, visits of the door csv between which a scripted person fills in
 tables, the server of the page while 20 people label, and the browser of a person, headless Chromium. Classifiers are
-simulated; kill_session.py and label_files.py kill sessions and commands that train. With
-libfaketime each of these processes sees a clock that jumps by up to 30 days, forwards and backwards, every second.
+simulated; kill_session.py and label_files.py kill sessions and commands that train. Each of
+these processes, but the browser, sees a clock that jumps by up to 30 days, forwards and backwards, every second.
 Each job is then labelled to its end; labels and bill must be those of the same job that nobody disturbed.
 
-    LIBFAKETIME=/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1 python bench/kill_doors.py --kills 100 --out ...
+    python bench/kill_doors.py --kills 100 --out ...
 """
 
 import argparse
 import asyncio
 import contextlib
+import json
 import multiprocessing.connection
 import os
 import random
@@ -22,19 +23,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import annotators_load
 
-LIBRARY = "LIBFAKETIME"
-"""The environment variable with the path of libfaketime."""
 COLUMNS = ("kills", "answers", "lost", "asked_again", "recorded_twice", "same_bill")
 SESSION = """
 import time
 import annotators_load
 from mcal_jax.algorithm.protocol import Train
+annotators_load.JOB = annotators_load.JOB.model_copy(update={"delta": 0.025})  # many batches
 session, label_of = annotators_load.opened(Path(sys.argv[1]), 600), annotators_load.label_of
 answer = session._world.answer
 def slowly(request, number):
@@ -56,40 +55,8 @@ with annotators_load.opened(log, n) as session:
     batch = DOORS["csv"](Visit(session, None, out, "ada", print))
 print("all have labels" if batch is None else batch)
 """
-DAYS = 30
 IMAGES = 5000
 """Images of the jobs that are labelled on the page."""
-
-
-@contextlib.contextmanager
-def moved_clock(folder: Path, rng: random.Random) -> Iterator[bool]:
-    """Processes started within see a clock that jumps every second; whether there is libfaketime for that."""
-    library = os.environ.get(LIBRARY)
-    if not library:
-        yield False
-        return
-    offset, over = folder / "clock", threading.Event()
-    settings = dict(LD_PRELOAD=library, FAKETIME_TIMESTAMP_FILE=str(offset), FAKETIME_CACHE_DURATION="1")
-    settings |= dict(FAKETIME_DONT_FAKE_MONOTONIC="1", DONT_FAKE_MONOTONIC="1", NO_FAKE_STAT="1")
-
-    def move() -> None:
-        while not over.wait(1):
-            draft = offset.with_name("draft")
-            draft.write_text(f"{rng.randint(-DAYS, DAYS):+d}d\n")
-            os.replace(draft, offset)
-
-    offset.write_text("+1d\n")
-    mover = threading.Thread(target=move, daemon=True)
-    mover.start()
-    before = dict(os.environ)
-    os.environ.update(settings)
-    try:
-        yield True
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-        over.set()
-        mover.join()
 
 
 class Forked:
@@ -119,6 +86,7 @@ class Forked:
 
 def execute(code: str, words: tuple[str, ...], pipe: multiprocessing.connection.Connection) -> None:
     """Run code; what it prints goes into the pipe."""
+    annotators_load.move_clock()
     sys.argv = ["-c", *words]
     sys.stdout = os.fdopen(os.dup(pipe.fileno()), "w", encoding="utf-8")
     exec(code, {"__name__": "child"})
@@ -158,7 +126,7 @@ def of_files(kills: int, seed: int, folder: Path) -> dict[str, Any]:
 
 def of_server(kills: int, seed: int, folder: Path) -> dict[str, Any]:
     """The server is killed while 20 people label on it."""
-    child = annotators_load.Child(folder / "run.jsonl", IMAGES)
+    child = annotators_load.Child(folder / "run.jsonl", IMAGES, moved=True)
     load = asyncio.run(annotators_load.run(child, 20, 1.0, kills, seed))
     child.kill()
     return {"kills": kills, **annotators_load.checked(child, load)}
@@ -166,7 +134,7 @@ def of_server(kills: int, seed: int, folder: Path) -> dict[str, Any]:
 
 def of_browser(kills: int, seed: int, folder: Path) -> dict[str, Any]:
     """The browser of a person is killed; she opens it again, until her images have labels."""
-    rng, child = random.Random(seed), annotators_load.Child(folder / "run.jsonl", IMAGES)
+    rng, child = random.Random(seed), annotators_load.Child(folder / "run.jsonl", IMAGES, moved=True)
     load = annotators_load.Load(None, 0.0)
     for number in range(kills + 1):
         browse(f"http://127.0.0.1:{child.port}/#{annotators_load.TOKEN}", folder / f"profile-{number}", load, rng)
@@ -181,9 +149,8 @@ def browse(url: str, profile: Path, load: annotators_load.Load, rng: random.Rand
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     assert chromium
     options = ["--headless=new", "--no-sandbox", "--remote-debugging-port=0", f"--user-data-dir={profile}"]
-    clock = {key: value for key, value in os.environ.items() if key != "LD_PRELOAD"}  # Chromium does without
     browser = subprocess.Popen(
-        [chromium, *options], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=clock, start_new_session=True
+        [chromium, *options], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
     )
     try:
         while not (port := profile / "DevToolsActivePort").exists():
@@ -220,9 +187,7 @@ def label_until_killed(page: Any, url: str, load: annotators_load.Load, killer: 
         image = int((picture.get_attribute("alt") or "0").rsplit(" ", 1)[-1])
         load.again += image in load.accepted
         page.keyboard.press(str((annotators_load.label_of(image) + 1) % 10))
-        page.wait_for_function(
-            "seen => document.querySelector('img.picture')?.alt !== seen", arg=picture.get_attribute("alt")
-        )
+        page.wait_for_selector(f"img.picture:not([alt={json.dumps(picture.get_attribute('alt'))}])")
 
 
 DOORS = {"session": of_session, "files": of_files, "page: server": of_server, "page: browser": of_browser}
@@ -238,12 +203,12 @@ def main() -> None:
     from tables import publish
 
     rows = []
-    with tempfile.TemporaryDirectory() as folder, moved_clock(Path(folder), random.Random(args.seed)) as moved:
+    with tempfile.TemporaryDirectory() as folder:
         for number, door in enumerate(args.doors):
             began, place = time.monotonic(), Path(folder, str(number))
             place.mkdir()
             row = DOORS[door](-(-args.kills // len(args.doors)), args.seed, place)
-            rows.append({"door": door, "clock_moved": moved, **row, "seconds": round(time.monotonic() - began)})
+            rows.append({"door": door, **row, "seconds": round(time.monotonic() - began)})
             print(rows[-1], flush=True)
     publish(rows, args.out)
     if any(row["lost"] or row["asked_again"] or row["recorded_twice"] or not row["same_bill"] for row in rows):

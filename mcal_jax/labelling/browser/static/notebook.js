@@ -27,6 +27,10 @@ export default {
     cell.tabIndex = -1;
     el.append(cell);
     const desk = start(cell, notebookTransport(model));
+    /* JupyterLab would cut the cell at X, and take Enter from the form. */
+    cell.addEventListener("keydown", (event) => {
+      if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation();
+    });
     return () => desk.stop();
   },
 };
