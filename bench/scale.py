@@ -10,12 +10,15 @@ Embeddings are made on the fly: 64 float32 features, a mixture of 10 Gaussians, 
     sets      the answer checked, B and U brought up to date, as the loop does
     rank      the most confident half of U, in order
     plan      fits, cost surface, delta
+    run       a whole run of MCAL in a simulated world of n images, its log written
+    replay    the log read again and checked, decision by decision
     kcenter   ``--picks`` images of X by greedy k-center
 
 Each size runs in a process of its own. ``peak_mb`` is the most memory held until the end of that part, beyond the
 embeddings and beyond what the process held before they were made; kcenter's includes the device's own copy of the
 embeddings, ``embeddings_mb`` more, where JAX can't share them. Compilation is left out of the seconds (score and
-kcenter run once before), not of the memory. ``slope`` is of log seconds against log n: 1 is linear.
+kcenter run once before), not of the memory. ``log_mb`` is the size of the log of run and replay. ``slope`` is of log
+seconds against log n: 1 is linear.
 """
 
 import argparse
@@ -23,6 +26,7 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,10 +39,14 @@ from tables import publish
 from mcal_jax.algorithm import acquisition, planner
 from mcal_jax.algorithm.acquisition import PoolView, Scores
 from mcal_jax.algorithm.config import Config
+from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import Label, Labels, TrainResult, remove
 from mcal_jax.runs.answers import check_answer
+from mcal_jax.runs.driver import drive, replay
+from mcal_jax.runs.runlog import RunLog
 from mcal_jax.training.kcenter import k_center
 from mcal_jax.training.scoring import scores_of
+from mcal_jax.worlds.simulated import Analytic, SimulatedWorld
 
 FEATURES, CLASSES, BATCH = 64, 10, 20_000
 
@@ -96,7 +104,7 @@ def iteration(n: int, picks: int, seed: int) -> list[dict]:
         result = work()
         seconds = time.perf_counter() - began
         rows.append({"part": name, "n": n, "seconds": seconds, "embeddings_mb": x.nbytes / 2**20,
-                     "peak_mb": max(peak() - before, 0.0)})  # fmt: skip
+                     "peak_mb": max(peak() - before, 0.0), "log_mb": 0.0})  # fmt: skip
         print(f"n = {n:,}: {name} {seconds:.2f} s", file=sys.stderr, flush=True)
         return result
 
@@ -130,6 +138,12 @@ def iteration(n: int, picks: int, seed: int) -> list[dict]:
     part("sets", sets)
     part("rank", lambda: acquisition.rank_confident(scores, len(U) // 2))
     part("plan", lambda: planner.search(n, history, "resnet18", None, config))
+    with tempfile.TemporaryDirectory() as folder:
+        log = RunLog.create(Path(folder) / "run.jsonl", Job(n=n, config=config), {})
+        part("run", lambda: drive(log.job, SimulatedWorld(n, Analytic(), seed=seed), log))
+        log.close()
+        part("replay", lambda: replay(log.path))
+        rows[-2]["log_mb"] = rows[-1]["log_mb"] = log.path.stat().st_size / 2**20
     k_center(x, picks)  # compiles
     part("kcenter", lambda: k_center(x, picks))
     return rows
@@ -158,7 +172,8 @@ def main() -> None:
         command = [sys.executable, __file__, "--child", "--sizes", n, "--picks", args.picks, "--seed", args.seed]
         done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True, check=True)
         found = json.loads(done.stdout)
-        rows += [*found, found[-1] | {"part": "all", "seconds": sum(row["seconds"] for row in found)}]
+        iterated = [row["seconds"] for row in found if row["part"] not in ("run", "replay")]
+        rows += [*found, found[-1] | {"part": "all", "seconds": sum(iterated)}]
     parts = list(dict.fromkeys(row["part"] for row in rows))
     rows.sort(key=lambda row: (parts.index(row["part"]), row["n"]))
     publish([row | {"slope": slope([r for r in rows if r["part"] == row["part"]])} for row in rows], args.out)

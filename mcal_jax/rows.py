@@ -32,7 +32,7 @@ class Rows:
         if self._part is None:
             return np.ascontiguousarray(self.array[start:stop])
         out = np.empty((min(stop, len(self.array)) - start, *self.array.shape[1:]), self.array.dtype)
-        self._read(start, out)
+        _fill(out.reshape(-1).view(np.uint8).data, self._part, start * self.array.strides[0])
         return out
 
     def take(self, indices: np.ndarray, out: np.ndarray) -> None:
@@ -41,21 +41,22 @@ class Rows:
             np.take(self.array, indices, axis=0, out=out, mode="clip")  # "raise" would copy twice
             return
         begins = np.flatnonzero(np.diff(indices, prepend=indices[:1] - 2) != 1)  # of runs of neighbours
-        for at, end in itertools.pairwise([*begins.tolist(), len(indices)]):
-            self._read(int(indices[at]), out[at:end])
+        size, memory = self.array.strides[0], out.reshape(-1).view(np.uint8).data
+        runs = itertools.pairwise([*begins.tolist(), len(indices)])
+        for row, (at, end) in zip(indices[begins].tolist(), runs, strict=True):
+            _fill(memory[at * size : end * size], self._part, row * size)
 
-    def _read(self, start: int, out: np.ndarray) -> None:
-        """Fill ``out`` with the rows from ``start`` on."""
-        assert self._part is not None
-        left, at = out.reshape(-1).view(np.uint8).data, self._part.offset + start * self.array.strides[0]
-        while left:
-            try:
-                count = os.preadv(self._part.descriptor, [left], at)
-            except OSError as error:
-                raise McalError(f"can't read {self._part.path}: {error.strerror}") from None
-            if not count:
-                raise McalError(f"{self._part.path} has become shorter since it was opened")
-            left, at = left[count:], at + count
+
+def _fill(memory: memoryview, part: Part, at: int) -> None:
+    """Read what begins ``at`` so many bytes from the begin of ``part``, as much as ``memory`` takes."""
+    while memory:
+        try:
+            count = os.preadv(part.descriptor, [memory], part.offset + at)
+        except OSError as error:
+            raise McalError(f"can't read {part.path}: {error.strerror}") from None
+        if not count:
+            raise McalError(f"{part.path} has become shorter since it was opened")
+        memory, at = memory[count:], at + count
 
 
 def _part_of_file(array: np.ndarray) -> Part | None:

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from mcal_jax.training import sharding
+
 SMALL = 256
 """Pixels of an image up to which a CPU scores it by matrix products, 3x3 convolutions too."""
 PARTS, ROWS = 256, 128
@@ -198,6 +200,8 @@ def sums_in_parts(a: jax.Array, b: jax.Array) -> Pair:
     zero = np.zeros((), np.float32)
 
     def reduce_both(pair: Pair, axis: int) -> Pair:
+        if sharding.count() > 1:  # of a pair the partitioner would send all parts, and not their sums
+            return pair[0].sum(axis), pair[1].sum(axis)
         return lax.reduce(pair, (zero, zero), lambda s, t: (s[0] + t[0], s[1] + t[1]), (axis,))
 
     channels = a.shape[-1]

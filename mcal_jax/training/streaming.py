@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from mcal_jax.rows import Rows
@@ -21,6 +21,8 @@ HELD = 3
 """... and how many times as many memory holds."""
 AHEAD = 16
 """Batches that are read, or scored, before the results of the first are waited for, at most."""
+ALIGNED = 64
+"""Bytes, of whose multiples one is the address of an array that JAX does not copy."""
 
 Served = tuple[Pool, np.ndarray]
 """Images on the device, and positions among them."""
@@ -42,10 +44,10 @@ class Streamed:
     @devices.our_defaults()
     def part(self, indices: np.ndarray) -> Served:
         """The images at ``indices``, of any shape, on the device, and their positions there. Raises McalError."""
-        there = np.empty((indices.size, *self.images.shape[1:]), self.images.dtype)
+        there = _empty((indices.size, *self.images.shape[1:]), self.images.dtype)
         self._rows.take(indices.reshape(-1), there)
         positions = np.arange(indices.size, dtype=np.int32).reshape(indices.shape)
-        return Pool(sharding.whole(jnp.asarray(there)), self.mean, self.std), positions
+        return Pool(sharding.whole(jax.device_put(there)), self.mean, self.std), positions
 
 
 AnyPool = Pool | Streamed
@@ -90,6 +92,14 @@ def serve(pool: AnyPool, wanted: Iterable[np.ndarray]) -> Generator[Served]:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array that a CPU computes with where it is: JAX copies those that begin elsewhere."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + ALIGNED, np.uint8)
+    begin = -memory.ctypes.data % ALIGNED
+    return memory[begin : begin + size].view(dtype).reshape(shape)
 
 
 def _row_bytes(pool: Streamed) -> int:
