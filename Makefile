@@ -6,6 +6,7 @@
 # make check:          style, types, import directions and doctests, in less than a minute
 # make doctest:        the examples in docstrings, README.md and docs/
 # make docs:           the documentation site, in docs/_build/html
+# make slides:         the lessons of the course as slides, in slides/; needs npm and, the first time, a network
 # All set up a virtual environment first, with the exact versions of uv.lock.
 
 PYTHON ?= python3
@@ -20,7 +21,7 @@ TESTS := tests/test_runlog.py tests/test_recorded.py tests/test_committed_logs.p
 	tests/test_project.py tests/test_cli.py tests/test_nets.py
 PYTHONS := 3.11 3.12 3.13
 
-.PHONY: reproduce reproduce-live test test-pythons test-lowest test-slow check doctest docs setup clean
+.PHONY: reproduce reproduce-live test test-pythons test-lowest test-slow check doctest docs slides setup clean
 
 reproduce: $(READY)
 	$(BIN)/mcal reproduce --profile laptop --recorded --again --jobs 2
@@ -54,6 +55,12 @@ doctest: $(READY)
 
 docs: $(READY)
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+# The template of nbconvert asks a network for mermaid, which no lesson uses.
+slides: $(READY)
+	npm install --prefix slides --no-save --silent reveal.js@4 mathjax@2 requirejs@2
+	$(BIN)/jupyter nbconvert --config docs/slides.json --to slides --execute --output-dir slides notebooks/0*.ipynb
+	sed -i.bak '/mermaid from/d; /mermaid.initialize/d' slides/*.html && rm slides/*.bak
 
 setup: $(READY)
 

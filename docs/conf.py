@@ -32,6 +32,9 @@ myst_dmath_allow_digits = False  # $120 to $138 is no formula
 myst_heading_anchors = 3
 nb_execution_mode = "auto"
 nb_render_markdown_format = "gfm"
+# Widgets would load scripts from elsewhere; without them their picture is shown.
+nb_ipywidgets_js = {}
+nb_mime_priority_overrides = [("html", "application/vnd.jupyter.widget-view+json", None)]
 nb_execution_timeout = 600  # seconds a cell
 nb_execution_raise_on_error = True
 autodoc_typehints = "none"

@@ -78,6 +78,17 @@ def test_notebooks_are_clean(path):
             assert not nodes, "logic belongs into the package"
 
 
+@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem[0] == "0"], ids=lambda path: path.stem)
+def test_lessons_are_slides(path):
+    """A heading begins a slide, and the parameters are none."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        kind = cell.metadata["slideshow"]["slide_type"]
+        if cell.cell_type == "markdown":
+            assert kind == ("slide" if cell.source.startswith("#") else "subslide")
+        else:
+            assert kind == ("skip" if "parameters" in cell.metadata.get("tags", []) else "subslide")
+
+
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 

@@ -195,6 +195,7 @@ def test_a_player_holds_a_picture_and_words_for_every_combination():
     assert html.count('type="range"') == 2
     assert html.count("<label>") == 2
     assert "Play" not in html.split("<script")[0], "two sliders have no order"
+    assert "$" not in html, "Jupyter would take it for mathematics"
     assert html == player.Player("name", shown.sliders, frames, [1, 0])._repr_html_()
     assert shown._repr_mimebundle_()["image/png"] == "Aw=="
 

@@ -5,7 +5,8 @@ addEventListener("load", () => {
   for (const [place, name] of Object.entries(asides)) document.querySelector(place)?.setAttribute("aria-label", name);
   for (const box of document.querySelectorAll(".highlight pre, .output pre, div.math, .table-wrapper, .output_html"))
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
-  for (const corner of document.querySelectorAll("th:empty")) corner.outerHTML = "<td></td>"; // of data frames
+  for (const corner of document.querySelectorAll("th")) // of data frames
+    if (!corner.textContent.trim()) corner.outerHTML = "<td></td>";
   const article = document.querySelector("article[role=main]");
   if (article && !document.querySelector("h1"))
     article.insertAdjacentHTML("afterbegin", `<h1>${document.title.split(" - ")[0]}</h1>`);

@@ -51,6 +51,7 @@ def article(
     template = environment("mcal_jax.paper").get_template("exhibit.html")
     given = _variables(exhibit, profile, scales)
     shown = {
+        "place": given["label"] if heading else f"{given['label']}, {profile} scale",
         "id": exhibit.name if heading else f"{exhibit.name}-{profile}",
         "heading": heading,
         "pictures": [_picture(picture, exhibit, embed, largest_svg) for picture in exhibit.pictures],

@@ -25,7 +25,8 @@ def write(collections: Sequence[Collection], pages: Path, files: Path) -> list[s
     first, *others = collections
     for exhibit in first.exhibits:
         shown = [(first.profile, exhibit)]
-        shown += [(other.profile, own) for other in others for own in other.exhibits if own.name == exhibit.name]
+        if exhibit.name != "claims":  # which has a table of all scales
+            shown += [(other.profile, own) for other in others for own in other.exhibits if own.name == exhibit.name]
         write_atomically(pages / f"{exhibit.name}.md", _page(shown, files))
         if thumbnail := _thumbnail(exhibit):
             write_bytes_atomically(files / exhibit.name / "thumbnail.png", thumbnail)

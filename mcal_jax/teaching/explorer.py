@@ -33,7 +33,7 @@ def explorer(n: int, curve: Analytic, config: Config) -> Player:
     sliders = {
         "γ, how fast it learns": [f"{gamma:g}" for gamma in gammas],
         "mistakes of annotators": [plots.percent(wrong) for wrong in mistakes],
-        "price of a label": [plots.plain(plots.money(price)) for price in prices],
+        "price of a label": [plots.money(price) for price in prices],
     }
     at = [gammas.index(curve.gamma), 0, prices.index(config.label_price)]
     return Player("The cost of a job by learning curve, annotators and price", sliders, frames, at)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -28,9 +28,9 @@ class Frame(NamedTuple):
 class Player:
     """Frames that sliders choose, for a notebook to display.
 
-    ``sliders`` are the values of each slider by its label, as text; ``frames`` are one for every combination, the last
-    slider fastest, and ``at`` the value of each that is shown first. A player of one slider can run by itself. Where
-    no script runs, the first picture is shown alone.
+    ``sliders`` are the values of each slider by its label, as text or by ``plots.money``; ``frames`` are one for every
+    combination, the last slider fastest, and ``at`` the place of the value of each that is shown first. A player of one
+    slider can run by itself. Where no script runs, the first picture is shown alone.
     """
 
     def __init__(
@@ -50,15 +50,23 @@ class Player:
     def _repr_html_(self) -> str:
         data = {
             "frames": [[base64.b64encode(one.picture).decode(), plots.plain(one.text)] for one in self.frames],
-            "values": list(self.sliders.values()),
+            "values": [[plots.plain(value) for value in values] for values in self.sliders.values()],
         }
-        text = json.dumps(data, ensure_ascii=False).replace("</", "<\\/")
-        place = f"player-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-        first = {"picture": base64.b64encode(self.first.picture).decode(), "text": plots.plain(self.first.text)}
+        # Neither the end of an element nor a dollar, which Jupyter would take for mathematics.
+        text = json.dumps(data, ensure_ascii=False).replace("</", "<\\/").replace("$", "\\u0024")
         template = environment("mcal_jax.teaching").get_template("player.html")
-        sliders = [(label, len(values) - 1, at, values[at]) for (label, values), at in
-                   zip(self.sliders.items(), self.at, strict=True)]  # fmt: skip
-        return template.render(name=self.name, place=place, data=Markup(text), first=first, sliders=sliders)
+        return template.render(
+            name=self.name,
+            place=f"player-{hashlib.sha256(text.encode()).hexdigest()[:12]}",
+            data=Markup(text),
+            picture=base64.b64encode(self.first.picture).decode(),
+            words=_safe(self.first.text),
+            alt=Markup(escape(plots.plain(self.first.text)).replace("$", "&#36;")),
+            sliders=[
+                (label, len(values) - 1, at, _safe(values[at]))
+                for (label, values), at in zip(self.sliders.items(), self.at, strict=True)
+            ],
+        )
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str]:
         """The HTML, and the first picture for viewers that show none."""
@@ -74,3 +82,8 @@ def picture(figure: Figure, dpi: float = 80, colours: int = 128) -> bytes:
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     image.quantize(colours, dither=Image.Dither.NONE).save(file, format="PNG", optimize=True)
     return file.getvalue()
+
+
+def _safe(text: str) -> Markup:
+    """Text with amounts of ``plots.money`` for HTML."""
+    return Markup(plots.html(str(escape(text))))
