@@ -53,7 +53,7 @@ export class View {
       "header",
       {},
       element("h1", {}, element("span", { class: "brand" }, "mcal"), element("span", { class: "source" }, name)),
-      element("div", { class: "progress" }, this.bar, element("p", {}, this.count, this.cost, this.end)),
+      element("div", { class: "how-far" }, this.bar, element("p", {}, this.count, this.cost, this.end)),
       element(
         "div",
         { class: "tools" },
