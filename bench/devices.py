@@ -12,12 +12,13 @@ off the compiled program: ``collectives`` a mini-batch, ``result_kb`` the bytes 
 that each device sends if it passes parts around a ring. Simulated devices share the cores of this machine: their
 seconds say nothing.
 
-``plan`` computes, for ResNet18 of width 64 on images of 64x64, how long a mini-batch takes on 8 GPUs of a machine and
-on 8 such machines, from stated assumptions: the speed of one GPU, as measured (``--images``, 32x32 pixels; four times
-the pixels take four times as long), and bandwidths and latencies within a machine and between machines.
+``plan`` computes, for ResNet18 of width 64 on images of 32x32 and of 64x64, how long a mini-batch takes on 8 GPUs of a
+machine and on 8 such machines, from stated assumptions: the speed of one GPU, as measured (``--images``, 32x32 pixels;
+four times the pixels take four times as long), and bandwidths and latencies within a machine and between machines.
 """
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -152,14 +153,13 @@ def scaling(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def plan(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Seconds a mini-batch: images through the net, gradients around two rings, and the exchanges' latency."""
-    shape, recipe = (64, 64, 3), RECIPES["fast"]
+    shape, recipe = (32, 32, 3), RECIPES["fast"]
     make = partial(build, "resnet18", classes=1000, channels=3, width=64, backend=devices.ACCELERATOR)
     gradient = 4 * outline(make, shape, recipe.optimizer).params
-    rate = args.images * 32 * 32 / (shape[0] * shape[1])
     rows = []
-    for machines, batch in ((m, b) for b in (256, 2048) for m in (0, 1, 8)):
+    for side, batch, machines in itertools.product((32, 64), (64, 256, 2048), (0, 1, 8)):
         count, inside = (8 * machines, 8) if machines else (1, 1)
-        computing = batch / count / rate
+        computing = batch / count / args.images * (side / 32) ** 2
         within = sent("all-reduce", gradient, inside)
         between = sent("all-reduce", gradient / inside, machines) if machines > 1 else 0.0
         wire = within / args.within / 1e9 + between / args.between / 1e9
@@ -168,7 +168,7 @@ def plan(args: argparse.Namespace) -> list[dict[str, Any]]:
         )
         total = computing + wire + latency
         rows.append({
-            "gpus": count, "batch": batch, "gradient_mb": gradient / 1e6, "within_mb": within / 1e6,
+            "side": side, "batch": batch, "gpus": count, "gradient_mb": gradient / 1e6, "within_mb": within / 1e6,
             "between_mb": between / 1e6, "computing_ms": 1e3 * computing, "wire_ms": 1e3 * wire,
             "latency_ms": 1e3 * latency, "images_s": batch / total, "efficiency": computing / total,
         })  # fmt: skip
