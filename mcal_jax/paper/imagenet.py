@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from mcal_jax import plots
 from mcal_jax.algorithm import costs
@@ -25,6 +26,7 @@ from mcal_jax.worlds.simulated import Recorded, SimulatedWorld
 
 EPOCHS = 200
 """Epochs that each training is billed for."""
+RATIO = FuncFormatter(lambda value, _: f"{value:g}")
 
 
 class Affordable(NamedTuple):
@@ -149,6 +151,6 @@ def picture(runs: pd.DataFrame, curves: Sequence[pd.DataFrame], note: str = "") 
         ax.axhline(level, color=COLOURS["humans only"], linestyle="--",
                    label="limit of the tax" if key == "tax" else "humans only")  # fmt: skip
         ax.set(xscale="log")
-        plots.finish(ax, y=plots.PERCENT, columns=1, xlabel="price of training, times ResNet18's in the paper",
+        plots.finish(ax, x=RATIO, y=plots.PERCENT, columns=1, xlabel="price of training, times ResNet18's in the paper",
                      ylabel=f"{label}, share of the cost of humans only")  # fmt: skip
     return figure
