@@ -16,7 +16,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from mcal_jax.algorithm.acquisition import Scores
-from mcal_jax.training.efficientnet import DROPOUT, STANDARD_WIDTH, kept_strides
 
 UNTIMED = 6
 """Steps of a compiled net that trace and record it."""
@@ -67,6 +66,8 @@ class Net(nn.Module):
 def efficientnet_b0(images: tuple[int, int, int], width: int, classes: int) -> nn.Module:
     """torchvision's EfficientNetB0 at ``width``, with the steps left out that ours leaves out for small images."""
     from torchvision.models import efficientnet
+
+    from mcal_jax.training.efficientnet import DROPOUT, STANDARD_WIDTH, kept_strides  # imports JAX
 
     stages, last = efficientnet._efficientnet_conf("efficientnet_b0", width_mult=width / STANDARD_WIDTH, depth_mult=1.0)
     net = efficientnet.EfficientNet(stages, dropout=DROPOUT, num_classes=classes, last_channel=last)
