@@ -52,6 +52,13 @@ JUNK: tuple[Any, ...] = (
     None, "", "margin ", "µ", -1, 0, 1, 2, 10**30, -0.0, 1e-300, 1e308, float("nan"), float("inf"), True, [], [1], {},
     {"a": 1}, [[]], "1e3", "null", "../x", "a\nb",
 )  # fmt: skip
+
+
+def service(rng: random.Random) -> dict[str, Any]:
+    """Somebody who labels."""
+    return {"name": rng.choice(["crowd", "expert"]), "price": 10 ** rng.uniform(-3, 0), "error": rng.choice([0, 0.002])}
+
+
 SENSIBLE: dict[str, Callable[[random.Random], Any]] = {
     "epsilon": lambda rng: 10 ** rng.uniform(-3, -0.3),
     "budget": lambda rng: 10 ** rng.uniform(0, 3),
@@ -82,6 +89,7 @@ SENSIBLE: dict[str, Callable[[random.Random], Any]] = {
     "exploration_tax": lambda rng: rng.random(),
     "stop_on_rise": lambda rng: rng.random() < 0.5,
     "bill_test_set": lambda rng: rng.random() < 0.5,
+    "services": lambda rng: {set_: service(rng) for set_ in ("test", "train", "residual")},
 }
 assert set(SENSIBLE) == set(Config.model_fields) - {"label_price", "training_price"}, "a field is not fuzzed"
 
@@ -92,7 +100,7 @@ def described(rng: random.Random) -> dict[str, Any]:
     hour = {"kind": "per_hour", "dollars": rng.uniform(0, 20)}
     epoch = {"kind": "per_image_epoch", "dollars": rng.uniform(0, 1e-4)}
     keys = rng.sample(sorted(SENSIBLE), rng.randint(0, 6))
-    if {"class_epsilon", "repeat"} & set(keys) and rng.random() < 0.8:
+    if {"class_epsilon", "repeat", "services"} & set(keys) and rng.random() < 0.8:
         keys = sorted({"certify", *keys} - {"budget", "constraint", "theta_of"})
     return {
         "data": {"name": "cifar10"},

@@ -121,7 +121,7 @@ def test_a_run_with_humans_who_err_keeps_epsilon_against_the_truth():
         assert_partition(done.outcome)
         humans, bill = done.outcome.annotator_error, done.outcome.ledger
         assert humans.counted
-        assert bill.repeat == pytest.approx(config.label_price * planner.n_repeat(5000, config))
+        assert bill.repeat == pytest.approx(config.label_price * planner.n_repeat(planner.n_test(5000, config), config))
         assert done.outcome.certificate.bound + humans.bound <= 0.08 + 1e-9
         broke += done.true_error > 0.08
     assert broke <= binom.isf(0.001, 20, 0.1)
@@ -139,7 +139,7 @@ def test_a_race_labels_twice_once():
     config = Config(certify=0.9, repeat=0.5)
     job = Job(n=3000, architectures=("cnn18", "resnet18"), config=config)
     done = drive(job, SimulatedWorld(3000, {"cnn18": MIDDLING, "resnet18": EASY}, seed=1))
-    assert done.outcome.annotator_error.sample == planner.n_repeat(3000, config)
+    assert done.outcome.annotator_error.sample == planner.n_repeat(planner.n_test(3000, config), config)
     assert done.outcome.ledger.repeat == pytest.approx(0.04 * done.outcome.annotator_error.sample)
 
 

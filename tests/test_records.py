@@ -252,13 +252,10 @@ def test_committed_logs_are_records_without_jax_and_without_replay():
     assert done.returncode == 0, done.stderr
     counts = {(profile, sweep): counts for profile, sweep, *counts in map(json.loads, done.stdout.splitlines())}
     assert len(counts) == 2 * len(sweeps.sweeps())
-    optional = {"ranked"}  # a sweep to be run by whoever wants to compare
-    laptop = [
-        done == planned
-        for (profile, sweep), (done, planned) in counts.items()
-        if profile == "laptop" and sweep not in optional
+    unfinished = [
+        sweep for (profile, sweep), (done, planned) in counts.items() if profile == "laptop" and done < planned
     ]
-    assert laptop == [True] * (len(sweeps.sweeps()) - 1)
+    assert unfinished == []
     for sweep, least in {"mcal": 7, "acquisition": 8, "certified": 2}.items():
         assert counts["paper", sweep][0] >= least
 
