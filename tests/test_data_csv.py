@@ -15,8 +15,10 @@ from mcal_jax.runs.runlog import RunLog
 from mcal_jax.runs.settings import Experiment, load_settings
 
 HOME = Path(__file__).parent.parent
+SIMULATED = {"imagenet"}
+"""Exhibits that simulate whole runs, too."""
 COMMITTED = [
-    (profile, name)
+    pytest.param(profile, name, marks=[pytest.mark.slow] if name in SIMULATED else [])
     for profile in ("laptop", "paper")
     for name in experiments.experiments(profile, recorded=True)
     if (HOME / "results" / profile / name / "data.csv").exists()

@@ -59,6 +59,7 @@ def test_python_on_a_page_runs(page, tmp_path, monkeypatch):
     code = runnable(PAGES[page])
     if "mcal.label(" in "".join(code) or "mcal.certify(" in "".join(code):
         monkeypatch.setattr(mcal_jax, "load", functools.partial(mcal_jax.load, first=300, downsample=2))
+        monkeypatch.setattr("mcal_jax.runs.session_setup.suitable_width", lambda dataset: 4)
     monkeypatch.chdir(tmp_path)
     scope = names()
     for number, block in enumerate(code, 1):
