@@ -68,6 +68,7 @@ def test_cost_surfaces_moves_the_optimum(tmp_path):
     assert any("on_X: the machine labels 5.0%" in text and "on_S: the machine labels 0.0%" in text for text in texts)
 
 
+@pytest.mark.slow  # `make docs` and `make reproduce` run this notebook too
 def test_label_your_own_goes_from_a_folder_to_a_datasheet(tmp_path):
     texts = execute("04_label_your_own", tmp_path, images=600, width=4, recipe="brief")
     assert pictures(tmp_path) == {"sets", "doubtful"}
