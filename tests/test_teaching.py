@@ -80,6 +80,7 @@ def test_label_your_own_goes_from_a_folder_to_a_datasheet(tmp_path):
     assert any("of the labels are wrong; the certificate says: at most" in text for text in texts)
 
 
+@pytest.mark.slow
 def test_what_to_label_compares_selections(tmp_path):
     sizes = {"labels": 150, "more": 150, "held_out": 600, "first": 2400}
     execute("03_what_to_label", tmp_path, width=4, downsample=4, **sizes)
