@@ -79,8 +79,8 @@ class PerHour(TrainingPrice):
     def with_energy(self) -> float:
         """US dollars per hour, electricity included.
 
-        >>> PerHour(dollars=0.0, watts=350, dollars_per_kwh=0.2).with_energy
-        0.07
+        >>> PerHour(dollars=2.0, watts=500, dollars_per_kwh=0.5).with_energy
+        2.25
         """
         return self.dollars + (self.watts or 0.0) / 1000 * (self.dollars_per_kwh or 0.0)
 

@@ -78,7 +78,7 @@ def is_replicated(finding: Finding | None) -> bool:
 def deciding_margin(claim: Claim, finding: Finding) -> float:
     """The margin of the case on which the claim turns: where all must agree, the least.
 
-    >>> claim = Claim("x", "", "", "two thirds of the curves", lambda e: None, 2 / 3)
+    >>> claim = Claim("x", "", "", "two thirds of the curves", lambda e: None, (), 2 / 3)
     >>> deciding_margin(claim, Finding("", [-0.3, 0.2, 0.1], 3))
     0.1
     """
