@@ -265,7 +265,7 @@ class Session:
         """Answer with the labels that the source of the images knows. Raises McalError if it knows them no more."""
         given = self.dataset.given
         if given is None or (given[request.pool] == UNKNOWN).any():
-            raise McalError(f"'{self.dataset.name}' knew {request.n:,} labels when this session began: give them again")
+            raise McalError(f"'{self.dataset.name}' knew {request.n:,} labels when the job began: give them again")
         answer = Labels(request.pool, given[request.pool])
         self._world.restore(request, self._driver.number, answer)
         self._driver.answer(answer)

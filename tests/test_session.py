@@ -138,7 +138,7 @@ def test_a_job_that_owned_no_labels_goes_on_as_it_began(tmp_path):
 def test_owned_labels_that_are_gone_when_they_are_needed(tmp_path):
     dataset, own = owning(world())
     session = Session.over(world(), own(JOBS["certified"]), dataset._replace(given=None), tmp_path / "run.jsonl")
-    with pytest.raises(McalError, match="knew 200 labels when this session began"):
+    with pytest.raises(McalError, match="knew 200 labels when the job began"):
         session.ask()
     for owned, says in (((3, 3), "larger than the one before"), ((-1,), "0 or more")):
         with pytest.raises(ValueError, match=says):
