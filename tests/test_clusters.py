@@ -180,6 +180,8 @@ def test_a_killed_worker_s_run_goes_on_from_its_log_and_ends_alike(processes, tm
 
 
 def die():
+    """Not at once: Dask may hang if it is just fetching what the worker computed before."""
+    time.sleep(1)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -188,7 +190,7 @@ def test_a_run_that_kills_every_worker_fails_in_a_line_and_those_behind_it_are_m
     with clusters.connect(processes) as cluster:
         killer, *waiting = cluster.submit(die), cluster.submit(os.getpid), cluster.submit(os.getpid)
         assert "4 workers that had it were lost" in str(killer.exception(300))
-        assert len({task.result(300) for task in waiting} - {os.getpid()}) == 1
+        assert os.getpid() not in [task.result(300) for task in waiting]
 
 
 def test_a_run_counts_as_failed_only_after_it_began_on_the_workers_that_were_lost():
