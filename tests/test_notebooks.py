@@ -193,7 +193,6 @@ def test_mcal_run_trains_on_real_images(tmp_path):
         service="amazon",
         architectures=["resnet18"],
         acquisition="margin",
-        config={"machine_epsilon": None},
     )
     log = execution.log_path(run, "smoke")
     log.unlink(missing_ok=True)
