@@ -16,9 +16,12 @@ READY := $(VENV)/.ready
 PYTEST := -m "not slow" -n 2 --dist loadfile
 DOCTEST := --doctest-modules mcal_jax tests/test_docs.py
 
-# What every Python and every version of what we need must read, plan and train alike; TESTS=tests runs them all.
-TESTS := tests/test_runlog.py tests/test_recorded.py tests/test_committed_logs.py tests/test_identity.py tests/test_records.py \
-	tests/test_project.py tests/test_cli.py tests/test_nets.py
+# What every Python and every version of what we need must read, plan and train alike, an eighth of the logs;
+# TESTS=tests runs them all.
+LOGS := tests/test_committed_logs.py
+TESTS := $(LOGS)::test_every_committed_log_is_read_by_every_reader[0] $(LOGS)::test_todays_rules_decide_as_the_logs_of_these_rules[1] \
+	tests/test_runlog.py tests/test_recorded.py tests/test_identity.py tests/test_records.py tests/test_project.py \
+	tests/test_cli.py tests/test_nets.py
 PYTHONS := 3.11 3.12 3.13
 
 .PHONY: reproduce reproduce-live test test-pythons test-lowest test-slow check doctest docs slides setup clean
@@ -41,7 +44,7 @@ test-lowest: $(READY)
 	.ci/test_in .venv-lowest $(firstword $(PYTHONS)) lowest-direct $(PYTEST) $(TESTS)
 
 test-slow: $(READY)
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow -n 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -71,14 +71,15 @@ CAUSES = (
     ("recommended", "0.1", "mcal", {"service": "amazon"}),
     ("recommended", "0.1", "certified", {"data_set": "fashion_mnist_10k"}),
     ("recommended", "0.1, T ages", "aged", {}),
+    ("recommended", "today, ranking margin", "by_margin", {"recipe": PROFILES}),
     ("recommended", "today", "today", {"recipe": PROFILES}),
-    ("recommended", "today, ranking averaged", "ranked", {"recipe": PROFILES}),
+    ("recommended", "today, recipe fast, ranking margin", "by_margin", {"recipe": "fast"}),
     ("recommended", "today, recipe fast", "today", {"recipe": "fast"}),
-    ("recommended", "today, recipe fast, ranking averaged", "ranked", {"recipe": "fast"}),
     ("certified", "0.1", "certified", {}),
+    ("certified", "today, ranking margin", "by_margin", {"recipe": PROFILES}),
     ("certified", "today", "today", {"recipe": PROFILES}),
+    ("certified", "today, recipe fast, ranking margin", "by_margin", {"recipe": "fast"}),
     ("certified", "today, recipe fast", "today", {"recipe": "fast"}),
-    ("certified", "today, recipe fast, ranking averaged", "ranked", {"recipe": "fast"}),
 )
 """The preset, the defaults that a run has, the sweep it stands in, and which of its runs."""
 

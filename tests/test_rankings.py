@@ -139,11 +139,11 @@ def test_mirror_images_do_not_count_where_the_recipe_does_not_train_on_them(imag
     assert not same(trainer.score(mirrored, POOL), trainer.score(model, POOL))
 
 
-def test_the_default_ranks_as_rank_confident_does():
+def test_the_paper_ranks_as_rank_confident_does():
     margin = np.random.default_rng(0).random(1000).round(2).astype(np.float32)
     scores = Scores(np.zeros(1000, np.int32), margin, margin, margin)
     assert most_confident(find("margin"), scores).tolist() == rank_confident(scores).tolist()
-    assert Config().ranking == "margin"
+    assert Config.paper().ranking == Config.authors_code().ranking == "margin"
 
 
 def test_a_run_with_an_average_and_an_ageing_test_set_ends_in_a_partition(images):
@@ -183,5 +183,5 @@ def test_what_is_no_ranking_is_refused_in_one_line():
 
 
 def test_a_run_that_ranks_as_before_keeps_its_id():
-    assert Run(config={"ranking": "margin"}).id == Run().id
-    assert Run(config={"ranking": "averaged"}).id != Run().id
+    assert Run(config={"ranking": "margin"}).id == "6ff311447c3d", "as when it was the default"
+    assert Run(config={"ranking": "averaged"}).id == Run().id != "6ff311447c3d"

@@ -1,5 +1,8 @@
 """YAML in, checked settings out; every mistake is one line that names its culprit."""
 
+import subprocess
+import sys
+
 import pytest
 import yaml
 
@@ -198,3 +201,10 @@ def test_a_strategy_in_a_file_is_known_by_the_name_of_its_file_and_found_from_an
     assert run.canonical()["stop_rules"] == ["mine.py:patient", "cost_rose"]
     assert run.id != Run(stop_rules=("rules/mine.py:hasty", "cost_rose"), objective="goals.py:fair").id
     assert Run().id != run.id
+
+
+def test_a_configuration_loads_no_library_that_it_can_do_without():
+    code = "import sys; from mcal_jax import Config; Config.certified(); "
+    code += "sys.exit({'jax', 'lmfit', 'scipy.stats', 'pandas', 'matplotlib'} & set(sys.modules) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.strip()) == (0, "")

@@ -57,6 +57,7 @@ def test_a_sweep_may_keep_the_defaults_of_version_0_1(project):
     path.write_text(SWEEP.replace("title: tiny runs", 'title: tiny runs\ndefaults: "0.1"'))
     first = sweeps.planned("few", "smoke")[0].run
     changed = {"age_test_set": False, "safety_z": 1.0, "min_points": 3, "stability": 0.05, "machine_epsilon": None}
+    changed |= {"ranking": "margin"}
     assert Config(**first.config) == today.model_copy(update=changed)
     assert sweeps.description(first) == "tiny.npz trajectory resnet18 delta 0.2 seed 0"
     path.write_text(path.read_text().replace("width: 4,", "width: 4, safety_z: 2, config: {stability: 0.3},"))

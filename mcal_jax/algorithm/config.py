@@ -87,7 +87,7 @@ class Config(Settings):
         "margin", description="M(.): which images humans label for training"
     )
     ranking: Annotated[str, named_in(RANKINGS, Ranking)] = Field(
-        "margin", description="L(.): how the labels of the classifier are made and ranked"
+        "averaged", description="L(.): how the labels of the classifier are made and ranked"
     )
     test_fraction: Fraction | Literal["planned"] = Field(
         0.05, description="|T|; planned, for certified runs: what cost least in simulations, about a hundredth"
@@ -189,6 +189,7 @@ class Config(Settings):
             stop_on_rise=True,
             machine_epsilon=None,
             age_test_set=False,
+            ranking="margin",
         )
         return cls(**{**reading, **changes})
 

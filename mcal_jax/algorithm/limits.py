@@ -1,6 +1,6 @@
 """Exact confidence limits for a share."""
 
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 
 def clopper_pearson(mistakes: int, trials: int, risk: float) -> float:
@@ -9,4 +9,4 @@ def clopper_pearson(mistakes: int, trials: int, risk: float) -> float:
     >>> round(clopper_pearson(0, 59, 0.05), 3)
     0.05
     """
-    return 1.0 if mistakes == trials else float(beta.ppf(1 - risk, mistakes + 1, trials - mistakes))
+    return 1.0 if mistakes == trials else float(betaincinv(mistakes + 1, trials - mistakes, 1 - risk))

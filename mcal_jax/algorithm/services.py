@@ -15,7 +15,7 @@ from typing import Annotated
 
 import numpy as np
 from pydantic import Field
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from mcal_jax.algorithm.fields import HIGHEST_PRICE, LOWEST_PRICE, Settings
 
@@ -43,7 +43,7 @@ class Service(Settings):
         >>> Service(name="crowd", price=0.01, error=0.1).voting(3)
         Service(name='crowd x3', price=0.03, error=0.028)
         """
-        error = round(float(binom.sf(votes // 2, votes, self.error)), 12)
+        error = round(float(bdtrc(votes // 2, votes, self.error)), 12)
         return Service(name=f"{self.name} x{votes}", price=self.price * votes, error=error)
 
 
@@ -87,6 +87,7 @@ def most_mistakes(n: int, count: int, error: float, risk: float) -> float:
 
     With a chance of at least 1 - ``risk`` there are fewer at no count from 1 to ``n``.
 
+    >>> from scipy.stats import binom
     >>> most_mistakes(10_000, 10_000, 0.02, 0.025) < 1.2 * float(binom.isf(0.025, 10_000, 0.02))
     True
     """
