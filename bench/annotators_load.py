@@ -1,6 +1,6 @@
 """Many annotators at once on one server on loopback: answers a second, latency, and whether anything was lost.
 
-Each annotator takes images and answers one after the other, without thinking, over connections of one pool. With
+Each annotator takes images and answers one after the other, without thinking, over a connection of their own. With
 ``--kills`` the server is first killed (SIGKILL) so often, each time within a second, and started again on the same log.
 Checked: every accepted answer is in the log as it was given, none twice; no image is handed out after its answer was
 accepted, and without kills none to two annotators (leases die with the server, answers do not).
@@ -11,6 +11,7 @@ accepted, and without kills none to two annotators (leases die with the server, 
 
 import argparse
 import asyncio
+import json
 import math
 import multiprocessing
 import os
@@ -21,7 +22,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 
 from mcal_jax import Config, Session, from_arrays
@@ -105,42 +105,74 @@ class Child:
         self.process.join()
 
 
+class Caller:
+    """Calls of the API over one connection, opened anew after it broke; httpx takes longer than the server does."""
+
+    def __init__(self, port: int):
+        self.port = port
+        self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def post(self, name: str, body: dict[str, Any]) -> tuple[int, Any]:
+        """Status and reply. Raises OSError or EOFError where the server is gone."""
+        content = json.dumps(body).encode()
+        head = [f"POST /api/{name} HTTP/1.1", f"host: 127.0.0.1:{self.port}", f"authorization: Bearer {TOKEN}"]
+        request = "\r\n".join([*head, f"content-length: {len(content)}", "", ""]).encode() + content
+        try:
+            async with asyncio.timeout(60):
+                if self.streams is None:
+                    self.streams = await asyncio.open_connection("127.0.0.1", self.port)
+                reader, writer = self.streams
+                writer.write(request)
+                status, *headers = (await reader.readuntil(b"\r\n\r\n")).decode().lower().splitlines()
+                length = next(line.split()[1] for line in headers if line.startswith("content-length:"))
+                return int(status.split()[1]), json.loads(await reader.readexactly(int(length)))
+        except (OSError, EOFError):
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self.streams is not None:
+            self.streams[1].close()
+        self.streams = None
+
+
 class Load:
     """What annotators did: answers that were ``accepted``, to whom images were ``handed``, ``latencies`` in seconds,
     and how many images were handed out ``again`` after their answer was accepted."""
 
-    def __init__(self, client: httpx.AsyncClient | None, seconds: float):
-        self.client, self.began = client, time.monotonic()
+    def __init__(self, seconds: float):
+        self.began = time.monotonic()
         self.until = self.began + seconds
         self.accepted: dict[int, tuple[str, int]] = {}
         self.handed: dict[int, set[str]] = {}
         self.latencies: list[float] = []
         self.again = 0
 
-    async def annotate(self, name: str) -> None:
+    async def annotate(self, name: str, port: int) -> None:
         """One annotator: takes images and answers until the time is over."""
-        images: list[int] = []
+        caller, images = Caller(port), list[int]()
         while time.monotonic() < self.until:
             body: dict[str, Any] = {"annotator": name, "count": 8, "wait": not images}
             answer = {"image": images[0], "label": label_of(images[0])} if images else {}
             began = time.monotonic()
-            assert self.client
             try:
-                response = await self.client.post(f"/api/{'answer' if images else 'take'}", json={**body, **answer})
-            except httpx.TransportError:
+                status, reply = await caller.post("answer" if images else "take", {**body, **answer})
+            except (OSError, EOFError):  # the server was killed
                 await asyncio.sleep(0.1)
                 continue
-            images = self._taken(name, answer, response, time.monotonic() - began)
+            images = self._taken(name, answer, status, reply, time.monotonic() - began)
+        caller.close()
 
-    def _taken(self, name: str, answer: dict[str, int], response: httpx.Response, seconds: float) -> list[int]:
-        """Note a response; returns the images that the annotator holds now."""
-        if response.status_code == 409:  # the server lost this lease when it was killed
+    def _taken(self, name: str, answer: dict[str, int], status: int, reply: Any, seconds: float) -> list[int]:
+        """Note a reply; returns the images that the annotator holds now."""
+        if status == 409:  # the server lost this lease when it was killed
             return []
-        response.raise_for_status()
+        assert status == 200, (status, reply)
         if answer:
             self.latencies.append(seconds)
             self.accepted[answer["image"]] = (name, answer["label"])
-        images = [image["image"] for image in response.json()["images"]]
+        images = [image["image"] for image in reply["images"]]
         for image in images:
             self.again += image in self.accepted
             self.handed.setdefault(image, set()).add(name)
@@ -149,20 +181,17 @@ class Load:
 
 async def run(child: Child, annotators: int, seconds: float, kills: int, seed: int = 0) -> Load:
     """All annotators at once, and ``kills`` of the server while they work."""
-    limits = httpx.Limits(max_connections=annotators, max_keepalive_connections=annotators)
-    headers, url = {"authorization": f"Bearer {TOKEN}"}, f"http://127.0.0.1:{child.port}"
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60, limits=limits) as client:
-        load = Load(client, math.inf if kills else seconds)
+    load = Load(math.inf if kills else seconds)
 
-        async def kill() -> None:
-            rng = random.Random(seed)
-            for _ in range(kills):
-                await asyncio.sleep(rng.uniform(0, 1))
-                child.kill()
-                await asyncio.to_thread(child.start)
-            load.until = min(load.until, time.monotonic() + seconds)
+    async def kill() -> None:
+        rng = random.Random(seed)
+        for _ in range(kills):
+            await asyncio.sleep(rng.uniform(0, 1))
+            child.kill()
+            await asyncio.to_thread(child.start)
+        load.until = min(load.until, time.monotonic() + seconds)
 
-        await asyncio.gather(kill(), *(load.annotate(f"annotator {i}") for i in range(annotators)))
+    await asyncio.gather(kill(), *(load.annotate(f"annotator {i}", child.port) for i in range(annotators)))
     return load
 
 
@@ -179,10 +208,11 @@ def recorded(log: Path) -> list[tuple[int, tuple[str, int]]]:
 def counted(child: Child, load: Load) -> dict[str, Any]:
     """What the log of a killed server says of the answers."""
     rows = recorded(child.log)
+    kept = dict(rows)
     return {
         "answers": len(load.accepted),
-        "lost": sum(dict(rows).get(image) != answer for image, answer in load.accepted.items()),
-        "asked_again": load.again, "recorded_twice": len(rows) - len(dict(rows)),
+        "lost": sum(kept.get(image) != answer for image, answer in load.accepted.items()),
+        "asked_again": load.again, "recorded_twice": len(rows) - len(kept),
     }  # fmt: skip
 
 

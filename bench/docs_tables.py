@@ -284,6 +284,35 @@ def annotator_quality() -> str:
     return "\n".join(lines)
 
 
+def doors() -> str:
+    """A whole labelling by each door, from results/bench/label_files.csv, as Markdown."""
+    lines = [
+        "| door | pictures | answers | lost | asked again | dollars | bound | true error | as `mcal.label` |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows_of("label_files"):
+        share = [f"{float(row[key]):.2%}" for key in ("bound", "wrong")]
+        cells = [row["door"], f"{int(row['images']):,}", *(row[key] for key in ("answers", "lost", "asked_again"))]
+        cells += [f"${row['dollars']}", *share, {"True": "yes", "False": "no"}[row["same_bill"]]]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def annotators_load() -> str:
+    """Many annotators at once on one server, from results/bench/annotators_load.csv, as Markdown."""
+    lines = [
+        "| annotators | seconds | answers | lost | to two | per s | latency, median | 99th percentile | load average |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows_of("annotators_load"):
+        cells = [row["annotators"], row["seconds"], f"{int(row['answers']):,}", row["lost"], row["handed_to_two"]]
+        cells += [f"{float(row['answers_a_second']):.0f}"]
+        cells += [f"{float(row[key]) / 1000:.1f} s" for key in ("median_ms", "p99_ms")]
+        cells += [f"{float(row['load_average']):.1f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def services() -> str:
     """Several services under one certificate against each alone, from results/bench/services.csv, as Markdown."""
     lines = [
@@ -344,3 +373,5 @@ if __name__ == "__main__":
     write_between(ROOT / "docs/peers.md", "peers-pac-data", pac_data())
     write_between(ROOT / "docs/certify.md", "certificates-tables", certificates_tables())
     write_between(ROOT / "docs/label-your-own.md", "annotator-quality", annotator_quality())
+    write_between(ROOT / "docs/label-your-own.md", "annotators-load", annotators_load())
+    write_between(ROOT / "docs/label-your-own.md", "doors", doors())

@@ -135,7 +135,7 @@ def of_server(kills: int, seed: int, folder: Path) -> dict[str, Any]:
 def of_browser(kills: int, seed: int, folder: Path) -> dict[str, Any]:
     """The browser of a person is killed; she opens it again, until her images have labels."""
     rng, child = random.Random(seed), annotators_load.Child(folder / "run.jsonl", IMAGES, moved=True)
-    load = annotators_load.Load(None, 0.0)
+    load = annotators_load.Load(0.0)
     for number in range(kills + 1):
         browse(f"http://127.0.0.1:{child.port}/#{annotators_load.TOKEN}", folder / f"profile-{number}", load, rng)
     child.kill()

@@ -28,7 +28,7 @@ from mcal_jax.inputs import Images, as_annotator, as_dataset, class_numbers, wit
 from mcal_jax.result import Result
 from mcal_jax.runs.driver import Driver
 from mcal_jax.runs.images import check_content, content
-from mcal_jax.runs.open_batches import UNANSWERED, Batch, OpenBatch, OpenBatches, request_after_test
+from mcal_jax.runs.open_batches import Batch, OpenBatch, OpenBatches, request_after_test
 from mcal_jax.runs.progress import Reporter
 from mcal_jax.runs.provenance import provenance
 from mcal_jax.runs.runlog import RunLog
@@ -211,7 +211,7 @@ class Session:
 
     def progress(self) -> Progress:
         """How far the run is: labels, US dollars, and what is expected. Does not wait for a training."""
-        return self._tally.progress(self._driver.request, int((self.batches.labels != UNANSWERED).sum()))
+        return self._tally.progress(self._driver.request, self.batches.answered)
 
     @property
     def labels(self) -> np.ndarray:
@@ -286,7 +286,7 @@ class Session:
 
     def _summary(self) -> dict[str, object]:
         driver = self._driver
-        labelled = int((driver.labels >= 0).sum() + (self.batches.labels != UNANSWERED).sum())
+        labelled = int((driver.labels >= 0).sum()) + self.batches.answered
         return {
             "images": f"{len(driver.labels):,}",
             "labelled": f"{labelled:,}",

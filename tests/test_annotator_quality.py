@@ -312,7 +312,7 @@ def gold_in_hand(room):
 @pytest.mark.parametrize("opinions", [1, 2])
 def test_an_answer_to_a_gold_question_can_be_taken_back(tmp_path, opinions):
     given = np.where(np.arange(N) < 50, np.arange(N) % 3, -1)
-    rules = dict(given=given, gold=0.3, opinions=opinions)
+    rules = dict(given=given, gold=0.5, opinions=opinions)
     room = Room(tmp_path / "run.jsonl", {"ada": 1.0}, **rules)
     image = gold_in_hand(room)
     before = room.desk.answers("ada", 100)

@@ -1,6 +1,10 @@
 """The desk: every image to one annotator at a time, or to k, whatever they do and whenever the process dies."""
 
+import statistics
+import sys
 import threading
+import tracemalloc
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -193,6 +197,61 @@ def test_k_annotators_vote_and_a_tie_goes_to_one_more(tmp_path):
     assert again.session.batches.labels[image] == 2
     assert again.undo("cyd") == image
     assert image in again.session.batches.left(0)
+
+
+def effort(call, times=5):
+    """What a call costs whatever the machine: functions called, and bytes allocated at most; medians."""
+    calls, peaks = [], []
+    for _ in range(times):
+        events = Counter()
+        sys.setprofile(lambda frame, event, argument, events=events: events.update([event]))
+        call()
+        sys.setprofile(None)
+        calls.append(events["call"] + events["c_call"])
+    tracemalloc.start()
+    for _ in range(times):
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        call()
+        peaks.append(tracemalloc.get_traced_memory()[1] - before)
+    tracemalloc.stop()
+    return statistics.median(calls), statistics.median(peaks)
+
+
+def efforts_of_an_answer(path, n, answers, given, **rules):
+    """The effort of each call of a page, after so many answers of ada in a pool of ``n`` images."""
+    job = JOB.model_copy(update={"n": n, "config": Config(epsilon=0.2, test_fraction=0.5)})
+    images = from_arrays(np.zeros((n, 2, 2), np.uint8), None, ["a", "b", "c"])
+    images = images._replace(given=np.where(np.arange(n) % 3, -1, 0) if given else None)
+    session = Session.over(SimulatedWorld(n, MIDDLING, seed=3), job, images, path)
+    desk = open_desk(session, clock=Clock(), **rules)
+    hand = desk.take("ada", 8)
+
+    def answer():
+        desk.answer("ada", hand.pop(0), 0)
+
+    def take():
+        hand[:] = desk.take("ada", 8)
+
+    with session.log.together():
+        for _ in range(answers):
+            answer()
+            take()
+        steps = {"take": (lambda: (answer(), take())), "answers": lambda: desk.answers("ada"), "status": desk.status}
+        found = {name: effort(step) for name, step in steps.items()}
+    desk.close()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("given", "rules"), [(False, {}), (False, {"opinions": 2}), (True, {"gold": 0.5})], ids=["one", "two", "gold"]
+)
+def test_the_work_of_an_answer_does_not_grow_with_the_pool_nor_with_the_answers(tmp_path, given, rules):
+    small = efforts_of_an_answer(tmp_path / "small.jsonl", 300, 10, given, **rules)
+    large = efforts_of_an_answer(tmp_path / "large.jsonl", 30_000, 1500, given, **rules)
+    for name, (calls, peak) in large.items():
+        assert calls < 1.5 * small[name][0] + 20, (name, small, large)
+        assert peak < 1.5 * small[name][1] + 4096, (name, small, large)
 
 
 def test_the_same_answer_twice_is_taken_once(tmp_path):

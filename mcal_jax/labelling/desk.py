@@ -4,6 +4,7 @@ A desk hands every image to one annotator at a time, takes answers, and has the 
 soon as a batch is whole. Answers are on disk before a call returns; leases live in memory alone.
 """
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -87,7 +88,7 @@ class Desk:
         self.jury = Jury(session, opinions=opinions, price=price, **rules)
         self._ballot, self._gold, self._pace = Ballot(session, self.jury), GoldQuestions(session, gold), Pace(clock)
         self.session, self.opinions, self._clock = session, opinions, clock
-        self._lease, self._seen = lease, dict[str, float]()  # when each annotator was last heard of
+        self._lease, self._seen = lease, dict[str, float]()  # when each annotator was last heard of, in that order
         self._leases = Leases(lease, clock, self._accepts)
         self._changed = threading.Condition(threading.RLock())
         self._state, self._message, self._closed = "working", "", False
@@ -105,7 +106,7 @@ class Desk:
             before = set(self._leases.held(annotator))
             images = self._leases.take(annotator, count)
             for _ in set(images) - before:
-                if (image := self._gold.draw(annotator, set(self._leases.items))) is not None:
+                if (image := self._gold.draw(annotator, self._leases.items)) is not None:
                     self._leases.slip_in(annotator, image, Item(GOLD, label=self._gold.truth[image]))
             return images
 
@@ -118,7 +119,7 @@ class Desk:
         if label != UNKNOWN and not 0 <= label < classes:
             raise McalError(f"class {label} of {classes}: classes are numbered from 0")
         with self._changed:
-            self._seen[annotator] = self._clock()
+            self._note(annotator)
             item = self._leases.items.get(image)
             if item and item.votes.get(annotator) == label:
                 return
@@ -142,15 +143,14 @@ class Desk:
     def undo(self, annotator: str) -> int:
         """Take back the last answer of an annotator, who holds its image again. Returns the image.
 
-        Raises McalError if there is none, or if its batch is whole: then a classifier trains on it.
+        Raises McalError if there is none whose batch is still open: on a whole one a classifier trains.
         """
         with self._changed:
-            given = self._given.get(annotator, [])
-            if not given or not self._is_open(given[-1]):
+            if not (last := self._latest(annotator, 1)):
                 raise McalError("nothing to undo: only answers of a batch that is still open can be taken back")
-            image = given[-1]
+            image = last[0]
             self._ballot.undo(annotator, image, self._leases.items[image])
-            given.pop()
+            self._given[annotator].pop()
             self._leases.give(annotator, image)
             return image
 
@@ -162,7 +162,7 @@ class Desk:
     def answers(self, annotator: str, count: int = 8) -> list[tuple[int, int]]:
         """The last answers of an annotator that can be undone, the latest last: images and labels."""
         with self._changed:
-            images = [image for image in self._given.get(annotator, []) if self._is_open(image)][-count:]
+            images = self._latest(annotator, count)
             return [(image, self._leases.items[image].votes[annotator]) for image in images]
 
     def purpose(self, image: int) -> str:
@@ -247,6 +247,16 @@ class Desk:
         self._state = "labelling"
         self._changed.notify_all()
 
+    def _latest(self, annotator: str, count: int) -> list[int]:
+        """The last images of an annotator that can be taken back; forgets those between them that no longer can."""
+        given, latest = self._given.get(annotator, []), list[int]()
+        while given and len(latest) < count:
+            image = given.pop()
+            if self._is_open(image):
+                latest.insert(0, image)
+        given.extend(latest)
+        return latest
+
     def _is_open(self, image: int) -> bool:
         """Whether an answer to an image can be taken back still."""
         return image in self._leases.items and self._ballot.is_open(self._leases.items[image])
@@ -260,14 +270,19 @@ class Desk:
 
     def _hear_of(self, annotator: str) -> None:
         """Note that an annotator is here; images that waited only for annotators who left are settled."""
-        now = self._clock()
-        have_left = [name for name, seen in self._seen.items() if seen < now - self._lease]
+        self._note(annotator)
+        silent_since = self._clock() - self._lease
+        have_left = list(itertools.takewhile(lambda name: self._seen[name] < silent_since, self._seen))
         for name in have_left:
             del self._seen[name]
-        self._seen[annotator] = now
         if have_left and self.jury.panel.has_price:
             for image in [image for images in self._ballot.waiting.values() for image in images]:
                 self._settle_again(image)
+
+    def _note(self, annotator: str) -> None:
+        """Keep ``_seen`` in the order in which annotators were last heard of."""
+        self._seen.pop(annotator, None)
+        self._seen[annotator] = self._clock()
 
     def _accepts(self, annotator: str, image: int) -> bool:
         """Whether an image may be handed to an annotator; one that nobody's opinion is worth asking for is settled."""

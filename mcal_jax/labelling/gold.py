@@ -2,6 +2,7 @@
 
 import random
 from collections import defaultdict
+from collections.abc import Container, Iterator
 
 from mcal_jax.algorithm.protocol import UNKNOWN
 from mcal_jax.errors import McalError
@@ -27,6 +28,8 @@ class GoldQuestions:
     def __init__(self, session: Session, rate: float):
         self.session, self.rate = session, check_rate(rate)
         self.truth: dict[int, int] = {}
+        self._order: list[int] = []
+        self._turns: dict[str, Iterator[int]] = {}
         self._seen: dict[int, set[str]] = defaultdict(set)
         self._random = random.Random(0)
 
@@ -44,14 +47,23 @@ class GoldQuestions:
                 self.truth[opinion.image] = opinion.label
         for answer in gold_answers(parts):
             self._seen[answer.image].add(answer.annotator)
+        self._order, self._turns = self._random.sample(list(self.truth), len(self.truth)), {}
 
-    def draw(self, annotator: str, taken: set[int]) -> int | None:
-        """An image whose label is known, none of those ``taken``, at ``rate``; else None."""
+    def draw(self, annotator: str, taken: Container[int]) -> int | None:
+        """An image whose label is known, none of those ``taken``, at ``rate``; else None.
+
+        What is taken stays so until the next ``look``.
+        """
         if not self.rate or self._random.random() >= self.rate:
             return None
-        free = [image for image in self.truth if image not in taken and annotator not in self._seen[image]]
-        if not free:
-            return None
-        image = self._random.choice(free)
-        self._seen[image].add(annotator)
+        if annotator not in self._turns:
+            self._turns[annotator] = self._from_anywhere()
+        free = (image for image in self._turns[annotator] if image not in taken and annotator not in self._seen[image])
+        if (image := next(free, None)) is not None:
+            self._seen[image].add(annotator)
         return image
+
+    def _from_anywhere(self) -> Iterator[int]:
+        """All images whose label is known, each once, in their random order from a random one on."""
+        order, first = self._order, self._random.randrange(max(len(self._order), 1))
+        return (order[(first + i) % len(order)] for i in range(len(order)))

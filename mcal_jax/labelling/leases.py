@@ -1,7 +1,7 @@
 """Leases: which annotator has which image, and until when."""
 
-from collections import deque
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 
@@ -21,6 +21,34 @@ class Item:
         return self.label is None and len(self.votes) + len(self.holders) < self.needed
 
 
+class Line:
+    """Images in the order in which they are handed out; every annotator sees each entry once.
+
+    An entry that nobody wants by ``is_wanted`` when it is first of all is seen by no one: an image that is wanted again
+    is appended again.
+    """
+
+    def __init__(self, images: Iterable[int], is_wanted: Callable[[int], bool]):
+        self._images, self._is_wanted = list(images), is_wanted
+        self._first = 0
+        self._next: dict[str, int] = {}
+
+    def append(self, image: int) -> None:
+        """Add an entry, the last."""
+        self._images.append(image)
+
+    def unseen(self, annotator: str) -> Iterator[int]:
+        """The entries that an annotator has not seen yet."""
+        while True:
+            while self._first < len(self._images) and not self._is_wanted(self._images[self._first]):
+                self._first += 1
+            at = max(self._next.get(annotator, 0), self._first)
+            if at >= len(self._images):
+                return
+            self._next[annotator] = at + 1
+            yield self._images[at]
+
+
 class Leases:
     """Hands each of ``items`` to as many annotators as it needs, for ``lease`` seconds of ``clock``, and to none whom
     ``accepts`` refuses.
@@ -32,9 +60,9 @@ class Leases:
         self.lease, self._clock, self._accepts = lease, clock, accepts
         self.items: dict[int, Item] = {}
         self.version = 0
-        self._queue: deque[int] = deque()  # images that are wanted, and some that are no more
+        self._released, self._queue = self._line(), self._line()
         self._held: dict[str, list[int]] = {}
-        self._skipped: set[tuple[str, int]] = set()
+        self._aside: dict[str, dict[int, None]] = {}  # by annotator: skipped, or refused to them, in this order
         self._looked = clock()
 
     def replace(self, items: dict[int, Item]) -> None:
@@ -44,8 +72,8 @@ class Leases:
                 item.holders = self.items[image].holders
         self.items = items
         self._held = {name: [i for i in images if i in items] for name, images in self._held.items()}
-        self._skipped = {(name, image) for name, image in self._skipped if image in items}
-        self._queue = deque(image for image, item in items.items() if item.is_wanted())
+        self._aside = {name: {i: None for i in images if i in items} for name, images in self._aside.items()}
+        self._released, self._queue = self._line(), self._line(items)
         self.version += 1
 
     def take(self, annotator: str, count: int) -> list[int]:
@@ -89,35 +117,38 @@ class Leases:
     def skip(self, annotator: str, image: int) -> None:
         """End a lease, and hand the image to this annotator only when there is no other for them."""
         self.end(annotator, image)
-        self._skipped.add((annotator, image))
+        self._aside.setdefault(annotator, {})[image] = None
         self.want(image)
 
     def release(self, annotator: str) -> None:
         """End all leases of an annotator; their images come next."""
-        for image in self._held.pop(annotator, [])[::-1]:
+        for image in self._held.pop(annotator, []):
             self.end(annotator, image)
-            self._queue.appendleft(image)
+            self._released.append(image)
         self.version += 1
 
     def _lease_new(self, annotator: str, held: list[int], count: int) -> None:
-        """Lease images from the queue until ``held`` has ``count``, skipped ones last."""
-        for again in (False, True):
-            later = []
-            while len(held) < count and self._queue:
-                image = self._queue.popleft()
-                item = self.items.get(image)
-                if item is None or not item.is_wanted():
-                    continue
-                skipped = (annotator, image) in self._skipped
-                has_it = annotator in item.votes or annotator in item.holders
-                if has_it or (skipped and not again) or not self._accepts(annotator, image):
-                    later.append(image)
-                    continue
+        """Lease images until ``held`` has ``count``."""
+        offered = self._offered(annotator)
+        while len(held) < count and (image := next(offered, None)) is not None:
+            item = self.items[image]
+            if annotator in item.votes or annotator in item.holders or not item.is_wanted():
+                continue
+            if self._accepts(annotator, image):
                 item.holders[annotator] = 0.0
                 held.append(image)
-                if item.is_wanted():
-                    later.append(image)
-            self._queue.extendleft(reversed(later))
+            else:
+                self._aside[annotator][image] = None
+
+    def _offered(self, annotator: str) -> Iterator[int]:
+        """Images for an annotator: those given back, those new to them, and again and again those set aside."""
+        aside = self._aside.setdefault(annotator, {})
+        new = itertools.chain(self._released.unseen(annotator), self._queue.unseen(annotator))
+        yield from (image for image in new if image not in aside)
+        yield from list(aside)
+
+    def _line(self, images: Iterable[int] = ()) -> Line:
+        return Line(images, lambda image: self.items[image].is_wanted())
 
     def _lapse(self, now: float) -> None:
         """End the leases of those of whom nothing was heard for too long; looks once a second."""

@@ -110,12 +110,13 @@ def gold_answers(parts: Iterable[dict[str, Any]]) -> Iterator[GoldAnswer]:
 class OpenBatches:
     """The open batches of a run of ``n`` images, from request ``number`` on, as far as its log knows them.
 
-    ``labels`` [n] has the answers, UNANSWERED elsewhere; UNKNOWN where no human could tell.
+    ``labels`` [n] has the answers, UNANSWERED elsewhere; UNKNOWN where no human could tell. ``answered``: how many.
     """
 
     def __init__(self, log: RunLog, n: int, number: int | None):
         self.log = log
         self.labels = np.full(n, UNANSWERED, np.int32)
+        self.answered = 0
         self.batches: dict[int, OpenBatch] = {}
         for part in log.parts if number is not None else []:
             if part["number"] >= number:
@@ -172,7 +173,7 @@ class OpenBatches:
         """A batch all of whose images have answers, and these; it is open no more."""
         batch = self.batches.pop(number)
         labels = self.labels[batch.indices].copy()
-        self.labels[batch.indices] = UNANSWERED
+        self._set(batch.indices, UNANSWERED)
         return batch, labels
 
     def _keep_said(self, number: int, annotator: str, **said: Any) -> None:
@@ -188,9 +189,14 @@ class OpenBatches:
             asked, retired = (unpack(part[name], np.int64) for name in ("asked", "retired"))
             self.batches[part["number"]] = OpenBatch(part["number"], asked, retired)
         elif "labels" in part:
-            self.labels[unpack(part["indices"], np.int64)] = unpack(part["labels"], np.int32)
+            self._set(unpack(part["indices"], np.int64), unpack(part["labels"], np.int32))
         elif "undone" in part:
-            self.labels[part["undone"]] = UNANSWERED
+            self._set(np.array([part["undone"]]), UNANSWERED)
+
+    def _set(self, indices: Indices, labels: np.ndarray | int) -> None:
+        self.answered -= int((self.labels[indices] != UNANSWERED).sum())
+        self.labels[indices] = labels
+        self.answered += int((self.labels[indices] != UNANSWERED).sum())
 
     def _check_open(self, indices: Indices) -> None:
         inside = np.zeros(len(indices), bool)
