@@ -91,9 +91,16 @@ def page_of_labels(browser: Browser, screen: dict[str, Any], scheme: str, path: 
         desk.close()
 
 
+def write_notebook(folder: Path, cell: str) -> None:
+    """A notebook of one cell, label.ipynb."""
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    cells = [nbformat.v4.new_code_cell(cell.strip())]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "label.ipynb")
+
+
 @contextlib.contextmanager
 def jupyter_lab(folder: Path, scheme: str) -> Iterator[str]:
-    """JupyterLab with a theme, on a port of its own: its address, token included."""
+    """JupyterLab with a theme, on a port of its own: the address of label.ipynb in it, token included."""
     settings = folder / "settings/@jupyterlab/apputils-extension"
     settings.mkdir(parents=True)
     (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": f"JupyterLab {scheme.title()}"}))
@@ -125,28 +132,29 @@ def page_of_widget(browser: Browser, screen: dict[str, Any], scheme: str, path: 
     """One picture of the widget in a live notebook."""
     home = folder / path.stem
     home.mkdir()
-    cell = nbformat.v4.new_code_cell(CELL.format(log=home / "run.jsonl").strip())
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), home / "label.ipynb")
+    write_notebook(home, CELL.format(log=home / "run.jsonl"))
     with jupyter_lab(home, scheme) as url:
         page = browser.new_page(**screen, color_scheme=scheme)
-        page.goto(url)
-        page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=300_000)
-        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", state="attached", timeout=300_000)
-        run_cell(page)
-        page.wait_for_selector("#mcal-name", timeout=300_000)
+        run_notebook(page, url)
         label_some(page, load("fashion_mnist_10k", first=IMAGES))
         page.locator(".mcal-cell").first.scroll_into_view_if_needed()
         page.screenshot(path=path)
 
 
-def run_cell(page: Page) -> None:
-    """Run the first cell; JupyterLab loses keys while it settles, so that is seen to."""
+def run_notebook(page: Page, url: str) -> None:
+    """Open a notebook and run its first cell, until the widget asks for a name.
+
+    JupyterLab loses keys while it settles, so they are pressed until the cell runs.
+    """
+    page.goto(url)
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=300_000)
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", state="attached", timeout=300_000)
     prompt = page.locator(".jp-InputPrompt").first
     while prompt.inner_text().strip() in ("", "[ ]:"):
         page.click(".jp-Notebook .jp-Cell .jp-InputArea-editor", timeout=300_000)
         page.keyboard.press("Shift+Enter")
         page.wait_for_timeout(3000)
+    page.wait_for_selector("#mcal-name", timeout=300_000)
 
 
 def page_of_datasheet(browser: Browser, out: Path, folder: Path) -> None:

@@ -2,12 +2,13 @@
 
 The first images of Fashion-MNIST are written as PNGs without labels. The person fills in tables, moves pictures into
 the folders of their classes, or labels them in Label Studio, a part at a time, and calls the command until it is done.
-Commands are killed (SIGKILL) at random moments; with ``--door browser`` she presses keys on the page, in Chromium, and
-nothing is killed. Checked: labels and bill are those of ``mcal.label`` with the same seed, no label that was taken is
-asked for again, and there is a certificate.
+Commands are killed (SIGKILL) at random moments. With ``--door browser`` she presses keys on the page of the command,
+with ``--door widget`` in a notebook in JupyterLab, both in Chromium, and nothing is killed. Checked: labels and bill
+are those of ``mcal.label`` with the same seed, no label that was taken is asked for again, and there is a certificate.
 
     python bench/label_files.py --door csv --images 2000 --kills 20
     python bench/label_files.py --door browser --images 2000 --kills 0
+    python bench/label_files.py --door widget --images 2000 --kills 0
     python bench/label_files.py --door folder --images 2000 --kills 20
     LABEL_STUDIO=/path/to/label-studio python bench/label_files.py --door label-studio --images 2000 --kills 20
 """
@@ -135,8 +136,8 @@ def measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """A job done by a door whose command is killed, beside ``mcal.label`` in one go."""
     photos = folder / "photos"
     truth = write_pictures(photos, args.images)
-    by_page = args.door == "browser"
-    result, kills, commands, seconds = (label_by_page if by_page else label_by_door)(args, photos, truth)
+    label_pictures = label_by_page if args.door in PAGES else label_by_door
+    result, kills, commands, seconds = label_pictures(args, photos, truth)
     told = labels_of(result.record.path)
     of_pool = np.array([CLASSES.index(name) for name in truth.values()])
     straight = label(
@@ -163,25 +164,57 @@ def command_of(args: argparse.Namespace, photos: Path) -> list[str]:
 
 
 def label_by_page(args: argparse.Namespace, photos: Path, truth: dict[str, str]) -> tuple[Result, int, int, float]:
-    """As ``label_by_door``, by keyboard on the page of the command, in headless Chromium; nothing is killed."""
+    """As ``label_by_door``, by keyboard in headless Chromium; nothing is killed."""
     from playwright.sync_api import sync_playwright
 
-    began, out = time.perf_counter(), photos.with_name("photos.mcal")
-    child = subprocess.Popen(command_of(args, photos), stdout=subprocess.PIPE, text=True)
-    assert child.stdout
-    url = next(line.split()[-1] for line in child.stdout if line.startswith("label the images at "))
-    with sync_playwright() as playwright:
+    began, log = time.perf_counter(), photos.with_name("photos.mcal") / "run.jsonl"
+    with PAGES[args.door](args, photos, log) as show, sync_playwright() as playwright:
         chromium = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page()
-        page.goto(url)
+        show(page)
         page.wait_for_selector("#mcal-name")
-        page.keyboard.type("Ada")
+        page.fill("#mcal-name", "Ada")
         page.keyboard.press("Enter")
         press_keys(page, truth)
         browser.close()
+    return Result(log), 0, 1, time.perf_counter() - began
+
+
+@contextlib.contextmanager
+def served(args: argparse.Namespace, photos: Path, log: Path) -> Iterator[Callable[[Any], object]]:
+    """The page of the command, which ends by itself when all have labels."""
+    child = subprocess.Popen(command_of(args, photos), stdout=subprocess.PIPE, text=True)
+    assert child.stdout
+    url = next(line.split()[-1] for line in child.stdout if line.startswith("label the images at "))
+    yield lambda page: page.goto(url)
     child.communicate()
-    return Result(out / "run.jsonl"), 0, 1, time.perf_counter() - began
+
+
+CELL = """
+from mcal_jax import Config, Session
+config = Config.certified(epsilon={epsilon})
+settings = dict(classes={classes}, config=config, width={width}, recipe={recipe!r}, seed={seed})
+session = Session({photos!r}, log={log!r}, **settings)
+session.widget()
+"""
+
+
+@contextlib.contextmanager
+def in_notebook(args: argparse.Namespace, photos: Path, log: Path) -> Iterator[Callable[[Any], object]]:
+    """The widget of a session in JupyterLab, with the settings of the command."""
+    from docs_pictures import jupyter_lab, run_notebook, write_notebook
+
+    log.parent.mkdir()
+    home = photos.with_name("notebook")
+    home.mkdir()
+    write_notebook(home, CELL.format(classes=CLASSES, photos=str(photos), log=str(log), **vars(args)))
+    with jupyter_lab(home, "light") as url:
+        yield lambda page: run_notebook(page, url)
+
+
+PAGES = {"browser": served, "widget": in_notebook}
+"""The doors at which she presses keys."""
 
 
 def press_keys(page: Any, truth: dict[str, str]) -> None:
@@ -208,7 +241,7 @@ def labels_of(log: Path) -> list[tuple[tuple[int, int], int]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--door", choices=["csv", "folder", "copies", "label-studio", "browser"], default="csv")
+    parser.add_argument("--door", choices=["csv", "folder", "copies", "label-studio", *PAGES], default="csv")
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--epsilon", type=float, default=0.1)
