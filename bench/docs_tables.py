@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import papermill
 
-from mcal_jax.algorithm import costs
+from mcal_jax.algorithm import cards, costs
 from mcal_jax.paper import records
 from mcal_jax.paper.published import DATA_SETS
 from mcal_jax.paper.records import Labelling
@@ -266,6 +266,36 @@ def features() -> str:
     return "\n".join(lines)
 
 
+def self_training() -> str:
+    """Self-training beside ``fast``, from results/bench/semi_supervised.csv, as Markdown; what it is worth also by the
+    sizes of ``fast`` in results/bench/recipes.csv."""
+    numbers = ["images", "accuracy", "bias"]
+    rows = pd.DataFrame(rows_of("semi_supervised")).astype({**dict.fromkeys(numbers, float), "size": int})
+    more = pd.DataFrame(rows_of("recipes")).query("data == 'cifar10' and width == '8' and recipe == 'fast'")
+    by_recipe = {name: own.groupby("size")[numbers].mean() for name, own in rows.groupby("recipe")}
+    fast, taught = by_recipe["fast"], by_recipe["self_training"]
+    seeds = rows.groupby("size")["seed"].nunique()
+    extra = taught["images"] - fast["images"]
+    curve = pd.concat([rows[rows["recipe"] == "fast"], more])[["size", "accuracy"]].astype(float)
+    curve = curve.groupby("size")["accuracy"].mean()
+    labels = np.exp(np.interp(taught["accuracy"], curve, np.log(curve.index))) - fast.index
+    prices = [cards.image_price(name) for name in ("paper", "rtx3090")]
+    lines = [
+        "| \\|B\\| | seeds | `fast` | `self_training` | images processed | worth, labels | at $0.04 | at $0.003 "
+        "| costs in 2021 | costs today | bias |",
+        f"|{'---|' * 11}",
+    ]
+    for size, worth in zip(fast.index, labels, strict=True):
+        was, now = fast.loc[size], taught.loc[size]
+        cells = [f"{size:,}", f"{seeds[size]}", f"{was['accuracy']:.1%}", f"{now['accuracy']:.1%}"]
+        cells += [f"{was['images']:,.0f} / {now['images']:,.0f}", f"{worth:,.0f}"]
+        cells += [f"${price * worth:,.2f}" for price in (0.04, 0.003)]
+        cells += [f"${price * extra[size]:,.4f}" for price in prices]
+        cells += [f"{100 * was['bias']:+.1f} / {100 * now['bias']:+.1f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def annotator_quality() -> str:
     """Three annotators of different quality, from results/bench/annotator_quality.csv, as Markdown."""
     lines = [
@@ -363,6 +393,7 @@ if __name__ == "__main__":
     write_between(ROOT / "docs/notebooks.md", "parameters", notebook_parameters())
     write_between(ROOT / "docs/algorithm.md", "aged", aged())
     write_between(ROOT / "docs/algorithm.md", "bias", bias())
+    write_between(ROOT / "docs/choosing.md", "self-training", self_training())
     write_between(ROOT / "docs/features.md", "features", features())
     write_between(ROOT / "docs/guarantees.md", "junk", junk())
     write_between(ROOT / "docs/guarantees.md", "certificates", certificates())

@@ -14,6 +14,7 @@ import argparse
 import csv
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,11 +96,12 @@ def measure(one: Training, trainer: Trainer, labels: np.ndarray) -> dict[str, An
     }  # fmt: skip
 
 
-def append(path: Path, row: dict[str, Any]) -> None:
+def append(path: Path, row: dict[str, Any], columns: Sequence[str] = COLUMNS) -> None:
+    """Add a row to a table, which begins with the names of its columns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, columns)
         if new:
             writer.writeheader()
         writer.writerow(row)
@@ -146,7 +148,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--downsample", type=int, default=1)
     parser.add_argument("--net", default="resnet18", choices=list(ARCHITECTURES))
     parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES))
+    supervised = [name for name, recipe in RECIPES.items() if recipe.student is None]
+    parser.add_argument("--recipes", nargs="+", choices=supervised, default=supervised)
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("results/bench/recipes.csv"))

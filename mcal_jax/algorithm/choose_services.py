@@ -75,6 +75,10 @@ def expected_cost(n: int, config: Config, wrong_share: WrongShare, architecture:
     seen = np.minimum(wrong / thetas + services.test.error, 1.0)  # V takes its own mistakes for the classifier's
     growth = config.growth or 2.0
     trainings = growth / (growth - 1)  # of all sizes together, in trainings on the last one
+
+    def once(size: int) -> float:
+        return costs.expected_training_cost(size, architecture, config, n - tests - size)
+
     forecast = Forecast(
         n=n,
         sizes=sizes,
@@ -84,7 +88,7 @@ def expected_cost(n: int, config: Config, wrong_share: WrongShare, architecture:
         log_sd=np.zeros(len(sizes)),
         rest=n - tests - sizes,
         labels=costs.labelling_cost(tests, sizes, config),
-        training=trainings * np.array([costs.expected_training_cost(int(s), architecture, config) for s in sizes]),
+        training=trainings * np.array([once(int(s)) for s in sizes]),
     )
     split = within_certified_epsilon(forecast, config)
     return float((planner.cost_of(forecast, forecast.rest, split.theta, config) + split.surcharge).min())

@@ -26,6 +26,11 @@ HIDDEN = 256
 """Units in the hidden layer of ``mlp``."""
 
 
+UNLABELLED_PASSES: Registry[float] = Registry("recipe", {"self_training": 2.4})
+"""How often a training by such a recipe passes each image that no human has labelled, on average; by others: never.
+``UNLABELLED_PASSES.register("ours", 2.0)`` adds one, so that its cost is known before the first training."""
+
+
 def head_prices(features: int, classes: int) -> dict[str, float]:
     """US dollars per image and epoch of ``linear`` and ``mlp`` on so many ``features``.
 
@@ -46,6 +51,16 @@ def split_recipe(architecture: str) -> tuple[str, str]:
     """
     net, at, recipe = architecture.rpartition("@")
     return (net, recipe) if at and "/" not in recipe else (architecture, "")
+
+
+def unlabelled_passes(architecture: str) -> float:
+    """How often a training of ``architecture`` passes each image without a label, on average.
+
+    >>> unlabelled_passes("resnet18@self_training"), unlabelled_passes("resnet18")
+    (2.4, 0.0)
+    """
+    _, recipe = split_recipe(architecture)
+    return UNLABELLED_PASSES[recipe] if recipe in UNLABELLED_PASSES else 0.0  # noqa: SIM401 - get raises McalError
 
 
 def label_price(service: str | float) -> float:
@@ -74,12 +89,22 @@ def training_cost(fit: TrainResult, architecture: str, config: Config) -> float:
     1.04
     >>> training_cost(fit, "resnet18", Config(training_price=PerHour(dollars=3.6)))
     0.06
+    >>> round(training_cost(fit._replace(unlabelled=50_000), "resnet18", Config()), 2)  # and 50,000 passes without
+    1.3
     """
     price = config.training_price
     if isinstance(price, PerHour):
         return fit.seconds / 3600 * price.with_energy
-    epochs_of_images = fit.images if price.epochs == "recipe" else price.epochs * fit.size
-    return _image_epoch(price, architecture) * epochs_of_images
+    passes = fit.images if price.epochs == "recipe" else price.epochs * fit.size + fit.unlabelled
+    return _image_epoch(price, architecture) * passes
+
+
+def unlabelled_cost(fit: TrainResult, architecture: str, config: Config) -> float:
+    """US dollars of the passes of images without labels, a part of ``training_cost``."""
+    price = config.training_price
+    if isinstance(price, PerHour):
+        return training_cost(fit, architecture, config) * fit.unlabelled / fit.images if fit.unlabelled else 0.0
+    return _image_epoch(price, architecture) * fit.unlabelled
 
 
 def total_training_cost(history: Sequence[TrainResult], architecture: str, config: Config) -> float:
@@ -87,8 +112,9 @@ def total_training_cost(history: Sequence[TrainResult], architecture: str, confi
     return math.fsum(training_cost(fit, architecture, config) for fit in history)
 
 
-def expected_training_cost(size: int, architecture: str, config: Config) -> float:
-    """US dollars of a training on ``size`` labels, where the price is known beforehand, else 0.
+def expected_training_cost(size: int, architecture: str, config: Config, unlabelled: int = 0) -> float:
+    """US dollars of a training on ``size`` labels, where the price is known beforehand, else 0; ``unlabelled`` images
+    without labels are passed as often as UNLABELLED_PASSES says.
 
     Raises McalError if the architecture has no price.
     """
@@ -96,7 +122,8 @@ def expected_training_cost(size: int, architecture: str, config: Config) -> floa
     if isinstance(price, PerHour):
         return 0.0
     image_epoch = _image_epoch(price, architecture)
-    return 0.0 if price.epochs == "recipe" else image_epoch * price.epochs * size
+    passes = 0.0 if price.epochs == "recipe" else price.epochs * size + unlabelled_passes(architecture) * unlabelled
+    return image_epoch * passes
 
 
 def _image_epoch(price: PerImageEpoch, architecture: str) -> float:
@@ -128,19 +155,21 @@ def learned_rate(history: Sequence[TrainResult], architecture: str, config: Conf
     """(c0, c1): one retraining costs c0 + c1 |B| US dollars, both >= 0 (line 13).
 
     The paper takes c0 = 0, and so does this function for a single training; recipes and compilers have fixed costs,
-    which measured seconds show.
+    which measured seconds show. Passes of images without labels, which become no more as B grows, cost as much again
+    as in the last training.
     """
     size = np.array([f.size for f in history], float)
-    cost = np.array([training_cost(f, architecture, config) for f in history])
+    unlabelled = [unlabelled_cost(f, architecture, config) for f in history]
+    cost = np.array([training_cost(f, architecture, config) for f in history]) - unlabelled
     if len(history) == 1 or (
         isinstance(config.training_price, PerImageEpoch) and config.training_price.epochs != "recipe"
     ):
-        return 0.0, float((size @ cost) / (size @ size))
+        return unlabelled[-1], float((size @ cost) / (size @ size))
     from scipy.optimize import nnls  # takes half a second to import, and few prices need it
 
     scale = size.max()
     (c0, c1), _ = nnls(np.stack([np.ones_like(size), size / scale], axis=1), cost)
-    return float(c0), float(c1 / scale)
+    return float(c0) + unlabelled[-1], float(c1 / scale)
 
 
 def retraining_cost(rate: tuple[float, float], size: float, target: np.ndarray, steps: np.ndarray) -> np.ndarray:

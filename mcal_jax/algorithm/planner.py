@@ -48,7 +48,8 @@ def check(n: int, architecture: str, config: Config) -> None:
     tests, seed = n_test(n, config), n_seed(n, config)
     if tests + seed >= n:
         raise McalError(f"test_fraction and seed_fraction ask for {tests + seed} labels, the pool holds {n}")
-    first = costs.labelling_cost(tests, seed, config) + costs.expected_training_cost(seed, architecture, config)
+    first = costs.labelling_cost(tests, seed, config)
+    first += costs.expected_training_cost(seed, architecture, config, n - tests - seed)
     first += config.label_price * n_repeat(tests, config)
     service_errors.check(n, config)
     if config.budget is not None and config.budget < first - 1e-9:

@@ -109,7 +109,8 @@ class TrainResult(NamedTuple):
     """Answer to Train: how the classifier does on the test set T.
 
     ``wrong`` are the positions of its mistakes when T is sorted by L(.), most confident first, so the errors
-    among the top fraction theta of T are the positions below ``theta * n_test``.
+    among the top fraction theta of T are the positions below ``theta * n_test``. Of the ``images`` processed,
+    ``unlabelled`` have no label of humans: a recipe may learn from those too.
     """
 
     model: int
@@ -118,6 +119,7 @@ class TrainResult(NamedTuple):
     wrong: np.ndarray
     images: int
     seconds: float
+    unlabelled: int = 0
 
     def errors(self, theta: np.ndarray | float) -> np.ndarray:
         """Number of mistakes among the top fraction ``theta`` of T."""

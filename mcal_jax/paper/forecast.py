@@ -67,9 +67,10 @@ class Forecaster:
         run, n = planned.run, _images(planned)
         prices, trained = costs.PAPER_PRICES["grey"], 0.0
         sizes = [max(round(share * n), 1) for share in self.shares(planned)]
-        for net, own_recipe in map(costs.split_recipe, run.architectures):
-            recipe = RECIPES[own_recipe or run.recipe]
-            images = sum(recipe.steps(size) * recipe.batch for size in sizes)
+        for architecture in run.architectures:
+            net, own_recipe = costs.split_recipe(architecture)
+            recipe, passes = RECIPES[own_recipe or run.recipe], costs.unlabelled_passes(architecture)
+            images = sum(recipe.steps(size) * recipe.batch + passes * (n - size) for size in sizes)
             trained += images * prices.get(net, prices["resnet50"]) / prices["resnet18"]
         return START + trained * (run.width / 64) ** 2 / self.rate
 

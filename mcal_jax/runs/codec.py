@@ -122,7 +122,10 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         errors = {by: pack(counts, differences=True) for by, counts in answer.errors.items()}
         margins = {by: np.round(values, 4).tolist() for by, values in answer.margins.items()}
         return {"n": answer.n, "errors": errors, "margins": margins}
-    return {**answer._asdict(), "wrong": pack(answer.wrong, differences=True)}
+    trained = {**answer._asdict(), "wrong": pack(answer.wrong, differences=True)}
+    if not answer.unlabelled:
+        del trained["unlabelled"]
+    return trained
 
 
 def answer_from_json(data: dict[str, Any]) -> Answer:

@@ -93,6 +93,8 @@ def check_trainings(run: WorldRun) -> None:
         require((np.diff(answer.wrong) > 0).all(), "the positions of mistakes on T are not sorted")
         require(((answer.wrong >= 0) & (answer.wrong < answer.n_test)).all(), "a mistake on T is not a position in T")
         require(answer.images >= answer.size, f"a training on {answer.size} labels processed {answer.images} images")
+        unlabelled = answer.unlabelled
+        require(0 <= unlabelled <= answer.images - answer.size, f"{unlabelled} of {answer.images} had no label")
         require(answer.seconds >= 0, f"a training took {answer.seconds} seconds")
         models.append(answer.model)
     require(len(set(models)) == len(models), f"two trainings have the same model: {models}")

@@ -67,6 +67,8 @@ class Model(NamedTuple):
     """Wall clock of the training steps, compilation left out; of nets trained as one program, an equal share."""
     learning_rate: float
     """That of the recipe, or a smaller one if the loss did not stay finite at that."""
+    unlabelled: int = 0
+    """Of ``images``, those that no human has labelled."""
 
 
 class Ensemble(NamedTuple):
@@ -113,7 +115,7 @@ def key_of(seed: int) -> jax.Array:
 
 def program_of(recipe: Recipe) -> Recipe:
     """What the compiled program depends on: not how long it runs."""
-    return recipe._replace(name="", epochs=0, power=0)
+    return recipe._replace(name="", epochs=0, power=0, student=None)
 
 
 # The state is updated in place, on a CPU too.

@@ -18,6 +18,7 @@ RECIPES: "Registry[Recipe]" = Registry(
         "fast": "mcal_jax.training.recipe:FAST",
         "short": "mcal_jax.training.recipe:SHORT",
         "brief": "mcal_jax.training.recipe:BRIEF",
+        "self_training": "mcal_jax.training.recipe:SELF_TRAINING",
         "linear": "mcal_jax.training.recipe:LINEAR",
         "mlp": "mcal_jax.training.recipe:MLP",
     },

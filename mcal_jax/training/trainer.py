@@ -1,6 +1,7 @@
 """Training a net from scratch on the labelled set B, and scoring the pool with it (sections 4 and 5)."""
 
 import contextlib
+import copy
 import itertools
 import time
 import warnings
@@ -99,6 +100,12 @@ class Trainer:
         self.pool: AnyPool = given or any_pool(array)
         self.chunk = minibatches_at_once(self.pool, self.recipe.batch, self.backend.chunk)
 
+    def with_recipe(self, recipe: Recipe) -> "Trainer":
+        """The same on the same pool by another recipe."""
+        other = copy.copy(self)
+        other.recipe, other.chunk = recipe, minibatches_at_once(self.pool, recipe.batch, self.backend.chunk)
+        return other
+
     def _check_memory(self, shape: tuple[int, ...], pool_bytes: int) -> None:
         with contextlib.suppress(jax.errors.JAXTypeError):  # a net that can't be outlined is built all the same
             needs = outline(self.build, shape, self.recipe.optimizer)
@@ -106,10 +113,12 @@ class Trainer:
 
     @devices.our_defaults()
     def rehearse(self) -> None:
-        """One mini-batch is trained and one batch scored, which compiles both programs.
+        """One mini-batch is trained and one batch scored, which compiles both programs, and that of a ``student``.
 
         What can fail on this machine fails here. Raises McalError.
         """
+        if self.recipe.student:
+            self.with_recipe(self.recipe.student.recipe).rehearse()
         key = key_of(0)
         nothing = (np.zeros(shape, np.int64) for shape in ((self.chunk, self.recipe.batch), self.score_batch))
         try:

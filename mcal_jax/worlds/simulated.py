@@ -94,9 +94,10 @@ class SimulatedWorld:
 
     ``persistence`` in [0, 1] is how much of what makes an image of T come out wrong stays from one training to
     the next: at 0 every training sees fresh binomial noise, at 1 the same images stay the hard ones.
-    ``epochs`` and ``seconds_per_image`` are what a training reports. Humans err with chance ``noise`` on any image,
-    which counts against the machine on T and V; the effect of training on their mistakes is left to the curve. Several
-    services have a ``noise`` each, by the purpose of the request: test, certify, train, residual.
+    ``epochs`` and ``seconds_per_image`` are what a training reports; images without labels are passed as often as
+    ``costs.UNLABELLED_PASSES`` says. Humans err with chance ``noise`` on any image, which counts against the machine on
+    T and V; the effect of training on their mistakes is left to the curve. Several services have a ``noise`` each, by
+    the purpose of the request: test, certify, train, residual.
     """
 
     def __init__(
@@ -187,9 +188,10 @@ class SimulatedWorld:
         again = rng.standard_normal(len(test))
         chances = ndtr(np.sqrt(self.persistence) * once + np.sqrt(1 - self.persistence) * again)
         wrong = (chances < chance(self._curve(architecture), u, size)) | self.slips[test]
-        images = self.epochs * size
+        unlabelled = round(costs.unlabelled_passes(architecture) * (len(self.luck) - size - len(test)))
+        images = self.epochs * size + unlabelled
         positions = np.flatnonzero(wrong[np.argsort(u)])
-        return TrainResult(number, size, len(test), positions, images, images * self.seconds_per_image)
+        return TrainResult(number, size, len(test), positions, images, images * self.seconds_per_image, unlabelled)
 
 
 class Clairvoyant(NamedTuple):
@@ -216,7 +218,7 @@ def clairvoyant(n: int, curve: Curve, config: Config, architecture: str = "resne
         allowed = np.flatnonzero((error < config.epsilon) & is_kept(error, n, rest, thetas, config))
         if not len(allowed):
             continue
-        training = costs.expected_training_cost(int(size), architecture, config)
+        training = costs.expected_training_cost(int(size), architecture, config, rest)
         residual = config.label_price * (rest - int(machine[allowed[-1]]))
         cost = float(costs.labelling_cost(tests, int(size), config) + training + residual)
         if cost < best.cost:

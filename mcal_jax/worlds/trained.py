@@ -30,6 +30,7 @@ from mcal_jax.annotators import Annotator, ask
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError
 from mcal_jax.registry import short_name
+from mcal_jax.training import self_training
 from mcal_jax.training.architectures import reads_features, recipe_of
 from mcal_jax.training.classifier import Classifier
 from mcal_jax.training.kcenter import k_center, would_be_chosen
@@ -37,6 +38,9 @@ from mcal_jax.training.programs import Ensemble, Model, key_of
 from mcal_jax.training.streaming import AnyPool
 from mcal_jax.training.trainer import Trainer
 from mcal_jax.worlds.ranking import machine_labels, verification
+
+NEVER = np.iinfo(np.int64).max
+"""Later than every request."""
 
 
 class TrainedWorld:
@@ -63,6 +67,7 @@ class TrainedWorld:
         self.width, self.recipe, self.seed, self.on_progress = width, recipe, seed, on_progress
         self.ranking = rankings.find(ranking)
         self.known = np.full(len(dataset.images), -1, np.int32)
+        self.asked_at = np.full(len(dataset.images), NEVER)
         self.jobs: dict[int, Train] = {}
         self.trainers: dict[str, Trainer] = {}
         self.models: dict[int, Model] = {}
@@ -80,6 +85,7 @@ class TrainedWorld:
             have = f"{len(classes)} class{'' if classes else 'es'}"
             raise McalError(f"data {self.dataset.name!r} has {have}{names}; a classifier needs at least 2")
         for name in architectures:
+            self_training.check(self._trainer_of(name), name)
             self._trainer_of(name).rehearse()
 
     def answer(self, request: Request, number: int) -> Answer:
@@ -87,7 +93,7 @@ class TrainedWorld:
         match request:
             case Label():
                 chosen = self.choose(request, number)
-                self.known[chosen] = self._ask(chosen, request.purpose)
+                self._learn(chosen, self._ask(chosen, request.purpose), number)
                 return Labels(chosen, self.known[chosen], retired=self.retire(request, chosen))
             case Relabel():
                 chosen = self.choose(request, number)
@@ -99,7 +105,8 @@ class TrainedWorld:
                 model, ranked = ensemble.models[0], self._trainer(number).score(ensemble, test)
                 order = most_confident(self.ranking, ranked)
                 wrong = np.flatnonzero(ranked.label[order] != self.known[test][order])
-                return TrainResult(number, len(train), len(test), wrong, model.images, model.seconds)
+                work = model.images, model.seconds, model.unlabelled
+                return TrainResult(number, len(train), len(test), wrong, *work)
             case MachineLabel(pool, n, model, _, limits):
                 scores = self._score_pool(model, pool, self._ensemble(model))
                 order = most_confident(self.ranking, scores, n)
@@ -114,7 +121,11 @@ class TrainedWorld:
         if isinstance(request, Train):
             self.jobs[number] = request
         elif isinstance(request, Label) and isinstance(answer, Labels):
-            self.known[answer.indices] = answer.labels
+            self._learn(answer.indices, answer.labels, number)
+
+    def _learn(self, indices: Indices, labels: np.ndarray, number: int) -> None:
+        """Humans gave ``labels`` to the images at ``indices`` for request ``number``."""
+        self.known[indices], self.asked_at[indices] = labels, number
 
     def _ask(self, indices: Indices, purpose: str, again: bool = False) -> np.ndarray:
         annotator = self.annotator[purpose] if isinstance(self.annotator, Mapping) else self.annotator
@@ -210,8 +221,9 @@ class TrainedWorld:
             key = jax.random.fold_in(key_of(self.seed), number)
             kept = self._in_use()
             self.models = {k: m for k, m in self.models.items() if k in kept}
-            known = job.train[self.known[job.train] != UNKNOWN]
-            self.models[number] = self._trainer(number).fit(known, self.known[known], key, self.on_progress)
+            known, unlabelled = job.train[self.known[job.train] != UNKNOWN], np.flatnonzero(self.asked_at > number)
+            data = known, self.known[known], unlabelled
+            self.models[number] = self_training.fit(self._trainer(number), *data, key, self.on_progress)
         return self.models[number]
 
     def _in_use(self) -> set[int]:
