@@ -18,7 +18,7 @@ from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job, algorithm
 from mcal_jax.algorithm.objectives import OBJECTIVES
 from mcal_jax.algorithm.plan import Plan
-from mcal_jax.algorithm.protocol import UNKNOWN, Indices, Label, Labels, Relabel, SecondLabels, World
+from mcal_jax.algorithm.protocol import OWNED, UNKNOWN, Indices, Label, Labels, Relabel, SecondLabels, World
 from mcal_jax.annotators import Annotator, ask
 from mcal_jax.data import Dataset
 from mcal_jax.display import html_table
@@ -32,7 +32,7 @@ from mcal_jax.runs.open_batches import Batch, OpenBatch, OpenBatches, request_af
 from mcal_jax.runs.progress import Reporter
 from mcal_jax.runs.provenance import provenance
 from mcal_jax.runs.runlog import RunLog
-from mcal_jax.runs.session_setup import ProgressCallback, setup, trained_world
+from mcal_jax.runs.session_setup import ProgressCallback, setup, trained_world, with_owned
 from mcal_jax.runs.settings import Emit
 from mcal_jax.runs.tally import Progress, Tally
 
@@ -53,11 +53,13 @@ class Session:
       log: the run log; the session goes on from it if it is there. Without one nothing outlives the process.
       width, recipe: of the net and its training; by default what suits the images and this machine.
       seed: of all that is random.
+      known_at_random: whether the images whose labels are known are a random sample of all of them.
       emit, on_progress: called with a line for each decision, and in training with the steps done and all steps.
 
-    Labels that a table of pictures knows are a part of B and cost nothing; T and V are drawn from the other images. May
-    be used from several threads. Raises McalError for what can't work, before a label is bought, and for a log of other
-    images or settings.
+    Labels that a table of pictures knows cost nothing. They are a part of B, and T is drawn from the other images;
+    where they are ``known_at_random``, T is made of them first and B of the rest. V is always drawn from the other
+    images, so the certificate holds however they were chosen. May be used from several threads. Raises McalError for
+    what can't work, before a label is bought, and for a log of other images or settings.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Session:
         width: int | None = None,
         recipe: str | None = None,
         seed: int = 0,
+        known_at_random: bool = False,
         emit: Emit | None = None,
         on_progress: ProgressCallback | None = None,
     ):
@@ -92,8 +95,8 @@ class Session:
             config=with_defaults(config, acquisition, self.dataset, settings.architectures),
             stop_rules=tuple(stop_rules),
             objective=None if objective is None else OBJECTIVES.name_of(objective),
-            owned=begun.job.owned if begun else known_already(self.dataset.given),
         )
+        job = with_owned(job, self.dataset, known_at_random, settings.seed, begun)
         algorithm(job).send(None)  # an impossible job is refused before anything is written
         if begun:
             check_content(begun, self.dataset, self._emit)
@@ -147,7 +150,7 @@ class Session:
                 number = self._driver.number
                 if not isinstance(request, Label | Relabel):
                     self._driver.answer(self._world.answer(request, number))
-                elif isinstance(request, Label) and request.purpose == "owned":
+                elif isinstance(request, Label) and request.purpose in OWNED:
                     self._answer_owned(request)
                 elif number not in self.batches.batches:
                     self._open(request, number)
@@ -300,11 +303,6 @@ class Session:
 
     def _repr_html_(self) -> str:
         return html_table("Session", self._summary())
-
-
-def known_already(given: np.ndarray | None) -> tuple[int, ...]:
-    """The positions of the images whose labels are ``given``, int32 [n], -1 where they are not."""
-    return () if given is None else tuple(np.flatnonzero(given != UNKNOWN).tolist())
 
 
 def label(

@@ -76,6 +76,26 @@ def test_settings_that_make_no_sense_begin_no_job(photos, served, capsys, monkey
     assert not photos.with_name("photos.mcal").exists()
 
 
+def test_known_labels_of_a_random_sample_are_the_test_set(photos, capsys, monkeypatch):
+    """The table knows 20 labels: T of 1 in 20 images, is then bought from nobody."""
+    table = photos.with_name("photos.csv")
+    rows = {"file": [f"photos/{i:03d}.png" for i in range(200)], "label": ["cat", *["dog"] * 19, *[None] * 180]}
+    pd.DataFrame(rows).to_csv(table, index=False)
+    code, said = run(capsys, monkeypatch, "label", table, *BEGIN, "--known-at-random")
+    assert code == 0, said
+    job = RunLog.read(table.with_name("photos.csv.mcal") / "run.jsonl").job
+    assert (len(job.owned_test), len(job.owned)) == (9, 11)  # 5 % of the 180 others
+    assert "9 labels that are known already join T, at no cost" in said
+    assert "labelled in earlier batches: 20 of 200" in said
+    assert run(capsys, monkeypatch, "label", table)[0] == 0
+    code, said = run(
+        capsys, monkeypatch, "label", photos, *BEGIN, "--out", photos.with_name("other"), "--known-at-random"
+    )
+    assert code == 2
+    assert "no label of 'photos' is known" in said
+    assert not (photos.with_name("other") / "run.jsonl").exists()
+
+
 def test_predictions_are_certified_in_the_browser_by_the_same_options(photos, served, capsys, monkeypatch):
     names = [path.name for path in sorted(photos.iterdir())]
     table = photos / "p.csv"

@@ -9,6 +9,7 @@ from conftest import MIDDLING
 
 from mcal_jax import Config, McalError, Session, from_arrays, label, load
 from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.planner import n_test
 from mcal_jax.algorithm.protocol import UNKNOWN
 from mcal_jax.inputs import class_number
 from mcal_jax.runs.driver import drive, replay
@@ -85,27 +86,36 @@ def owning(simulated):
     return pool()._replace(given=given), lambda job: job.model_copy(update={"owned": OWNED})
 
 
+@pytest.mark.parametrize("for_test", [0, 5, 60], ids=lambda k: f"{k} of T")
 @pytest.mark.parametrize("name", JOBS)
-def test_owned_labels_join_B_and_cost_nothing(tmp_path, name):
-    """Nobody is asked for them, T and V hold none of them, and the bill is that of the others."""
+def test_owned_labels_join_B_and_T_and_cost_nothing(tmp_path, name, for_test):
+    """Nobody is asked for them, V holds none of them, T only those of a random sample, and the bill is that of the
+    others. At 60 T is owned whole, at 5 the rest of it is bought."""
     simulated = world(noise=0.02)
-    dataset, own = owning(simulated)
-    session = Session.over(simulated, own(JOBS[name]), dataset, tmp_path / "run.jsonl")
+    dataset, _ = owning(simulated)
+    of_test, of_train = OWNED[:for_test], OWNED[for_test:]
+    job = JOBS[name].model_copy(update={"owned": of_train, "owned_test": of_test})
+    session = Session.over(simulated, job, dataset, tmp_path / "run.jsonl")
     asked, result = finish(session, world(noise=0.02))
     outcome, bill = result.outcome, result.bill
-    assert not any(np.isin(batch.indices, OWNED).any() for batch in asked)
-    assert np.isin(OWNED, outcome.B).all()
+    assert not any(np.isin(batch.indices, OWNED).any() for batch in asked if batch.purpose != "relabel")
+    assert np.isin(of_train, outcome.B).all()
+    assert np.intersect1d(outcome.T, OWNED).tolist() == list(of_test)
+    assert len(outcome.T) == max(n_test(N - len(OWNED), job.config), for_test)
     assert sum(batch.cost for batch in asked) == pytest.approx(bill.total - bill.training - bill.race)
-    assert bill.train == pytest.approx(0.04 * (len(outcome.B) - len(OWNED)))
+    assert bill.train == pytest.approx(0.04 * (len(outcome.B) - len(of_train)))
+    assert bill.test == pytest.approx(0.04 * (len(outcome.T) - len(of_test)) * job.config.bill_test_set)
     assert bill.humans_only == pytest.approx(0.04 * (N - len(OWNED)))
     everything = np.concatenate([outcome.T, outcome.B, outcome.S, outcome.R, outcome.V])
     assert np.array_equal(np.sort(everything), np.arange(N))
     assert np.array_equal(result.labels[list(OWNED)], dataset.given[list(OWNED)])
     rows = result.to_frame()
-    assert rows["cost"].sum() == pytest.approx(bill.total - bill.training - bill.race - bill.repeat)
+    assert rows["cost"].sum() == pytest.approx(0.04 * (rows["source"] == "human").sum() - 0.04 * len(OWNED))
     assert set(rows.loc[list(OWNED), "annotator"]) == {dataset.name}
-    assert (rows.loc[list(OWNED), ["source", "set"]] == ["human", "B"]).all(axis=None)
-    assert "200 labels of B were known beforehand" in result.summary()
+    assert (rows.loc[list(of_train), ["source", "set"]] == ["human", "B"]).all(axis=None)
+    assert (rows.loc[list(of_test), ["source", "set"]] == ["human", "T"]).all(axis=None)
+    assert "200 labels were known beforehand" in result.summary()
+    assert result.record.last_plan.cost == pytest.approx(outcome.plans[-1].cost)
     replayed = replay(tmp_path / "run.jsonl").outcome
     assert (replayed.ledger, replayed.owned) == (bill, len(OWNED))
 
@@ -149,6 +159,42 @@ def test_owned_labels_that_are_gone_when_they_are_needed(tmp_path):
         drive(Job(n=N, owned=(1,), algorithm="humans_only"), world())
     with pytest.raises(McalError, match="the pool holds 2"):
         drive(Job(n=N, owned=tuple(range(N - 2))), world())
+    with pytest.raises(McalError, match="the pool holds 0"):
+        drive(Job(n=N, owned_test=tuple(range(N))), world())
+    with pytest.raises(McalError, match="owned, owned_test: image 7 is in both"):
+        drive(Job(n=N, owned=(3, 7), owned_test=(7, 9)), world())
+    with pytest.raises(McalError, match="owned_test: labels known beforehand are for mcal, without_active_learning"):
+        drive(Job(n=N, owned_test=(1,), sample=20, algorithm="certify_predictions"), world())
+
+
+def test_known_at_random_draws_T_from_the_known_labels(tmp_path):
+    """As many as T needs, by the seed; the job goes on as it began, and says so where it began otherwise."""
+    dataset, _ = owning(world())
+    images = dataset.images + (np.arange(N) // 3).astype(np.uint8)[:, None, None, None]
+    dataset = dataset._replace(images=images)
+    settings = dict(width=2, recipe="brief")
+    few = dataset._replace(given=np.where(np.arange(N) < 30, dataset.given, UNKNOWN))
+    drawn = {}
+    for name, (known, seed) in {
+        "all": (dataset, 0),
+        "again": (dataset, 0),
+        "other": (dataset, 1),
+        "few": (few, 0),
+    }.items():
+        log = tmp_path / f"{name}.jsonl"
+        with Session(known, **settings, seed=seed, known_at_random=True, log=log) as session:
+            job = session.log.job
+        drawn[name] = job.owned_test
+        assert sorted(job.owned + job.owned_test) == np.flatnonzero(known.given != UNKNOWN).tolist()
+        with Session(known, **settings, seed=seed, log=log) as session:
+            assert session.log.job == job
+    assert len(drawn["all"]) == n_test(N - len(OWNED), job.config) > len(drawn["few"]) == 10
+    assert drawn["all"] == drawn["again"] != drawn["other"]
+    with pytest.raises(McalError, match="known_at_random: no label of 'arrays' is known"):
+        Session(dataset._replace(given=None), **settings, known_at_random=True)
+    Session(dataset, **settings, log=tmp_path / "plain.jsonl").close()
+    with pytest.raises(McalError, match="took no known labels for T"):
+        Session(dataset, **settings, log=tmp_path / "plain.jsonl", known_at_random=True)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -123,6 +123,8 @@ def without_active_learning(
     stop_rule: StopRule = stop,
     objective: Objective | None = None,
     owned: Sequence[int] = (),
+    owned_test: Sequence[int] = (),
 ) -> Algorithm:
     """MCAL with images for B drawn at random: what active learning itself is worth (section 5.2)."""
-    return mcal(n, config.model_copy(update={"acquisition": "random"}), architecture, stop_rule, objective, owned)
+    config = config.model_copy(update={"acquisition": "random"})
+    return mcal(n, config, architecture, stop_rule, objective, owned, owned_test)

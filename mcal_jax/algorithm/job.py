@@ -12,6 +12,7 @@ from mcal_jax.algorithm.fields import Fraction, Settings
 from mcal_jax.algorithm.mcal import mcal
 from mcal_jax.algorithm.objectives import OBJECTIVES, objective_of
 from mcal_jax.algorithm.outcome import Algorithm
+from mcal_jax.algorithm.plan import Owned
 from mcal_jax.algorithm.protocol import Indices
 from mcal_jax.algorithm.race import race
 from mcal_jax.algorithm.stopping import STOP_RULES, StopRule, stop_with
@@ -21,7 +22,7 @@ PLANNED = ("mcal", "without_active_learning")
 """Algorithms that make plans, and so have an objective and stop rules."""
 OWNING = (*PLANNED, "certify_predictions")
 """Algorithms that use labels known beforehand."""
-LATER = ("sample", "label_costs", "stop_rules", "objective", "owned")
+LATER = ("sample", "label_costs", "stop_rules", "objective", "owned", "owned_test")
 """Settings that the first versions did not have."""
 
 
@@ -41,6 +42,9 @@ class Job(Settings):
         description="US dollars for a label of each image where given predictions are certified; none: label_price",
     )
     owned: tuple[int, ...] = Field((), description="images whose labels are known beforehand: a part of B, at no cost")
+    owned_test: tuple[int, ...] = Field(
+        (), description="such images that are a random sample of X: a part of T, at no cost"
+    )
     stop_rules: tuple[str, ...] = Field((), description="stop rules besides the default ones")
     objective: str | None = Field(None, description="what is minimised; none: what the configuration asks for")
 
@@ -50,7 +54,7 @@ class Job(Settings):
         """Names of stop rules; functions are registered under their own."""
         return tuple(STOP_RULES.check(STOP_RULES.name_of(rule)) for rule in rules)
 
-    @field_validator("owned")
+    @field_validator("owned", "owned_test")
     @classmethod
     def _in_order(cls, owned: tuple[int, ...]) -> tuple[int, ...]:
         if owned and (owned[0] < 0 or (np.diff(owned) < 1).any()):
@@ -62,10 +66,17 @@ class Job(Settings):
     def _known_objective(cls, name: str | None) -> str | None:
         return name if name is None else OBJECTIVES.check(name)
 
+    @property
+    def known(self) -> Owned:
+        """How many labels are known beforehand."""
+        return Owned(len(self.owned), len(self.owned_test))
+
     def cost_of(self, images: Indices, purpose: str = "train") -> float:
-        """US dollars that humans charge for one label of each of ``images``, by the ``purpose`` of the request; those
-        that are owned cost nothing."""
-        bought = np.setdiff1d(images, self.owned)
+        """US dollars that humans charge for one label of each of ``images``, by the ``purpose`` of the request.
+
+        What is owned costs nothing, unless it is to be labelled once more ("relabel").
+        """
+        bought = images if purpose == "relabel" else np.setdiff1d(images, self.owned + self.owned_test)
         if self.config.services is not None:
             return len(bought) * costs.price_of(self.config, purpose)
         return costs.cost_of_labels(bought, self.config, self.label_costs)
@@ -90,18 +101,23 @@ def algorithm(job: Job, stop: StopRule | None = None) -> Algorithm:
     """
     if job.algorithm not in PLANNED and (job.stop_rules or job.objective):
         raise McalError(f"stop_rules, objective: {job.algorithm} makes no plans; leave them out")
-    if job.owned and (job.algorithm not in OWNING or job.owned[-1] >= job.n):
-        raise McalError(f"owned: labels known beforehand are for {', '.join(OWNING)}, and for images below {job.n}")
+    for setting, known, who in (("owned", job.owned, OWNING), ("owned_test", job.owned_test, PLANNED)):
+        if known and (job.algorithm not in who or known[-1] >= job.n):
+            raise McalError(
+                f"{setting}: labels known beforehand are for {', '.join(who)}, and for images below {job.n}"
+            )
+    if len(twice := np.intersect1d(job.owned, job.owned_test)):
+        raise McalError(f"owned, owned_test: image {int(twice[0])} is in both")
     first = job.architectures[0]
     objective = objective_of(job.config, job.objective) if job.objective else None
-    stop = stop or stop_with(*job.stop_rules)
+    stop, owned = stop or stop_with(*job.stop_rules), (job.owned, job.owned_test)
     match job.algorithm:
         case "mcal" if len(job.architectures) > 1:
-            return race(job.n, job.config, job.architectures, stop, objective, job.owned)
+            return race(job.n, job.config, job.architectures, stop, objective, *owned)
         case "mcal":
-            return mcal(job.n, job.config, first, stop, objective, job.owned)
+            return mcal(job.n, job.config, first, stop, objective, *owned)
         case "without_active_learning":
-            return baselines.without_active_learning(job.n, job.config, first, stop, objective, job.owned)
+            return baselines.without_active_learning(job.n, job.config, first, stop, objective, *owned)
         case "humans_only":
             return baselines.humans_only(job.n, job.config)
         case "naive_al":
@@ -118,5 +134,5 @@ def algorithm(job: Job, stop: StopRule | None = None) -> Algorithm:
             if job.sample is None:
                 raise McalError("sample: certify_predictions needs |V|, a number of images")
             return certify_predictions(job.n, job.config, job.sample, job.label_costs, job.owned)
-    known = "mcal, naive_al, without_active_learning, humans_only, trajectory"
-    raise McalError(f"unknown algorithm {job.algorithm!r}; known: {known}")
+    names = "mcal, naive_al, without_active_learning, humans_only, trajectory"
+    raise McalError(f"unknown algorithm {job.algorithm!r}; known: {names}")

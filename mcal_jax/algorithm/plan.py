@@ -29,6 +29,18 @@ class Law(NamedTuple):
     shift: float = 0.0
 
 
+class Owned(NamedTuple):
+    """How many labels of B and of T were known before the run and cost nothing."""
+
+    train: int = 0
+    test: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.train + self.test
+
+
 class Progress(NamedTuple):
     """How far a run has come."""
 
@@ -38,7 +50,7 @@ class Progress(NamedTuple):
     spent: float  # cost of all trainings so far
     rate: tuple[float, float]  # c0, c1: a retraining on |B| labels costs c0 + c1 |B|
     n_counted: int  # how many images of T the errors are counted on; less than |T| where T ages
-    owned: int = 0  # how many labels of B were known beforehand and cost nothing
+    owned: Owned = Owned()
 
 
 class Forecast(NamedTuple):
@@ -111,7 +123,7 @@ class Plan(NamedTuple):
     stable: bool  # line 19
     form: str  # which law the fits used
     certificate_size: int = 0  # |V| if training stops here and the labels are to be certified
-    owned: int = 0  # how many labels of B were known beforehand and cost nothing
+    owned: Owned = Owned()
 
     def __repr__(self) -> str:
         state = "stable" if self.stable else "not yet stable"

@@ -11,7 +11,7 @@ import numpy as np
 from mcal_jax.algorithm import costs, powerlaw, service_errors
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.objectives import Objective, objective_of
-from mcal_jax.algorithm.plan import Forecast, Law, Plan, Progress, Split, Surface
+from mcal_jax.algorithm.plan import Forecast, Law, Owned, Plan, Progress, Split, Surface
 from mcal_jax.algorithm.protocol import TrainResult, trials
 from mcal_jax.errors import McalError
 
@@ -33,6 +33,11 @@ def n_test(n: int, config: Config) -> int:
     return max(round(config.test_fraction * n), 1)
 
 
+def tests_of(n: int, owned: Owned, config: Config) -> int:
+    """|T| in a pool of ``n`` images; where more of its labels are owned than are needed, all of those."""
+    return max(n_test(n - owned.total, config), owned.test)
+
+
 def n_seed(n: int, config: Config) -> int:
     """|B_0|, which is the first delta too."""
     return max(round(config.seed_fraction * n), 1)
@@ -43,13 +48,16 @@ def n_repeat(tests: int, config: Config) -> int:
     return max(round(config.repeat * tests), 1) if config.repeat else 0
 
 
-def check(n: int, architecture: str, config: Config) -> None:
-    """Raises McalError where the pool, ``n`` images without a label, or the budget is too small to begin with."""
-    tests, seed = n_test(n, config), n_seed(n, config)
-    if tests + seed >= n:
-        raise McalError(f"test_fraction and seed_fraction ask for {tests + seed} labels, the pool holds {n}")
-    first = costs.labelling_cost(tests, seed, config)
-    first += costs.expected_training_cost(seed, architecture, config, n - tests - seed)
+def check(n: int, architecture: str, config: Config, owned_test: int = 0) -> None:
+    """Raises McalError where the pool, ``n`` images without a label, or the budget is too small to begin with.
+
+    ``owned_test`` labels of T are there already.
+    """
+    tests, seed = max(n_test(n, config), owned_test), n_seed(n, config)
+    if (wanted := tests - owned_test + seed) >= n:
+        raise McalError(f"test_fraction and seed_fraction ask for {wanted} labels, the pool holds {n}")
+    first = costs.labelling_cost(tests - owned_test, seed, config)
+    first += costs.expected_training_cost(seed, architecture, config, n - wanted)
     first += config.label_price * n_repeat(tests, config)
     service_errors.check(n, config)
     if config.budget is not None and config.budget < first - 1e-9:
@@ -103,14 +111,14 @@ def search(
     previous: Plan | None,
     config: Config,
     objective: Objective | None = None,
-    owned: int = 0,
+    owned: Owned = Owned(),  # noqa: B008 - an immutable tuple
 ) -> Plan:
     """Lines 13 to 23: fit the laws, search the cost surface for the best (|B|, theta), choose delta.
 
     ``history`` are all trainings so far, ``previous`` is the plan before; ``objective`` None is that of the
-    configuration; ``owned`` labels of B cost nothing. A plan's costs are those of the whole job: labels of T, B and R,
-    training so far (sunk, but counted) and the retraining at each size, reached in one step. Labelling all the rest by
-    hand now is always a candidate.
+    configuration; labels that are ``owned`` cost nothing. A plan's costs are those of the whole job: labels of T, B and
+    R, training so far (sunk, but counted) and the retraining at each size, reached in one step. Labelling all the rest
+    by hand now is always a candidate.
     Raises McalError if the architecture has no price, and for an objective that fails.
     """
     progress = progress_of(n, history, architecture, config, owned)
@@ -142,12 +150,12 @@ def search(
     )
 
 
-def progress_of(n: int, history: Sequence[TrainResult], architecture: str, config: Config, owned: int = 0) -> Progress:
+def progress_of(n: int, history: Sequence[TrainResult], architecture: str, config: Config, owned: Owned) -> Progress:
     """How far a run has come, and what a retraining costs by what the trainings so far cost (line 13)."""
     spent = costs.total_training_cost(history, architecture, config)
     rate = costs.learned_rate(history, architecture, config)
     now = history[-1]
-    tests = n_test(n - owned, config) if config.age_test_set else now.n_test
+    tests = tests_of(n, owned, config) if config.age_test_set else now.n_test
     return Progress(n, tests, now.size, spent, rate, now.n_test, owned)
 
 
@@ -169,7 +177,7 @@ def predict(progress: Progress, laws: Sequence[Law], now: TrainResult, config: C
         error=constrained_error(n, rest[:, None], thetas, eps, max(counted, 1), config),
         log_sd=np.minimum(powerlaw.log_sd(laws[-1], sizes), 1.0),
         rest=rest,
-        labels=costs.labelling_cost(tests, sizes - owned, config),
+        labels=costs.labelling_cost(tests - owned.test, sizes - owned.train, config),
         training=spent + costs.retraining_cost(rate, size, sizes, np.ones(len(sizes))),
     )
 
@@ -229,7 +237,7 @@ def next_delta(progress: Progress, B_opt: int, cost: float, stable: bool, config
     """
     n, tests, size, _, rate, _, owned = progress
     to_go = max(B_opt - size, 0)
-    first = n_seed(n - owned, config)
+    first = n_seed(n - owned.total, config)
     if stable and to_go:
         steps = np.arange(1, config.max_steps + 1)
         training = costs.retraining_cost(rate, size, np.array(B_opt), steps)
@@ -248,8 +256,8 @@ def next_delta(progress: Progress, B_opt: int, cost: float, stable: bool, config
 def affordable(progress: Progress, config: Config) -> int:
     """The largest delta that the budget pays for, its retraining included; 0 if none."""
     assert config.budget is not None
-    bought = progress.size - progress.owned
-    left = config.budget - progress.spent - costs.labelling_cost(progress.n_test, bought, config)
+    tests, bought = progress.n_test - progress.owned.test, progress.size - progress.owned.train
+    left = config.budget - progress.spent - costs.labelling_cost(tests, bought, config)
     left -= costs.retraining_cost(progress.rate, 0, np.array(progress.size), np.array(1))
     return max(int(left / (config.label_price + progress.rate[1]) + 1e-9), 0)
 

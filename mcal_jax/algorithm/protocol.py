@@ -13,6 +13,9 @@ from mcal_jax.algorithm.plan import Plan
 Indices = np.ndarray
 """Sorted, unique int64 positions in X."""
 
+OWNED = ("owned_test", "owned")
+"""Purposes of requests for labels that are known before the run: for T and for B."""
+
 UNKNOWN = -1
 """The label of an image of which no human could tell the class. No classifier trains on it, and none can be right."""
 
@@ -20,7 +23,7 @@ UNKNOWN = -1
 class Label(NamedTuple):
     """Humans label ``n`` images of ``pool``, chosen by ``by``: an acquisition function M(.), or "all" of them.
 
-    With the purpose "owned" they did so before the run: the labels cost nothing and join B.
+    With a purpose of ``OWNED`` they did so before the run: the labels cost nothing and join B, or T.
     ``model`` is the number of the Train request whose classifier chooses, ``plan`` the plan behind the request.
     ``test`` are images of T: the answer tells which of them ``by`` would have chosen too (``retired``).
     """
@@ -28,7 +31,7 @@ class Label(NamedTuple):
     pool: Indices
     n: int
     by: str
-    purpose: Literal["test", "train", "certify", "residual", "owned"]
+    purpose: Literal["test", "train", "certify", "residual", "owned", "owned_test"]
     model: int | None = None
     plan: Plan | None = None
     test: Indices | None = None

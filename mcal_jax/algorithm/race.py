@@ -26,17 +26,18 @@ def race(
     stop_rule: StopRule = stop,
     objective: Objective | None = None,
     owned: Sequence[int] = (),
+    owned_test: Sequence[int] = (),
 ) -> Algorithm:
     """MCAL with the best of ``architectures``. Yields requests, returns the Outcome.
 
-    ``stop_rule``, ``objective`` and ``owned`` are as in ``mcal``; the race itself is decided by cost. Raises
-    McalError for no or a repeated architecture, for one without a price, and for a budget.
+    The other arguments are those of ``mcal``; the race itself is decided by cost. Raises McalError for no or a repeated
+    architecture, for one without a price, and for a budget.
     """
     if not architectures or len(set(architectures)) < len(architectures):
         raise McalError(f"architectures: a race needs different ones, got {', '.join(architectures) or 'none'}")
     if config.budget is not None and len(architectures) > 1:
         raise McalError("budget: give one architecture; a race can't know beforehand what its losers will cost")
-    runs = {name: mcal(n, config, name, stop_rule, objective, owned) for name in architectures}
+    runs = {name: mcal(n, config, name, stop_rule, objective, owned, owned_test) for name in architectures}
     pending: dict[str, Request] = {name: next(run) for name, run in runs.items()}
     trainings, spent = dict.fromkeys(runs, 0), dict.fromkeys(runs, 0.0)
     while len(runs) > 1 and not _decided(pending):

@@ -11,7 +11,7 @@ import numpy as np
 from mcal_jax.algorithm import costs
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.plan import Plan
-from mcal_jax.algorithm.planner import n_test
+from mcal_jax.algorithm.planner import tests_of
 from mcal_jax.errors import McalError
 from mcal_jax.registry import Registry
 
@@ -23,7 +23,7 @@ StopRule = Callable[[int, Sequence[Plan], Config], str | None]
 
 def pool_exhausted(n: int, plans: Sequence[Plan], config: Config) -> bool:
     """Humans have labelled everything."""
-    return plans[-1].size + n_test(n - plans[-1].owned, config) >= n
+    return plans[-1].size + tests_of(n, plans[-1].owned, config) >= n
 
 
 def budget_spent(n: int, plans: Sequence[Plan], config: Config) -> bool:
@@ -58,13 +58,13 @@ def cost_rose(n: int, plans: Sequence[Plan], config: Config) -> bool:
 
 def hopeless(n: int, plan: Plan, config: Config) -> bool:
     """Whether the plan costs as much as humans only."""
-    return config.budget is None and plan.cost >= (n - plan.owned) * config.label_price
+    return config.budget is None and plan.cost >= (n - plan.owned.total) * config.label_price
 
 
 def tax_left(n: int, plan: Plan, config: Config) -> bool:
     """Whether the next training still fits into the exploration tax (footnote 5)."""
     next_training = costs.retraining_cost(plan.rate, plan.size, np.array(plan.size + plan.delta), np.array(1))
-    humans_only = (n - plan.owned) * config.label_price
+    humans_only = (n - plan.owned.total) * config.label_price
     return plan.spent + float(next_training) <= config.exploration_tax * humans_only
 
 

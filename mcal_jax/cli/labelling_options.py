@@ -123,13 +123,20 @@ class LabelOptions:
     ] = None
     objective: Annotated[str | None, Parameter(help="what plans minimise; default: the cost")] = None
     seed: Annotated[int | None, Parameter(help="of all that is random")] = None
+    known_at_random: Annotated[
+        bool,
+        Parameter(
+            help="the pictures whose labels are known are a random sample of all: T is made of them", negative=()
+        ),
+    ] = False
 
     def given(self) -> dict[str, Any]:
         """The arguments of ``work_on``."""
         config = ("epsilon", "certify", "budget", "class_epsilon", "machine_epsilon", "repeat")
         settings = {"label_price": self.price, **{name: getattr(self, name) for name in config}}
         of_session = ("out", "size", "architecture", "width", "recipe", "acquisition", "objective", "seed")
-        given = {name: getattr(self, name) for name in of_session}
+        given: dict[str, Any] = {name: getattr(self, name) for name in of_session}
+        given["known_at_random"] = self.known_at_random or None
         lists = {"classes": names(self.classes), "stop_rules": names(self.stop_rules)}
         return {**given, **lists, "settings": _not_none(settings)}
 

@@ -74,7 +74,7 @@ def cost_surface(plans: Sequence[Plan], n: int, config: Config, ax: Axes | None 
 
 def _fill_surface(ax: Axes, plans: Sequence[Plan], n: int, config: Config) -> None:
     """Draw total cost in colour, with a colour bar that marks the cost of humans only, and grey where not allowed."""
-    surface, humans = plans[-1].surface, (n - plans[-1].owned) * config.label_price
+    surface, humans = plans[-1].surface, (n - plans[-1].owned.total) * config.label_price
     levels = MaxNLocator(12).tick_values(surface.cost.min(), max(humans, 1.02 * surface.least_cost.min()))
     sizes, cost, forbidden = surface.sizes, surface.cost.T, infeasible(plans[-1], config).T
     if len(sizes) == 1:  # contourf needs two columns
@@ -101,7 +101,7 @@ def cost_against_size(plans: Sequence[Plan], n: int, config: Config, ax: Axes | 
         ax.plot(plan.surface.sizes, plan.surface.least_cost, color=colour, linewidth=2.4 if last else 1.2, label=label)
         ax.plot(plan.B_opt, plan.cost, "o", color=colour, markeredgecolor="black", zorder=3,
                 label=r"$B_{opt}$ of each plan" if last else None)  # fmt: skip
-    style.humans_only_line(ax, n - plans[-1].owned, config)
+    style.humans_only_line(ax, n - plans[-1].owned.total, config)
     ax.axvline(plans[-1].size, color="black", linestyle=":", label=f"last training: |B| = {plans[-1].size:,}")
     style.log_sizes(ax, plans[0].size, int(plans[0].surface.sizes[-1]))
     ax.set(ylim=(0, _top(plans, n, config)), title="total cost against the size of the training set")
@@ -122,7 +122,7 @@ def plan_path(plans: Sequence[Plan], n: int, config: Config) -> Figure:
     left.plot(k, [p.size for p in plans], "s-", color=COLOURS["B"], label="|B|")
     left.plot(k, [p.B_opt for p in plans], "o--", color=COLOURS["best"], label=r"$B_{opt}$")
     left.set(ylim=(0, None), title="size of the training set")
-    style.humans_only_line(right, n - plans[-1].owned, config)
+    style.humans_only_line(right, n - plans[-1].owned.total, config)
     right.plot(k, [p.cost_now for p in plans], "s-", color=COLOURS["B"], label="if training stopped now")
     right.plot(k, [p.cost for p in plans], "o--", color=COLOURS["best"], label=r"$C^*$, if the plan is followed")
     right.set(ylim=(0, _top(plans, n, config)), title="predicted cost")
@@ -139,7 +139,7 @@ def plan_path(plans: Sequence[Plan], n: int, config: Config) -> Figure:
 
 def _top(plans: Sequence[Plan], n: int, config: Config) -> float:
     """The upper end of a scale of dollars that holds every plan and the cost of humans only."""
-    humans_only = (n - plans[-1].owned) * config.label_price
+    humans_only = (n - plans[-1].owned.total) * config.label_price
     return 1.15 * max(humans_only, *(max(plan.cost, plan.cost_now) for plan in plans))
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mcal_jax.algorithm.job import Job, algorithm
-from mcal_jax.algorithm.protocol import UNKNOWN, Indices, Label, Labels
+from mcal_jax.algorithm.protocol import OWNED, UNKNOWN, Indices, Label, Labels
 from mcal_jax.errors import McalError
 from mcal_jax.runs.codec import pack, unpack
 from mcal_jax.runs.runlog import RunLog
@@ -221,8 +221,8 @@ def request_after_test(job: Job, test: Indices) -> Label | None:
     """The request that follows the labels of T, whatever they are, if it is for random images; else None."""
     run = algorithm(job)
     request = run.send(None)
-    if isinstance(request, Label) and request.purpose == "owned":
-        run.send(Labels(request.pool, np.zeros(request.n, np.int32)))
+    while isinstance(request, Label) and request.purpose in OWNED:
+        request = run.send(Labels(request.pool, np.zeros(request.n, np.int32)))
     following = run.send(Labels(test, np.zeros(len(test), np.int32)))
     return following if isinstance(following, Label) and following.by == "random" else None
 

@@ -52,8 +52,8 @@ PURPOSES = {
 def line(request: Request, answer: Answer) -> str:
     """A request and its answer in a line."""
     match request, answer:
-        case Label(n=n, purpose="owned"), _:
-            return f"{n:,} labels that are known already join B, at no cost"
+        case Label(n=n, purpose="owned" | "owned_test" as purpose), _:
+            return f"{n:,} labels that are known already join {'B' if purpose == 'owned' else 'T'}, at no cost"
         case Label(n=n, by=by, purpose=purpose), _:
             how = f", chosen by {short_name(by)}" if by != "all" else ""
             return f"humans label {n:,} images {PURPOSES[purpose]}{how}"
@@ -83,8 +83,8 @@ def plan_line(plan: Plan, config: Config) -> str:
 def next_line(pending: Request | None, config: Config) -> str:
     """The request that comes next in a line; None: the run is at its end, and only its last line is missing."""
     match pending:
-        case Label(n=n, purpose="owned"):
-            return f"next: {n:,} labels that are known already join B, at no cost"
+        case Label(n=n, purpose="owned" | "owned_test" as purpose):
+            return f"next: {n:,} labels that are known already join {'B' if purpose == 'owned' else 'T'}, at no cost"
         case Label(n=n, by=by, purpose=purpose):
             how = "" if by == "all" else f", chosen by {short_name(by)}"
             who = "humans label" if config.services is None else f"{config.services.of(purpose).name} labels"

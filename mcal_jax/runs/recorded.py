@@ -17,6 +17,7 @@ from mcal_jax.algorithm.job import PLANNED, Job
 from mcal_jax.algorithm.outcome import Outcome
 from mcal_jax.algorithm.plan import Plan
 from mcal_jax.algorithm.protocol import (
+    OWNED,
     Answer,
     Indices,
     Label,
@@ -68,7 +69,7 @@ class RecordedRun:
                 name = set_of(request)
                 self.sets[name] = np.union1d(self.sets[name], answer.indices)
                 left = remove(left, answer.indices)
-                counted = remove(answer.indices if name == "T" else counted, answer.retired)
+                counted = remove(self.sets["T"] if name == "T" else counted, answer.retired)
 
     @property
     def path(self) -> Path:
@@ -121,7 +122,7 @@ class RecordedRun:
             return None
         if history[-1].model not in figures:
             return self.plans[-1]
-        owned = len(self.job.owned)
+        owned = self.job.known
         # What depends on the plan before it, whether it is stable and the next batch, is among the figures.
         plan = planner.search(self.job.n, history, self._winner, None, self._planning_config(), owned=owned)
         return as_recorded(plan, figures[history[-1].model])
@@ -164,7 +165,7 @@ class RecordedRun:
             return []
         config, history, figures = self._planning_config(), self.fits.get(architecture, []), self._figures(architecture)
         plans: list[Plan] = []
-        owned = len(self.job.owned)
+        owned = self.job.known
         for k, fit in enumerate(history):
             previous = plans[-1] if plans else None
             plan = planner.search(self.job.n, history[: k + 1], architecture, previous, config, owned=owned)
@@ -200,12 +201,18 @@ def as_recorded(plan: Plan, figures: dict[str, Any] | None) -> Plan:
     return plan._replace(**{key: figures[key] for key in PLAN_KEYS if key in figures})
 
 
+SET_OF = {"owned": "B", "owned_test": "T", "test": "T", "train": "B", "residual": "R", "certify": "V"}
+"""The set that labels of each purpose go to."""
+
+
 def set_of(request: Request) -> str:
     """The set that the images labelled for a request go to."""
     if isinstance(request, MachineLabel):
         return "S"
     assert isinstance(request, Label)
-    return {"owned": "B", "test": "T", "train": "B", "residual": "R", "certify": "V"}[request.purpose]
+    return {"owned": "B", "owned_test": "T", "test": "T", "train": "B", "residual": "R", "certify": "V"}[
+        request.purpose
+    ]
 
 
 def rebuilt(entry: Entry, left: Indices, sets: dict[str, Indices], counted: Indices, job: Job) -> Request:
@@ -228,8 +235,9 @@ def rebuilt(entry: Entry, left: Indices, sets: dict[str, Indices], counted: Indi
 
 def _request(data: dict[str, Any], left: Indices, sets: dict[str, Indices], counted: Indices, job: Job) -> Request:
     match data["kind"]:
-        case "label" if data["purpose"] == "owned":
-            return Label(np.array(job.owned, np.int64), data["n"], data["by"], "owned")
+        case "label" if data["purpose"] in OWNED:
+            known = job.owned if data["purpose"] == "owned" else job.owned_test
+            return Label(np.array(known, np.int64), data["n"], data["by"], data["purpose"])
         case "label" if data["purpose"] in ("test", "train", "certify", "residual"):
             test = counted if "test" in data else None
             return Label(left, data["n"], data["by"], data["purpose"], data["model"], None, test)

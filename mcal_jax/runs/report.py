@@ -53,7 +53,7 @@ def summary(delivery: Delivery, config: Config, classes: Sequence[str] = ()) -> 
         f"{STOPS.get(outcome.stop, 'a rule of your own, or of another version')}",
     ]
     if outcome.owned:
-        rows.append(f"{outcome.owned:,} labels of B were known beforehand and are not in the bill")
+        rows.append(f"{outcome.owned:,} labels were known beforehand and are not in the bill")
     rows += machine_lines(outcome, config)
     if not certificate and len(outcome.S) and config.budget is None:
         rows.append(

@@ -3,6 +3,11 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
+from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.planner import n_test
+from mcal_jax.algorithm.protocol import UNKNOWN, remove
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError
 from mcal_jax.runs.images import default_architectures, suitable_width
@@ -55,6 +60,26 @@ def recorded(log: RunLog) -> Setup:
     if not given:
         raise McalError(f"{log.path} is no log of a session; go on with: mcal resume {log.path}")
     return Setup(**{**given, "architectures": tuple(given["architectures"])})
+
+
+def with_owned(job: Job, dataset: Dataset, at_random: bool, seed: int, begun: RunLog | None) -> Job:
+    """``job`` with the labels that its images come with, at no cost, or with those that it had when it was ``begun``.
+
+    ``at_random`` says that their images are a random sample of all: T is then made of them, drawn with ``seed``, and B
+    of what T does not need. Raises McalError where nothing is known, or the log says otherwise.
+    """
+    if begun is not None:
+        if at_random and not begun.job.owned_test:
+            raise McalError(f"{begun.path}: this job took no known labels for T: known_at_random is for a new one")
+        return job.model_copy(update={"owned": begun.job.owned, "owned_test": begun.job.owned_test})
+    known = np.empty(0, np.int64) if dataset.given is None else np.flatnonzero(dataset.given != UNKNOWN)
+    if not at_random:
+        return job.model_copy(update={"owned": tuple(known.tolist())})
+    if not len(known):
+        raise McalError(f"known_at_random: no label of '{dataset.name}' is known")
+    wanted = min(n_test(job.n - len(known), job.config), len(known))
+    test = np.sort(np.random.default_rng(seed).choice(known, wanted, replace=False))
+    return job.model_copy(update={"owned": tuple(remove(known, test).tolist()), "owned_test": tuple(test.tolist())})
 
 
 def trained_world(
