@@ -14,7 +14,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := -m "not slow" -n 2 --dist loadfile
-DOCTEST := --doctest-modules mcal_jax tests/test_docs.py
 
 # What every Python and every version of what we need must read, plan and train alike, an eighth of the logs;
 # TESTS=tests runs them all.
@@ -51,10 +50,10 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest $(DOCTEST)
+	$(BIN)/pytest --doctest-modules mcal_jax
 
 doctest: $(READY)
-	$(BIN)/pytest $(DOCTEST)
+	$(BIN)/pytest --doctest-modules mcal_jax tests/test_docs.py
 
 docs: $(READY)
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html

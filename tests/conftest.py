@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,11 @@ from mcal_jax.runs.driver import drive
 from mcal_jax.runs.settings import Run
 from mcal_jax.testing.worlds import assert_partition, labelled_by_humans, same  # noqa: F401 - for the tests
 from mcal_jax.worlds.simulated import Analytic, SimulatedWorld
+
+# A program is compiled once for all tests and their processes: XLA takes seconds for each.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "programs"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 # The same examples on every machine: a failure seen once is seen again.
 settings.register_profile("mcal", deadline=None, derandomize=True, database=None)

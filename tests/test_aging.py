@@ -23,7 +23,7 @@ from mcal_jax.training import kcenter
 from mcal_jax.worlds.difficulty import DifficultyWorld
 
 N = 6000
-AGED, PLAIN = Config(), Config(age_test_set=False)
+AGED, PLAIN = Config(theta_step=0.25), Config(theta_step=0.25, age_test_set=False)
 
 
 def job(config=AGED):

@@ -268,6 +268,7 @@ print("both")
 """
 
 
+@pytest.mark.slow
 def test_pytorch_trains_our_nets_and_follows_a_recorded_run(tmp_path):
     if importlib.util.find_spec("torch") is None:
         pytest.skip("PyTorch is not installed")

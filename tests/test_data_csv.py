@@ -15,10 +15,10 @@ from mcal_jax.runs.runlog import RunLog
 from mcal_jax.runs.settings import Experiment, load_settings
 
 HOME = Path(__file__).parent.parent
-SIMULATED = {"imagenet"}
-"""Exhibits that simulate whole runs, too."""
+SLOW = {"imagenet", "claims"}
+"""Exhibits that simulate whole runs, or draw thousands of samples."""
 COMMITTED = [
-    pytest.param(profile, name, marks=[pytest.mark.slow] if name in SIMULATED else [])
+    pytest.param(profile, name, marks=[pytest.mark.slow] if name in SLOW else [])
     for profile in ("laptop", "paper")
     for name in experiments.experiments(profile, recorded=True)
     if (HOME / "results" / profile / name / "data.csv").exists()

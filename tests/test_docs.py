@@ -54,7 +54,18 @@ def test_python_on_a_page_can_be_parsed(page):
         ast.parse(code)
 
 
-@pytest.mark.parametrize("page", [page for page, text in PAGES.items() if runnable(text)])
+ALIKE = ("docs/index.md", "docs/getting-started.md")
+"""Pages that label images as README.md does."""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.slow] if page in ALIKE else [])
+        for page, text in PAGES.items()
+        if runnable(text)
+    ],
+)
 def test_python_on_a_page_runs(page, tmp_path, monkeypatch):
     code = runnable(PAGES[page])
     if "mcal.label(" in "".join(code) or "mcal.certify(" in "".join(code):

@@ -12,9 +12,10 @@ from mcal_jax.worlds.simulated import SimulatedWorld
 
 
 def test_an_easier_law_costs_less_and_a_hopeless_one_as_much_as_humans():
-    easy = plan(20_000, law=(3.0, 0.5), runs=3)
-    hard = plan(20_000, law=(3.0, 0.3), runs=3)
-    hopeless = plan(2000, law=HOPELESS, runs=3)
+    config = Config.certified(theta_step=0.25)
+    easy = plan(20_000, config, law=(3.0, 0.5), runs=3)
+    hard = plan(20_000, config, law=(3.0, 0.3), runs=3)
+    hopeless = plan(2000, config, law=HOPELESS, runs=3)
     assert easy.cost.max() < hard.cost.min()
     assert (hopeless.savings <= 0.05).all()  # Eqn 2 lets epsilon of all labels be wrong
     assert (easy.error <= 0.07).all()

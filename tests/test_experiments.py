@@ -277,6 +277,7 @@ def test_two_that_make_the_same_at_the_same_time_both_succeed(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["fig"]
 
 
+@pytest.mark.slow
 def test_an_installed_package_writes_under_the_present_folder_alone(tmp_path):
     """As from a wheel: the package with what it carries, and beside it a folder of somebody else's."""
     site, here = tmp_path / "site-packages", tmp_path / "here"

@@ -117,7 +117,7 @@ def test_humans_label_all_the_rest_when_V_shows_that_S_is_junk():
 
 @pytest.mark.parametrize("preset", LABELLERS)
 def test_an_unlearnable_set_ends_with_humans_and_says_why(preset):
-    config = LABELLERS[preset]()
+    config = LABELLERS[preset](theta_step=0.25)
     junk = simulate(config.model_copy(update=ALONE), HOPELESS, n=4000)
     done = simulate(config, HOPELESS, n=4000)
     assert (junk.labels[junk.outcome.S] != 0).mean() > 0.5

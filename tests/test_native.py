@@ -163,6 +163,7 @@ def script(path, text):
     return str(path)
 
 
+@pytest.mark.slow
 def test_without_a_compiler_nets_use_the_matrix_product(tmp_path):
     latin = script(tmp_path / "cxx", r"printf 'error: \351t\351'; exit 1")
     refusal = "echo \"error: unrecognized command-line option '-march=native'\" >&2; exit 1"

@@ -143,7 +143,9 @@ def test_read_me_first_runs_and_states_the_end(tmp_path):
     assert pictures(tmp_path) == PICTURES
 
 
-@pytest.mark.parametrize("kind", ["usual", "race", "budget", "hopeless"])
+@pytest.mark.parametrize(
+    "kind", ["usual", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("race", "budget", "hopeless"))]
+)
 def test_mcal_run_describes_every_kind_of_run(kind, tmp_path, monkeypatch):
     """The notebook's cells, run here on a simulated run and blank images."""
     n = 3000

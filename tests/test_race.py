@@ -131,7 +131,7 @@ def test_of_equal_nets_the_first_wins():
 @settings(max_examples=3)
 def test_any_race_partitions_X_and_is_won_by_who_promises_the_least_still_to_pay(config, curves, prices, seed):
     price = PerImageEpoch(dollars=dict(zip(NETS, prices, strict=True)))
-    config = config.model_copy(update={"training_price": price})
+    config = config.model_copy(update={"training_price": price, "theta_step": 0.25})
     outcome, steps = raced(config, dict(zip(NETS, curves, strict=False)), 1500, seed)
     assert_partition(outcome)
     assert len(labelled_by_humans(steps)) == sum(len(getattr(outcome, name)) for name in "TBRV")

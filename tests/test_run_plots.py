@@ -327,6 +327,7 @@ def tiny_worlds(draw):
         test_fraction=draw(st.sampled_from([0.02, 0.1, 0.3])),
         seed_fraction=draw(st.sampled_from([0.02, 0.1, 0.2])),
         max_steps=draw(st.integers(1, 6)),
+        theta_step=0.25,
     )
     algorithm = draw(st.sampled_from(["mcal", "mcal", "humans_only", "without_active_learning"]))
     steps, seed = [], draw(st.integers(0, 99))

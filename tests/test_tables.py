@@ -44,14 +44,15 @@ NETS = {"cnn18": MIDDLING, "resnet18": EASY, "resnet50": EASY}
 
 def labelling(data_set="cifar10", curve=MIDDLING, seed=0, n=3000, data=None, **config):
     """A run of MCAL in a simulated world, as a record of it."""
-    finished = simulate(Config(**config), curve, n, seed)
+    full = Config(**{"theta_step": 0.25, **config})
+    finished = simulate(full, curve, n, seed)
     o = finished.outcome
     sizes = {name: len(getattr(o, name)) for name in "TBSR"}
     service = config.get("label_price", 0.04)
     changes = {key: value for key, value in config.items() if key != "label_price"}
     run = Run(seed=seed, data=data or {}, service=service, config=changes)
     return Labelling(
-        data_set, run, None, n, Config(**config), o.history, **sizes, theta=o.theta, stop=o.stop,
+        data_set, run, None, n, full, o.history, **sizes, theta=o.theta, stop=o.stop,
         architecture=o.architecture, ledger=o.ledger, true_error=finished.true_error,
     )  # fmt: skip
 

@@ -40,6 +40,7 @@ def read(path):
 # The notebooks
 
 
+@pytest.mark.slow  # `make docs` and `make reproduce` run this notebook too
 def test_power_laws_finds_the_law_it_hid(tmp_path):
     texts = execute("01_power_laws", tmp_path, n=20_000, n_test=1000, k=6000.0, gamma=0.5, alpha=5.0, seed=1)
     assert pictures(tmp_path) == {"learning_curves", "noise", "few_points", "thetas"}
@@ -52,6 +53,7 @@ def test_power_laws_finds_the_law_it_hid(tmp_path):
     assert any("γ = 0.25: 16.0 times the labels, 0.500 times the error" in text for text in texts)
 
 
+@pytest.mark.slow  # `make docs` and `make reproduce` run this notebook too
 def test_cost_surfaces_moves_the_optimum(tmp_path):
     texts = execute("02_cost_surfaces", tmp_path, n=N)
     assert pictures(tmp_path) == {"surface", "optimum"}

@@ -122,12 +122,12 @@ def _residuals_of(
     B0: float,
     slope: tuple[float, float],
     free: tuple[str, ...],
-) -> Callable[[Any], np.ndarray]:
+) -> Callable[[dict[str, float]], np.ndarray]:
     """The residuals that a fit minimises, as a function of its parameters: of the deviance and of the priors."""
 
-    def residuals(p: Any) -> np.ndarray:
-        a, gamma, kappa, floor, shift = (float(p[name]) for name in BOUNDS)
-        prior = [(a - LEVEL[0]) / LEVEL[1], (gamma - slope[0]) / slope[1], *(float(p[k]) / SPREAD[k] for k in free)]
+    def residuals(p: dict[str, float]) -> np.ndarray:
+        a, gamma, kappa, floor, shift = (p[name] for name in BOUNDS)
+        prior = [(a - LEVEL[0]) / LEVEL[1], (gamma - slope[0]) / slope[1], *(p[k] / SPREAD[k] for k in free)]
         eps = floor + np.exp(np.minimum(log_error(a, gamma, kappa, B0, sizes, shift), 0))
         return np.concatenate([deviance_residuals(errors, n, eps), prior])
 
@@ -142,11 +142,18 @@ def _least(residuals, start: dict[str, float], varying: list[str]) -> dict[str, 
     """The parameters within BOUNDS of the least sum of squares that a search from ``start`` finds."""
     import lmfit  # takes a second to import, and much that reads this module fits nothing
 
-    parameters = lmfit.Parameters()
+    parameters, fixed = lmfit.Parameters(), {}
     for name, (low, high) in BOUNDS.items():
         value = float(np.clip(start[name], low, high))
-        parameters.add(name, value=value, min=low, max=high, vary=name in varying)
-    return lmfit.minimize(residuals, parameters, calc_covar=False).params.valuesdict()
+        if name in varying:
+            parameters.add(name, value=value, min=low, max=high)
+        else:
+            fixed[name] = value
+
+    def at(varied: Any) -> np.ndarray:
+        return residuals({**fixed, **varied.valuesdict()})
+
+    return {**fixed, **lmfit.minimize(at, parameters, calc_covar=False).params.valuesdict()}
 
 
 def fit_all(history: Sequence[TrainResult], config: Config) -> tuple[Law, ...]:
