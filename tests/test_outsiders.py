@@ -35,9 +35,9 @@ def my_scores(scores):
     return -abs(scores.confidence - 0.5)
 ''',
     "my_rule.py": '''
-def three_trainings(n, plans, config):
-    """Stop after three trainings."""
-    return len(plans) >= 3
+def one_training(n, plans, config):
+    """Stop after the first training, when no other rule can know enough."""
+    return len(plans) >= 1
 ''',
 }
 
@@ -58,7 +58,7 @@ def own(folder, monkeypatch):
     import my_rule
     import my_scores
 
-    yield my_net.MyNet, my_scores.my_scores, my_rule.three_trainings
+    yield my_net.MyNet, my_scores.my_scores, my_rule.one_training
     for name in FILES:
         del sys.modules[name.removesuffix(".py")]
 
@@ -86,10 +86,10 @@ def test_the_command_line_takes_them_by_the_names_of_their_files(folder, monkeyp
         "--acquisition",
         "my_scores.py:my_scores",
     )
-    run = run_command(folder, *words, "--stop-rules", "my_rule.py:three_trainings")
+    run = run_command(folder, *words, "--stop-rules", "my_rule.py:one_training")
     assert run.is_finished
-    assert run.end["stop"].endswith("my_rule.py:three_trainings")
-    assert len(run.outcome.history) == 3
+    assert run.end["stop"].endswith("my_rule.py:one_training")
+    assert len(run.outcome.history) == 1
     monkeypatch.chdir(folder.parent)  # a finished log is shown from anywhere, without the files
     for name in FILES:
         (folder / name).unlink()
@@ -108,7 +108,7 @@ def test_python_takes_them_as_objects_and_the_classifier_comes_along(own, folder
     )
     strategies = dict(architecture=net, acquisition=scores, stop_rules=[rule])
     result = label(images.images, annotate=lambda at: images.labels[at], **strategies, **settings)
-    assert (result.outcome.architecture, result.outcome.stop) == ("MyNet", "three_trainings")
+    assert (result.outcome.architecture, result.outcome.stop) == ("MyNet", "one_training")
     predicted = result.classifier.predict(images.images)
     machine = result.by_machine
     assert machine.any()
