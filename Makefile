@@ -9,6 +9,9 @@
 # make slides:         the lessons of the course as slides, in slides/; needs npm and, the first time, a network
 # All set up a virtual environment first, with the exact versions of uv.lock.
 
+# Where Python may keep no bytecode, each process compiles JAX and all else anew, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
