@@ -120,10 +120,10 @@ def _module_of_file(path: Path, kind: str) -> ModuleType:
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec
-        assert spec.loader
         module = sys.modules[name] = importlib.util.module_from_spec(spec)
         try:
-            spec.loader.exec_module(module)
+            # Not by the loader, whose bytecode is stale where a file changes twice in a second.
+            exec(compile(content, path, "exec", dont_inherit=True), vars(module))
         except BaseException as error:
             del sys.modules[name]
             if not isinstance(error, Exception):

@@ -55,6 +55,7 @@ class _Worker:
         self.process: Any = None
         self.pipe: Any = None
         self.lock = threading.Lock()  # no process may start behind the back of ``stop``
+        self.joining = threading.Lock()
 
     def call(self, task: Callable[..., Any], args: Any, options: Any) -> Any:
         self._start()
@@ -62,8 +63,7 @@ class _Worker:
             self.pipe.send((task, args, options))
             value, error = self.pipe.recv()
         except (EOFError, OSError):
-            self.process.join()
-            code = self.process.exitcode or 0
+            code = self._exit_code()
             why = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
             hint = "; the system does so where memory runs out" if code == -signal.SIGKILL else ""
             raise McalError(f"its process was ended {why}{hint}") from None
@@ -90,7 +90,13 @@ class _Worker:
                 self.process.kill()
             else:
                 self.pipe.close()
-        self.process.join()
+        self._exit_code()
+
+    def _exit_code(self) -> int:
+        """Wait for the end of the process. One thread at a time: another would find no child to wait for."""
+        with self.joining:
+            self.process.join()
+            return self.process.exitcode or 0
 
 
 def _serve(pipe: Any, core: int | None) -> None:
