@@ -290,7 +290,11 @@ def test_images_without_labels_are_labelled_by_a_function(tmp_path):
         return [known.classes[k] for k in known.labels[indices]]
 
     settings = dict(
-        classes=known.classes, width=2, recipe="brief", log=tmp_path / "run.jsonl", config=Config(epsilon=0.4)
+        classes=known.classes,
+        width=2,
+        recipe="brief",
+        log=tmp_path / "run.jsonl",
+        config=Config(epsilon=0.4, theta_step=0.25),
     )
     result = label(known.images, annotate=annotate, **settings)
     assert result.true_error is None
@@ -326,7 +330,9 @@ def test_classes_are_named_or_numbered():
 
 def test_images_that_no_human_can_tell_are_billed_and_not_trained_on(tmp_path):
     known = load("fashion_mnist_10k", first=300, downsample=2)
-    session = Session(known, width=2, recipe="brief", config=Config(epsilon=0.6), log=tmp_path / "run.jsonl")
+    session = Session(
+        known, width=2, recipe="brief", config=Config(epsilon=0.6, theta_step=0.25), log=tmp_path / "run.jsonl"
+    )
     unknown = []
     while (batch := session.ask()) is not None:
         session.tell_unknown(batch.indices[:2], annotator="ada")
