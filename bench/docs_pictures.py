@@ -136,6 +136,8 @@ def page_of_widget(browser: Browser, screen: dict[str, Any], scheme: str, path: 
     with jupyter_lab(home, scheme) as url:
         page = browser.new_page(**screen, color_scheme=scheme)
         run_notebook(page, url)
+        if screen.get("is_mobile"):
+            page.keyboard.press("Control+b")  # the list of files would cover the notebook
         label_some(page, load("fashion_mnist_10k", first=IMAGES))
         page.locator(".mcal-cell").first.scroll_into_view_if_needed()
         page.screenshot(path=path)
