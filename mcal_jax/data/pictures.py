@@ -182,6 +182,5 @@ def with_known_labels(
     assert part.labels is not None
     given = np.full(len(labels), -1, np.int32)
     given[at] = part.labels
-    use = "they cost nothing and are a part of B, never of T or V"
-    note = f"'{name}': {len(at):,} of {len(labels):,} labels are known; {use}"
+    note = f"'{name}': {len(at):,} of {len(labels):,} labels are known; they cost nothing and are never a part of V"
     return from_arrays(images, None, part.classes, name)._replace(given=given, notes=(*part.notes, note))
