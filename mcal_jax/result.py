@@ -147,7 +147,7 @@ class Result:
                 if len(answer.margins):
                     margins[answer.indices] = answer.margins
         files = self.record.log.content.get("files", ())
-        price[list(job.owned + job.owned_test)] = 0.0
+        price[job.known_images] = 0.0
         columns: dict[str, Any] = {
             "index": np.arange(n),
             **({"file": [_text(name) for name in files]} if files else {}),
@@ -179,9 +179,7 @@ class Result:
         for part in parts:
             indices = unpack(part["indices"], np.int64)
             names[indices], times[indices] = part["annotator"], part["time"]
-        names[list(self.record.job.owned + self.record.job.owned_test)] = str(
-            self.record.log.run.get("data", {}).get("name", "")
-        )
+        names[self.record.job.known_images] = str(self.record.log.run.get("data", {}).get("name", ""))
         named = {"annotator": names} if any(names) else {}
         return {**named, "time": pd.to_datetime(np.round(1000 * times), unit="ms", utc=True)}
 

@@ -36,7 +36,9 @@ def test_a_cell_that_is_executed_again_replaces_its_strategy(colours):
     assert colours["teal"] == 6
 
 
-def test_a_file_is_a_module_and_is_read_again_when_it_changes(colours, tmp_path):
+def test_a_file_is_a_module_and_is_read_again_when_it_changes(colours, tmp_path, monkeypatch):
+    """Within a second too, where Python would take the bytecode of a file of the same size."""
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
     path = tmp_path / "mine.py"
     path.write_text("shade = ['teal']\n")
     name = f"{path}:shade"

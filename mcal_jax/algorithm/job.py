@@ -71,12 +71,17 @@ class Job(Settings):
         """How many labels are known beforehand."""
         return Owned(len(self.owned), len(self.owned_test))
 
+    @property
+    def known_images(self) -> list[int]:
+        """The images whose labels are known beforehand."""
+        return [*self.owned, *self.owned_test]
+
     def cost_of(self, images: Indices, purpose: str = "train") -> float:
         """US dollars that humans charge for one label of each of ``images``, by the ``purpose`` of the request.
 
         What is owned costs nothing, unless it is to be labelled once more ("relabel").
         """
-        bought = images if purpose == "relabel" else np.setdiff1d(images, self.owned + self.owned_test)
+        bought = images if purpose == "relabel" else np.setdiff1d(images, self.known_images)
         if self.config.services is not None:
             return len(bought) * costs.price_of(self.config, purpose)
         return costs.cost_of_labels(bought, self.config, self.label_costs)

@@ -39,7 +39,7 @@ def mcal(
     to_buy, tests = n - known.total, planner.tests_of(n, known, config)
     planner.check(to_buy, architecture, config, known.test)
     if len(T0):
-        yield Label(T0, len(T0), "all", "owned_test")  #                                                            ours
+        yield Label(T0, len(T0), "all", "owned_test")  #                                                           ours
     if len(B):
         yield Label(B, len(B), "all", "owned")  #                                                                  ours
     T, U = T0, remove(remove(np.arange(n), T0), B)
@@ -51,7 +51,7 @@ def mcal(
     B, U, E = np.union1d(B, b), remove(U, b), T  # E: the images of T that are a sample of U still                 ours
     fit = yield Train(B, E, architecture)  #                                                                          3
     history = [fit]  #                                                                                              4-7
-    plans = [planner.search(n, history, architecture, None, config, objective, known)]  #                        8
+    plans = [planner.search(n, history, architecture, None, config, objective, known)]  #                             8
     while not (reason := stop_rule(n, plans, config)):  #                                                             9
         plan = plans[-1]
         ageing = E if config.age_test_set else None  #                                                             ours
