@@ -106,10 +106,11 @@ def _of_pixels(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _of_features(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-    n, step = len(rows.array), max(1, CHUNK // (8 * rows.array.shape[1]))
-    starts = range(0, n, step)
-    mean = sum(rows.block(i, i + step).sum(0, dtype=np.float64) for i in starts) / n
-    squares = sum(((rows.block(i, i + step) - mean) ** 2).sum(0) for i in starts)
+    n, width = rows.array.shape
+    step = max(1, CHUNK // (8 * width))
+    starts, zero = range(0, n, step), np.zeros(width)
+    mean = sum((rows.block(i, i + step).sum(0, dtype=np.float64) for i in starts), zero) / n
+    squares = sum((((rows.block(i, i + step) - mean) ** 2).sum(0) for i in starts), zero)
     std = np.sqrt(squares / n)
     constant = std <= np.maximum(CONSTANT * np.abs(mean), np.finfo(np.float32).tiny)
     return mean, np.where(constant, np.finfo(np.float32).max, std)
