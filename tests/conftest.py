@@ -20,6 +20,7 @@ from mcal_jax.runs import settings as run_settings
 from mcal_jax.runs.driver import drive
 from mcal_jax.runs.settings import Run
 from mcal_jax.testing.worlds import assert_partition, labelled_by_humans, same  # noqa: F401 - for the tests
+from mcal_jax.training.architectures import ARCHITECTURES
 from mcal_jax.worlds.simulated import Analytic, SimulatedWorld
 
 # A program is compiled once for all tests and their processes: XLA takes seconds for each.
@@ -164,6 +165,15 @@ def three_kinds(low, high):
     for k in range(3):
         pixels[labels == k, :, 2 * k : 2 * k + 3] += rng.uniform(low, high, ((labels == k).sum(), 1, 1))
     return from_arrays(pixels.clip(0, 255).astype(np.uint8), labels)
+
+
+@pytest.fixture(scope="module")
+def small_nets():
+    """Nets of one block by the names "tiny", "resnet18" and "cnn18"."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("tiny", "resnet18", "cnn18"):
+            patch.setitem(ARCHITECTURES._entries, name, f"small_nets:{name}")
+        yield
 
 
 @pytest.fixture

@@ -111,6 +111,7 @@ def test_a_functions_answer_that_does_not_fit_is_one_line(answer, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("small_nets")
 def test_a_run_whose_annotator_fails_once_goes_on_to_the_same_end(tmp_path):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 120)

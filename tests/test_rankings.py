@@ -22,6 +22,7 @@ from mcal_jax.worlds.trained import TrainedWorld
 
 TEST, SMALL, LARGE, POOL = np.arange(50), np.arange(50, 100), np.arange(50, 200), np.arange(200, 500)
 CONFIG = Config(test_fraction=0.1, seed_fraction=0.03, theta_step=0.25)
+pytestmark = pytest.mark.usefixtures("small_nets")
 
 
 @pytest.fixture(scope="module")

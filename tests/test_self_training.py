@@ -1,7 +1,5 @@
 """Self-training: it learns from images without labels, never from labels that nobody gave, and it is billed."""
 
-from functools import partial
-
 import jax
 import numpy as np
 import pytest
@@ -16,8 +14,7 @@ from mcal_jax.errors import McalError
 from mcal_jax.runs.codec import answer_from_json, answer_json
 from mcal_jax.runs.driver import drive
 from mcal_jax.testing import check_world
-from mcal_jax.training import nets, self_training
-from mcal_jax.training.architectures import ARCHITECTURES
+from mcal_jax.training import self_training
 from mcal_jax.training.programs import key_of
 from mcal_jax.training.recipe import Student
 from mcal_jax.training.recipes import RECIPES
@@ -34,10 +31,9 @@ NAME = "tiny@taught"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def tiny():
-    """A net of one block, which compiles in a second, and a recipe of two epochs for its student."""
+def taught(small_nets):
+    """A recipe of two epochs for the student."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ARCHITECTURES._entries, "tiny", partial(nets.ResNet, nets.basic, (1, 1)))
         patch.setitem(RECIPES._entries, "taught", FIRST._replace(name="taught", student=STUDENT))
         patch.setitem(costs.UNLABELLED_PASSES._entries, "taught", 0.8)
         yield

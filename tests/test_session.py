@@ -16,6 +16,7 @@ from mcal_jax.runs.driver import drive, replay
 from mcal_jax.worlds.simulated import SimulatedWorld
 
 N = 600
+pytestmark = pytest.mark.usefixtures("small_nets")
 JOBS = {
     "recommended": Job(n=N),
     "certified": Job(n=N, config=Config.certified(epsilon=0.2)),

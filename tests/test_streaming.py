@@ -16,8 +16,7 @@ from mcal_jax.algorithm.job import Job
 from mcal_jax.annotators.ground_truth import GroundTruth
 from mcal_jax.errors import McalError
 from mcal_jax.runs.driver import drive
-from mcal_jax.training import devices, nets, pool, streaming
-from mcal_jax.training.architectures import ARCHITECTURES
+from mcal_jax.training import devices, pool, streaming
 from mcal_jax.training.classifier import Classifier
 from mcal_jax.training.pool import placement
 from mcal_jax.training.programs import compilations, key_of
@@ -28,14 +27,7 @@ from mcal_jax.worlds.trained import TrainedWorld
 
 RECIPE = RECIPES["fast"]._replace(name="short", batch=16, epochs=3, power=0)
 N = 300
-
-
-@pytest.fixture(scope="module", autouse=True)
-def tiny():
-    """A net of one block, which compiles in a second."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ARCHITECTURES._entries, "tiny", partial(nets.ResNet, nets.basic, (1, 1)))
-        yield
+pytestmark = pytest.mark.usefixtures("small_nets")
 
 
 @pytest.fixture

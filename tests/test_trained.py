@@ -18,6 +18,7 @@ from mcal_jax.training.recipes import RECIPES
 from mcal_jax.worlds.trained import TrainedWorld
 
 CONFIG = Config(test_fraction=0.1, seed_fraction=0.03, theta_step=0.25)
+pytestmark = pytest.mark.usefixtures("small_nets")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +14,6 @@ from mcal_jax.algorithm.acquisition import Scores
 from mcal_jax.errors import McalError
 from mcal_jax.training import cache, nets, programs
 from mcal_jax.training import trainer as training
-from mcal_jax.training.architectures import ARCHITECTURES
 from mcal_jax.training.cache import enable_compilation_cache
 from mcal_jax.training.devices import ACCELERATOR, CPU
 from mcal_jax.training.kcenter import k_center
@@ -43,16 +41,8 @@ def pool(n, classes=4, seed=0):
     return images, labels
 
 
-@pytest.fixture(scope="module", autouse=True)
-def tiny():
-    """A net of one block, which compiles in a second."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ARCHITECTURES._entries, "tiny", partial(nets.ResNet, nets.basic, (1, 1)))
-        yield
-
-
 @pytest.fixture(scope="module")
-def trainer(tiny):
+def trainer(small_nets):
     images, labels = pool(600)
     trainer = Trainer(images, 4, architecture="tiny", width=4, recipe=SHORT)
     trainer.labels = labels
@@ -132,7 +122,7 @@ def test_nets_trained_side_by_side_equal_those_trained_alone(trainer, backend):
 
 
 @pytest.fixture(scope="module")
-def plain(tiny):
+def plain(small_nets):
     """Trains long and without augmentation."""
     images, labels = pool(1000)
     recipe = SHORT._replace(name="plain", epochs=60, shift=0, label_smoothing=0)

@@ -11,7 +11,6 @@ at all are data and not minus infinity; weak priors keep few points from decidin
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from scipy.special import xlogy
@@ -20,6 +19,7 @@ from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.plan import Law
 from mcal_jax.algorithm.protocol import TrainResult, trials
 
+Residuals = Callable[[dict[str, float]], np.ndarray]
 BOUNDS = {"a": (-25.0, 0.0), "gamma": (0.0, 3.0), "kappa": (0.0, 5.0), "floor": (0.0, 0.5), "shift": (0.0, 5.0)}
 FREE = {"power": (), "truncated": ("kappa",), "pow3": ("floor",), "pow4": ("floor", "shift")}
 """The parameters of each law besides a and gamma; the others are 0."""
@@ -66,7 +66,7 @@ def band(law: Law, sizes: np.ndarray, z: float = 2.0) -> tuple[np.ndarray, np.nd
 
 def deviance_residuals(errors: np.ndarray, n: np.ndarray, eps: np.ndarray) -> np.ndarray:
     """Signed square roots of the binomial deviance of ``errors`` out of ``n`` where ``eps`` was expected."""
-    eps = np.clip(eps, 1e-12, 1 - 1e-12)
+    eps = np.minimum(np.maximum(eps, 1e-12), 1 - 1e-12)  # a third of the time of np.clip
     fails, holds = xlogy(errors, errors / (n * eps)), xlogy(n - errors, (n - errors) / (n * (1 - eps)))
     return np.sign(errors - n * eps) * np.sqrt(2 * np.maximum(fails + holds, 0))
 
@@ -122,7 +122,7 @@ def _residuals_of(
     B0: float,
     slope: tuple[float, float],
     free: tuple[str, ...],
-) -> Callable[[dict[str, float]], np.ndarray]:
+) -> Residuals:
     """The residuals that a fit minimises, as a function of its parameters: of the deviance and of the priors."""
 
     def residuals(p: dict[str, float]) -> np.ndarray:
@@ -134,26 +134,30 @@ def _residuals_of(
     return residuals
 
 
-def _squares(residuals, parameters: dict[str, float]) -> float:
+def _squares(residuals: Residuals, parameters: dict[str, float]) -> float:
     return float((residuals(parameters) ** 2).sum())
 
 
-def _least(residuals, start: dict[str, float], varying: list[str]) -> dict[str, float]:
-    """The parameters within BOUNDS of the least sum of squares that a search from ``start`` finds."""
+def _least(residuals: Residuals, start: dict[str, float], varying: list[str]) -> dict[str, float]:
+    """The parameters within BOUNDS of the least sum of squares that a search from ``start`` finds.
+
+    As ``lmfit.minimize`` finds them, in half its time: lmfit maps each parameter to one without bounds, and MINPACK's
+    Levenberg-Marquardt is called with lmfit's tolerances, without the checks and copies in between.
+    """
     import lmfit  # takes a second to import, and much that reads this module fits nothing
+    from scipy.optimize import leastsq
 
-    parameters, fixed = lmfit.Parameters(), {}
-    for name, (low, high) in BOUNDS.items():
-        value = float(np.clip(start[name], low, high))
-        if name in varying:
-            parameters.add(name, value=value, min=low, max=high)
-        else:
-            fixed[name] = value
+    start = {name: float(np.clip(start[name], *limits)) for name, limits in BOUNDS.items()}
+    free = [lmfit.Parameter(name, start[name], min=BOUNDS[name][0], max=BOUNDS[name][1]) for name in varying]
 
-    def at(varied: Any) -> np.ndarray:
-        return residuals({**fixed, **varied.valuesdict()})
+    def bounded(unbounded: np.ndarray) -> dict[str, float]:
+        inside = (min(max(float(p.from_internal(v)), p.min), p.max) for p, v in zip(free, unbounded, strict=True))
+        return start | dict(zip(varying, inside, strict=True))
 
-    return {**fixed, **lmfit.minimize(at, parameters, calc_covar=False).params.valuesdict()}
+    first = [parameter.setup_bounds() for parameter in free]
+    limits = {"ftol": 1.5e-8, "xtol": 1.5e-8, "epsfcn": 1e-10, "maxfev": 2000 * (len(free) + 1)}
+    with np.errstate(all="ignore"):
+        return bounded(leastsq(lambda values: residuals(bounded(values)), first, full_output=True, **limits)[0])
 
 
 def fit_all(history: Sequence[TrainResult], config: Config) -> tuple[Law, ...]:
@@ -172,7 +176,7 @@ def fit_all(history: Sequence[TrainResult], config: Config) -> tuple[Law, ...]:
     return tuple(reversed(laws))
 
 
-def _covariance(residuals, fitted: dict[str, float], varying: list[str]) -> np.ndarray:
+def _covariance(residuals: Residuals, fitted: dict[str, float], varying: list[str]) -> np.ndarray:
     """Inverse of J'J at the solution; lmfit gives none where a parameter sits on its bound."""
     step = 1e-5
     columns = [

@@ -4,6 +4,7 @@ A verdict is a rule fixed beforehand, stated in ``rule``, and an interval over s
 or there is one seed, the verdict is "can't tell"; where the runs are missing, "not tested".
 """
 
+from collections.abc import Collection
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -45,16 +46,17 @@ def gather(profile: str) -> tuple[Evidence, pd.DataFrame]:
     return Evidence(curves, *runs), records.together(curves, *runs)
 
 
-def judge(runs: Evidence, reasons: dict[str, str] | None = None) -> pd.DataFrame:
-    """Every claim with its verdict. ``reasons`` explain, by the name of the claim, why one fails.
+def judge(runs: Evidence, reasons: dict[str, str] | None = None, names: Collection[str] | None = None) -> pd.DataFrame:
+    """Every claim, or those of these names, with its verdict. ``reasons`` explain, by name, why a claim fails.
 
     ``ours_margin`` is by how much the rule is met, a share, negative where it is not; ``_low`` and ``_high`` are its
     interval of 95 % over seeds.
     """
-    findings = {claim.name: claim.measure(runs) for claim in CLAIMS}
-    intervals = margin_intervals(runs, [claim for claim in CLAIMS if is_replicated(findings[claim.name])])
+    judged = [claim for claim in CLAIMS if names is None or claim.name in names]
+    findings = {claim.name: claim.measure(runs) for claim in judged}
+    intervals = margin_intervals(runs, [claim for claim in judged if is_replicated(findings[claim.name])])
     rows = []
-    for claim in CLAIMS:
+    for claim in judged:
         finding = findings[claim.name]
         if finding and not finding.margins:  # no case has all the runs that it needs
             finding = None

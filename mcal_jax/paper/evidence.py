@@ -1,7 +1,7 @@
 """What recorded runs measure of each claim of the paper: a ``Finding``, or None where the runs are missing."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -71,10 +71,19 @@ def _seeds_of_both(e: Evidence) -> int:
     return min((count for count in both if count), default=0)
 
 
+def _mcal_beside(
+    e: Evidence, table: Callable[[pd.DataFrame, str], pd.DataFrame]
+) -> Iterator[tuple[str, str, float, pd.DataFrame]]:
+    """Data set, service, the mean cost of MCAL, and ``table`` of active learning at that service, for each case."""
+    dollars = mcal_at(e).groupby(CASE, sort=False)["dollars"].mean()
+    rivals = {service: table(e.trajectories, service) for service in dollars.index.unique("service")}
+    for (data_set, service), ours in dollars.items():
+        yield data_set, service, ours, rivals[service]
+
+
 def mcal_against_oracle(e: Evidence) -> Finding | None:
     cases, margins = [], []
-    for (data_set, service), ours in mcal_at(e).groupby(CASE, sort=False)["dollars"].mean().items():
-        best = tables.oracles(e.trajectories, service)
+    for data_set, service, ours, best in _mcal_beside(e, tables.oracles):
         rivals = best[best["data_set"] == data_set].groupby("architecture", sort=False)["dollars"].mean()
         if len(rivals):
             margins.append(1 - ours / rivals.min())
@@ -85,10 +94,9 @@ def mcal_against_oracle(e: Evidence) -> Finding | None:
 
 def mcal_against_hindsight(e: Evidence) -> Finding | None:
     cases, margins = [], []
-    for (data_set, service), ours in mcal_at(e).groupby(CASE, sort=False)["dollars"].mean().items():
-        rows = tables.delta_rows(e.trajectories[e.trajectories["data_set"] == data_set], service)
-        if len(rows):
-            best = rows["hindsight"].min()
+    for data_set, service, ours, al in _mcal_beside(e, tables.delta_rows):
+        best = al.loc[al["data_set"] == data_set, "hindsight"].min()
+        if best > 0:
             margins.append(1 - ours / best)
             cases.append(f"{case_name(data_set, service)}: {margins[-1]:+.1%}")
     return Finding("saved against it: " + "; ".join(cases), margins, _seeds_of_both(e))
