@@ -41,6 +41,7 @@ def run(capsys, monkeypatch, *words):
     return end.value.code or 0, said.out + said.err
 
 
+pytestmark = pytest.mark.usefixtures("small_nets")
 BEGIN = ("--classes", "cat,dog", "--width", "2", "--recipe", "brief")
 
 

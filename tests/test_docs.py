@@ -66,7 +66,7 @@ ALIKE = ("docs/index.md", "docs/getting-started.md")
         if runnable(text)
     ],
 )
-def test_python_on_a_page_runs(page, tmp_path, monkeypatch):
+def test_python_on_a_page_runs(small_nets, page, tmp_path, monkeypatch):
     code = runnable(PAGES[page])
     if "mcal.label(" in "".join(code) or "mcal.certify(" in "".join(code):
         monkeypatch.setattr(mcal_jax, "load", functools.partial(mcal_jax.load, first=300, downsample=2))

@@ -358,7 +358,7 @@ def all_pictures(done, dataset):
 def test_tiny_and_odd_worlds_are_drawn_without_error_or_warning():
     counts = []
 
-    @settings(max_examples=12)
+    @settings(max_examples=8)
     @given(tiny_worlds())
     def draw(world):
         with warnings.catch_warnings():

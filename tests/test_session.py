@@ -283,7 +283,7 @@ def test_the_log_of_other_images_or_settings_is_refused(tmp_path):
 
 
 def test_images_without_labels_are_labelled_by_a_function(tmp_path):
-    known = load("fashion_mnist_10k", first=400, downsample=2)
+    known = load("fashion_mnist_10k", first=150, downsample=2)
     asked = []
 
     def annotate(indices):
@@ -330,7 +330,7 @@ def test_classes_are_named_or_numbered():
 
 
 def test_images_that_no_human_can_tell_are_billed_and_not_trained_on(tmp_path):
-    known = load("fashion_mnist_10k", first=300, downsample=2)
+    known = load("fashion_mnist_10k", first=220, downsample=2)
     session = Session(
         known, width=2, recipe="brief", config=Config(epsilon=0.6, theta_step=0.25), log=tmp_path / "run.jsonl"
     )
