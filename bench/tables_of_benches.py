@@ -10,6 +10,8 @@ from tables_of_runs import NAMES
 from mcal_jax.algorithm import cards
 
 ROOT = Path(__file__).parent.parent
+PEAK = 989e12
+"""bfloat16 FLOP/s of an H100 and an H200."""
 
 
 def rows_of(name: str) -> list[dict[str, str]]:
@@ -261,6 +263,26 @@ def services() -> str:
             row["services"], row["worlds"], f"{float(row['cost_median']):.3f}",
             f"{float(row['cost_q1']):.3f} to {float(row['cost_q3']):.3f}", f"{float(row['cheaper_than_expert']):.0%}",
             f"{row['broken']} ({float(row['broken_low']):.1%} to {float(row['broken_high']):.1%})", row["T_V/B/R"],
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def kernels() -> str:
+    """A training step on GPUs that are not at hand, from results/bench/kernels.csv, as Markdown."""
+    lines = [
+        "| GPU | batch | kernels | kernels under 1 MB | MB | TFLOP | least time, ms | launches at 2 us each, ms "
+        "| images/s at most | share of the peak at most |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    rows = rows_of("kernels")
+    small = {(row["card"], row["batch"]): row["kernels"] for row in rows if row["part"] == "small"}
+    for row in (row for row in rows if row["part"] == "all"):
+        flop, rate = 1e9 * float(row["gflop"]), float(row["images_a_second_at_most"])
+        cells = [
+            row["card"].upper(), row["batch"], row["kernels"], small[row["card"], row["batch"]],
+            f"{float(row['mb']):,.0f}", f"{flop / 1e12:.2f}", f"{float(row['least_ms']):.2f}",
+            f"{float(row['launch_ms']):.2f}", f"{rate:,.0f}", f"{rate / int(row['batch']) * flop / PEAK:.0%}",
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -2,20 +2,23 @@
 
 import csv
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import MIDDLING, assert_partition
 
-from mcal_jax import Config, McalError
+from mcal_jax import Config, McalError, plots
 from mcal_jax.algorithm.acquisition import Scores, would_choose
 from mcal_jax.algorithm.config import BROKEN_IN_SIMULATIONS
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import Label, Labels, Train, remove
 from mcal_jax.runs.answers import check_answer
 from mcal_jax.runs.driver import drive, replay
+from mcal_jax.runs.progress import Reporter
 from mcal_jax.runs.recorded import RecordedRun
+from mcal_jax.runs.report import plan_report
 from mcal_jax.runs.runlog import RunLog, seal
 from mcal_jax.session import Session
 from mcal_jax.testing import check_world
@@ -66,6 +69,30 @@ def test_all_of_T_is_billed_and_the_sets_partition_X():
     assert outcome.history[-1].n_test < len(outcome.T)
 
 
+class AllOfTRetires(DifficultyWorld):
+    def retire(self, request, chosen):
+        return super().retire(request, chosen) if request.test is None else request.test
+
+
+@pytest.mark.parametrize("config", [AGED, Config.certified(theta_step=0.25)])
+def test_a_run_of_which_nothing_of_T_is_left_ends_told_and_drawn(tmp_path, config):
+    """The machine labels only what V vouches for."""
+    log, said = RunLog.create(tmp_path / "run.jsonl", job(config), {}), []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        outcome = drive(
+            job(config), AllOfTRetires(N, MIDDLING), log, observe=Reporter(said.append, job(config))
+        ).outcome
+        log.close()
+        assert {fit.n_test for fit in outcome.history[1:]} == {0}
+        assert any("nothing of T is left" in line for line in said)
+        assert plan_report(RecordedRun(log.path))
+        plots.error_by_rank(outcome.history[-1], outcome.plans[-1], N, config).draw_without_rendering()
+        plots.fits(outcome.history, outcome.plans[-1], config).draw_without_rendering()
+    assert_partition(outcome)
+    assert outcome.certificate.bound <= config.epsilon if config.certify else len(outcome.S) == 0
+
+
 def test_random_acquisition_retires_nothing():
     outcome = drive(job(Config(acquisition="random")), DifficultyWorld(N, MIDDLING)).outcome
     assert {fit.n_test for fit in outcome.history} == {len(outcome.T)}
@@ -110,7 +137,28 @@ def test_what_would_have_been_chosen_is_on_the_chosen_side_of_the_last_of_the_ba
     wanted = {"margin": -scores.margin, "entropy": scores.entropy, "least_confidence": -scores.confidence}[by]
     order = np.argsort(-wanted)
     batch, others = (Scores(*(column[at] for column in scores)) for at in (order[:30], order))
-    assert would_choose(by, batch, others).tolist() == [True] * 30 + [False] * 70
+    indices = rng.permutation(200)
+    assert (
+        would_choose(by, batch, indices[:30], others, indices[100:]).tolist()
+        == [True] * 29 + [bool(indices[129] < indices[29])] + [False] * 70
+    )
+
+
+@pytest.mark.parametrize("by", ["margin", "entropy", "least_confidence"])
+def test_of_images_that_no_classifier_tells_apart_the_share_that_was_chosen_retires(by):
+    """One score for all, as of a net that has not learned: the batch is the first tenth of the pool."""
+    rng = np.random.default_rng(0)
+    test = np.sort(rng.choice(1000, 200, replace=False))
+    pool = np.setdiff1d(np.arange(1000), test)
+    of_pool, of_test = (Scores(np.zeros(n, int), *np.full((3, n), 0.5)) for n in (80, 200))
+    retired = would_choose(by, of_pool, pool[:80], of_test, test)
+    assert 0 < retired.sum() < 40
+    assert test[retired].max() < pool[79]
+
+
+def test_k_center_would_choose_no_copy_of_a_centre():
+    same = np.ones((30, 3), np.float32)
+    assert not kcenter.would_be_chosen(same, same[:4], same[:2]).any()
 
 
 @pytest.mark.parametrize("labelled", [1, 20])

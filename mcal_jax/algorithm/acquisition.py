@@ -220,21 +220,25 @@ def select(by: str, n: int, pool: PoolView) -> np.ndarray:
     return positions.astype(np.int64, copy=False)
 
 
-def would_choose(by: str, chosen: Scores, others: Scores) -> np.ndarray:
+def would_choose(by: str, chosen: Scores, chosen_at: np.ndarray, others: Scores, others_at: np.ndarray) -> np.ndarray:
     """Whether M(.) = ``by`` would have chosen each of ``others`` too, had it been in the pool; bool [others].
 
-    ``chosen`` are the scores of a batch: an image whose score is no lower than the lowest of these belongs to it. Never
-    so for a function without a score: random images leave the pool as it is. k-center has a rule of its own, see
-    ``training.kcenter.would_be_chosen``.
+    ``chosen`` are the scores of a batch, ``chosen_at`` and ``others_at`` the indices of the images in X. An image
+    belongs to the batch if its score is higher than the lowest there, or equal and its index lower than the last with
+    that score: so ties are broken in the pool. Never so for a function without a score: random images leave the pool as
+    it is. k-center has a rule of its own, see ``training.kcenter.would_be_chosen``.
 
-    >>> batch, others = (Scores(*[np.array(margin)] * 4) for margin in ([0.1, 0.3], [0.2, 0.3, 0.4]))
-    >>> would_choose("margin", batch, others).tolist()
-    [True, True, False]
+    >>> batch, others = (Scores(*[np.array(margin)] * 4) for margin in ([0.1, 0.3], [0.2, 0.3, 0.3, 0.4]))
+    >>> would_choose("margin", batch, np.array([4, 8]), others, np.array([9, 5, 10, 0])).tolist()
+    [True, True, False, False]
     """
     score = find(by).score
     if score is None or not len(chosen.margin):
         return np.zeros(len(others.margin), bool)
-    return np.asarray(score(others)) >= np.asarray(score(chosen)).min()
+    own, theirs = np.asarray(score(chosen)), np.asarray(score(others))
+    lowest_chosen = own.min()
+    last = chosen_at[own == lowest_chosen].max(initial=-1)
+    return (theirs > lowest_chosen) | (theirs == lowest_chosen) & (others_at < last)
 
 
 def _outline(array: np.ndarray) -> str:

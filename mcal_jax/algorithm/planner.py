@@ -69,7 +69,9 @@ def check(n: int, architecture: str, config: Config, owned_test: int = 0) -> Non
 
 
 def upper_limit(p: np.ndarray, n: np.ndarray | int, z: float) -> np.ndarray:
-    """Wilson's upper limit, ``z`` standard errors above the share ``p`` of ``n`` trials; p itself at z = 0."""
+    """Wilson's upper limit, ``z`` standard errors above the share ``p`` of ``n`` trials; p itself at z = 0, and 1 where
+    there was no trial."""
+    p, n = np.where(np.equal(n, 0), 1.0, p), np.maximum(n, 1e-9)
     return (p + z**2 / (2 * n) + z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))) / (1 + z**2 / n)
 
 

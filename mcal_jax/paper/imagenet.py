@@ -5,6 +5,7 @@ Prices are given as a ratio: US dollars per image and epoch over those of the pa
 constant beyond its first and last |B|.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -67,7 +68,8 @@ def run_rows(runs: pd.DataFrame) -> pd.DataFrame:
         rows.append({
             "data_set": record.data_set, "architecture": record.architecture, "seed": record.run.seed,
             "ratio": ratio_of(record), "trainings": len(record.fits), "trained_on": record.B / record.n,
-            "error_on_T": len(last.wrong) / last.n_test, "machine": record.S / record.n, "stop": record.stop,
+            "error_on_T": len(last.wrong) / last.n_test if last.n_test else math.nan,
+            "machine": record.S / record.n, "stop": record.stop,
             "tax": bill.training / bill.humans_only, "cost": record.cost / bill.humans_only,
         })  # fmt: skip
     return pd.DataFrame(rows)

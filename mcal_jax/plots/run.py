@@ -225,9 +225,9 @@ def error_by_rank(fit: TrainResult, plan: Plan, n: int, config: Config, ax: Axes
     """
     figure, ax = style.axes(ax, (7.2, 4.2))
     ranks = np.arange(1, fit.n_test + 1)
-    p = np.searchsorted(fit.wrong, ranks) / ranks
-    ax.fill_between(ranks / fit.n_test, *style.interval(p, ranks), color=COLOURS["T"], alpha=0.3, linewidth=0)
-    ax.plot(ranks / fit.n_test, p, color=COLOURS["T"], label=r"$\epsilon(S^\theta)$ counted on T, 95 % interval")
+    p, theta = np.searchsorted(fit.wrong, ranks) / ranks, ranks / max(fit.n_test, 1)
+    ax.fill_between(theta, *style.interval(p, ranks), color=COLOURS["T"], alpha=0.3, linewidth=0)
+    ax.plot(theta, p, color=COLOURS["T"], label=r"$\epsilon(S^\theta)$ counted on T, 95 % interval")
     laws = powerlaw.predict(plan.laws, np.array([plan.size]))[0]
     ax.plot(config.thetas, laws, "o", markersize=4, color=COLOURS["law"],
             label=r"$\epsilon(S^\theta)$ by the laws (Eqn 3)")  # fmt: skip
@@ -238,7 +238,7 @@ def error_by_rank(fit: TrainResult, plan: Plan, n: int, config: Config, ax: Axes
     ax.axvline(plan.theta_now, color=COLOURS["S"], linestyle=":", clip_on=False,
                label=f"θ taken = {percent(plan.theta_now)}")  # fmt: skip
     # Among the first images of T a single error is a large share, so these do not set the scale.
-    ax.set_ylim(0, 1.25 * max(config.epsilon, float(p[fit.n_test // 20 :].max()), float(laws.max())))
+    ax.set_ylim(0, 1.25 * max(config.epsilon, float(p[fit.n_test // 20 :].max(initial=0)), float(laws.max())))
     ax.set(xlim=(0, 1), title=f"error by confidence at |B| = {plan.size:,}")
     style.finish(ax, PERCENT, PERCENT, xlabel="θ, share of T, most confident first", ylabel="error")
     return figure

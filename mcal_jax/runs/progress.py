@@ -58,8 +58,10 @@ def line(request: Request, answer: Answer) -> str:
             how = f", chosen by {short_name(by)}" if by != "all" else ""
             return f"humans label {n:,} images {PURPOSES[purpose]}{how}"
         case Train(architecture=architecture), TrainResult(size=size, n_test=tests, wrong=wrong, seconds=took):
-            net, error = short_name(architecture), f"{len(wrong) / tests:.1%} on T ({tests:,})"
-            return f"{net} trained on {size:,} in {took:.1f} s: error {error}"
+            error = (
+                f"error {len(wrong) / tests:.1%} on T ({tests:,})" if tests else "nothing of T is left to test it on"
+            )
+            return f"{short_name(architecture)} trained on {size:,} in {took:.1f} s: {error}"
         case MachineLabel(limits=limits), Labels(indices=chosen):
             within = "" if limits is None else ", no class beyond its certified limit"
             return f"the classifier labels {len(chosen):,} images (S){within}"

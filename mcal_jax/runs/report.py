@@ -269,8 +269,8 @@ def _trainings(run: RecordedRun) -> list[str]:
     rows = [f"  {'trained':>10} {'|B|':>9} {'error on T':>11} {'cost':>12}"]
     for name, fit in fits:
         cost = costs.training_cost(fit, name, run.job.config)
-        error = len(fit.wrong) / fit.n_test
-        rows.append(f"  {short_name(name):>10} {fit.size:>9,} {error:>11.1%} {f'${cost:,.2f}':>12}")
+        error = f"{len(fit.wrong) / fit.n_test:.1%}" if fit.n_test else "untested"
+        rows.append(f"  {short_name(name):>10} {fit.size:>9,} {error:>11} {f'${cost:,.2f}':>12}")
     return rows
 
 

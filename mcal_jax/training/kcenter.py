@@ -81,7 +81,7 @@ def would_be_chosen(others: np.ndarray, chosen: np.ndarray, centres: np.ndarray)
 
     ``others``, ``chosen`` and ``centres`` are features, [images, d]; ``chosen``, in any order, is a whole batch that
     ``k_center`` chose beginning with ``centres``. An image would have been chosen if before some choice it was at least
-    as far from all centres as the image that was chosen. Raises McalError as ``k_center`` does.
+    as far from all centres as the image that was chosen, and no copy of one. Raises McalError as ``k_center`` does.
     """
     if not len(chosen) or not len(others):
         return np.zeros(len(others), bool)
@@ -90,7 +90,7 @@ def would_be_chosen(others: np.ndarray, chosen: np.ndarray, centres: np.ndarray)
     radii = [_before_each_choice(greedy[at : at + OTHERS], greedy, centres).diagonal(at) for at in starts]
     radius, starts = np.concatenate(radii), range(0, len(others), OTHERS)
     parts = (_before_each_choice(others[at : at + OTHERS], greedy, centres) for at in starts)
-    return np.concatenate([(part >= radius).any(1) for part in parts])
+    return np.concatenate([((part >= radius) & (part > 0)).any(1) for part in parts])
 
 
 def _before_each_choice(points: np.ndarray, greedy: np.ndarray, centres: np.ndarray) -> np.ndarray:

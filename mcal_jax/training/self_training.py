@@ -41,9 +41,13 @@ def fit(
     """A net trained on the images at ``indices`` [m], labelled ``labels`` [m], and, where the recipe of ``trainer`` has
     a ``student``, a second one taught by it that learns from those at ``unlabelled`` [u] too.
 
+    Without any label, where humans could tell none of B, the net stays as it begins.
+
     Deterministic, ``on_progress`` and McalError as in ``Trainer.fit``; the images and seconds of both are counted.
     """
     recipe = trainer.recipe
+    if not len(indices):
+        return trainer.untrained(key)
     if not (chosen := n_chosen(recipe, len(unlabelled))):
         return trainer.fit(indices, labels, key, on_progress)
     assert recipe.student

@@ -170,6 +170,12 @@ class Trainer:
         raise McalError(f"the loss is no longer finite {where} ({rates}): choose another recipe")
 
     @devices.our_defaults()
+    def untrained(self, key: jax.Array) -> Model:
+        """The net that a training by ``key`` begins with."""
+        state, _ = self._begin(key, 1)
+        return Model(state.params, state.stats, 0, 0.0, self.recipe.learning_rate)
+
+    @devices.our_defaults()
     def fit_many(
         self,
         indices: np.ndarray,

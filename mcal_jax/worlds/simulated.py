@@ -72,6 +72,7 @@ class Recorded:
     """The learning curve of a real run: its mistakes on T, interpolated in log |B|, held constant outside."""
 
     def __init__(self, history: tuple[TrainResult, ...]):
+        history = tuple(fit for fit in history if fit.n_test)
         self.log_size = np.log([f.size for f in history])
         self.shares = np.stack([f.errors(THETA_GRID) / f.n_test for f in history])
 

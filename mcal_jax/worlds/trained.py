@@ -172,7 +172,7 @@ class TrainedWorld:
             return request.test[would_be_chosen(*(self._features(request.model, indices) for indices in of))]
         batch = self._score_pool(request.model, chosen)
         test = self._trainer(request.model).score(self._model(request.model), request.test)
-        return request.test[acquisition.would_choose(request.by, batch, test)]
+        return request.test[acquisition.would_choose(request.by, batch, chosen, test, request.test)]
 
     def _order(self, pool: Indices, n: int, by: str, model: int | None, number: int) -> np.ndarray:
         """Positions of the ``n`` images of ``pool`` that M(.) = ``by`` wants most, best first."""
