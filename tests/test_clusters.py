@@ -165,8 +165,8 @@ def simulate(path, lines=0):
 
 @pytest.fixture(scope="module")
 def processes():
-    """The address of a scheduler with one worker, a process."""
-    with local_cluster(n_workers=1, processes=True, memory_limit=0) as cluster:
+    """The address of a scheduler with one worker, a process, where Dask would soon give up a worker that was lost."""
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "10 ms"}), clusters.local(1) as cluster:
         yield cluster.scheduler_address
 
 

@@ -153,7 +153,7 @@ def connect(
     started here is ended. Raises McalError if there is no scheduler, if Dask is missing, or a version differs.
     """
     distributed = _library("distributed")
-    start = {"local": _local, "slurm": _slurm}[cluster]
+    start: Callable[[int], Any] = {"local": local, "slurm": _slurm}[cluster]
     with contextlib.ExitStack() as stack:
         source = scheduler or stack.enter_context(start(workers))
         try:
@@ -240,16 +240,22 @@ def _slurm(jobs: int) -> Any:
     return cluster
 
 
-def _local(processes: int) -> Any:
-    """Processes of this machine, which listen to it alone."""
-    return _library("distributed").LocalCluster(
-        n_workers=processes,
-        threads_per_worker=1,
-        host=LOOPBACK,
-        dashboard_address=f"{LOOPBACK}:0",
-        memory_limit=0,
-        silence_logs=logging.ERROR,
-    )
+@contextlib.contextmanager
+def local(processes: int) -> Iterator[Any]:
+    """Processes of this machine, which listen to it alone; one that dies is started anew.
+
+    Without this setting Dask gives a worker up that is absent 15 seconds after it was lost once, even if it is just
+    being started again, and the tasks wait for ever.
+    """
+    library = _library("distributed")
+    import dask.config
+
+    settings = dict(n_workers=processes, threads_per_worker=1, memory_limit=0, silence_logs=logging.ERROR)
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "365 days"}),
+        library.LocalCluster(host=LOOPBACK, dashboard_address=f"{LOOPBACK}:0", **settings) as cluster,
+    ):
+        yield cluster
 
 
 def _library(name: str) -> Any:
