@@ -8,6 +8,7 @@ import pandas as pd
 from tables_of_runs import NAMES
 
 from mcal_jax.algorithm import cards
+from mcal_jax.plots.architectures import display_name
 
 ROOT = Path(__file__).parent.parent
 PEAK = 989e12
@@ -265,6 +266,27 @@ def services() -> str:
             f"{row['broken']} ({float(row['broken_low']):.1%} to {float(row['broken_high']):.1%})", row["T_V/B/R"],
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def speed() -> str:
+    """Images a second on a CPU beside PyTorch and Keras, from results/bench/throughput.csv, as Markdown; without the
+    smallest images."""
+    lines = [
+        "| architecture | images | training, images/s | over PyTorch | over Keras | scoring, images/s | over PyTorch "
+        "| over Keras |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    cases: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
+    for row in rows_of("throughput"):
+        if row["device"].startswith("cpu") and int(row["shape"].split("x")[0]) >= 14:
+            cases.setdefault((row["net"], row["shape"], row["width"]), {})[row["framework"]] = row
+    for (net, shape, width), by in cases.items():
+        cells = [display_name(net), f"{shape}, width {width}"]
+        for what in ("train", "score"):
+            ratios = [by.get(name, {}).get(f"{what}_ours_over_theirs", "") for name in ("torch", "keras")]
+            cells += [f"{float(by['mcal_jax'][f'{what}_images_per_s']):,.0f}", *ratios]
+        lines.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))
     return "\n".join(lines)
 
 
