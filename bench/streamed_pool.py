@@ -222,7 +222,7 @@ def main() -> None:
             for net in args.nets:
                 held = child("memory", path, net, args)
                 rows += [row | held for row in child("rates", path, net, args)]
-    publish(rows, args.out, backend=type(devices.default().ops).__name__)
+                publish(rows, args.out, backend=type(devices.default().ops).__name__)  # what is there, if it is killed
 
 
 if __name__ == "__main__":
