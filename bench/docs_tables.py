@@ -45,6 +45,7 @@ if __name__ == "__main__":
     write_between(ROOT / "docs/choosing.md", "self-training-runs", runs.self_training_runs())
     write_between(ROOT / "docs/features.md", "features", benches.features())
     write_between(ROOT / "docs/performance.md", "speed", benches.speed())
+    write_between(ROOT / "docs/performance.md", "streamed", benches.streamed())
     write_between(ROOT / "docs/performance.md", "kernels", benches.kernels())
     write_between(ROOT / "docs/guarantees.md", "junk", benches.junk())
     write_between(ROOT / "docs/guarantees.md", "certificates", benches.certificates())

@@ -308,3 +308,21 @@ def kernels() -> str:
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def streamed() -> str:
+    """Pools that are streamed beside pools in memory, from results/bench/streamed_pool.csv, as Markdown."""
+    lines = [
+        "| net | images | work | file | in memory, images/s | streamed, images/s | ratio, median | by processor time "
+        "| peak memory, MB | pool, MB |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows_of("streamed_pool"):
+        cells = [
+            {"cheap": "linear head"}.get(row["net"], display_name(row["net"])), f"{int(row['n']):,}", row["work"],
+            row["file"], f"{float(row['memory_images_s']):,.0f}", f"{float(row['streamed_images_s']):,.0f}",
+            f"{float(row['ratio']):.2f}", f"{float(row['cpu_ratio']):.2f}", f"{float(row['peak_mb']):,.0f}",
+            f"{float(row['pool_mb']):,.0f}",
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
