@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
+from peers import PEAK_FLOPS
 from tables import publish
 
 from mcal_jax.training import devices, nets
@@ -37,7 +38,7 @@ class Card(NamedTuple):
     peak: float
 
 
-CARDS = {"h100": Card(3.35e12, 989e12), "h200": Card(4.8e12, 989e12)}
+CARDS = {"h100": Card(3.35e12, PEAK_FLOPS["NVIDIA H100 80GB HBM3"]), "h200": Card(4.8e12, PEAK_FLOPS["NVIDIA H200"])}
 """Of the SXM modules. Both have the same chip, and so the same program."""
 H100 = """
 gpu_device_info {
