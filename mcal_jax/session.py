@@ -233,6 +233,13 @@ class Session:
                 raise McalError(f"{len(batch):,} images are still to be labelled ({batch.purpose}): see Session.ask")
             return Result(self.log.path, self.dataset, self._world, self._folder)
 
+    def run(self, annotate: Annotator | Callable[[Indices], Any]) -> None:
+        """Have ``annotate`` label all that is asked for, to the end; see ``label``. Raises McalError."""
+        classes = self.dataset.classes
+        annotator = as_annotator(annotate, classes)
+        while (batch := self.ask()) is not None:
+            self.tell(batch, ask(annotator, batch.indices, classes, again=batch.purpose == "relabel"))
+
     def serve(self, **settings: Any) -> None:
         """Have the images labelled in web browsers: ``mcal_jax.serve``, which has the ``settings``."""
         mcal_jax.serve(self, **settings)
@@ -319,10 +326,6 @@ def label(
     or names of classes. ``emit`` gets a line for each decision. The other ``settings`` are those of ``Session``; with
     ``log`` an interrupted call goes on. Raises McalError.
     """
-    session = Session(images, classes=classes, emit=emit, **settings)
-    annotator = as_annotator(annotate, session.dataset.classes)
-    with session:
-        while (batch := session.ask()) is not None:
-            again = batch.purpose == "relabel"
-            session.tell(batch, ask(annotator, batch.indices, session.dataset.classes, again=again))
+    with Session(images, classes=classes, emit=emit, **settings) as session:
+        session.run(annotate)
         return session.result()

@@ -13,11 +13,10 @@ from mcal_jax.algorithm.certify_predictions import suggested_sample
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.sample_size import SampleSize
-from mcal_jax.annotators import Annotator, ask
+from mcal_jax.annotators import Annotator
 from mcal_jax.certification.predictions import Predictions, from_scores, from_table
 from mcal_jax.errors import McalError
 from mcal_jax.files import absolute
-from mcal_jax.inputs import as_annotator
 from mcal_jax.result import Result
 from mcal_jax.runs.codec import digest
 from mcal_jax.runs.runlog import RunLog
@@ -80,11 +79,10 @@ def certify(
     folder = None if log else tempfile.TemporaryDirectory(prefix="mcal-")
     path = absolute(log) if log else Path(folder.name, "run.jsonl")  # type: ignore[union-attr]
     with open_session(given, job, path, seed) as session:
-        while (batch := session.ask()) is not None:
-            if annotate is None:
-                raise McalError(f"annotate: {len(batch):,} items have no label yet; say who labels them")
-            annotator = as_annotator(annotate, given.classes)
-            session.tell(batch, ask(annotator, batch.indices, given.classes))
+        if annotate is not None:
+            session.run(annotate)
+        elif (batch := session.ask()) is not None:
+            raise McalError(f"annotate: {len(batch):,} items have no label yet; say who labels them")
     return Result(path, folder=folder)
 
 
