@@ -4,6 +4,7 @@ No price enters a trajectory (active learning in batches of delta), so one train
 epsilon and price of training.
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,18 +38,26 @@ class Bill(NamedTuple):
         return self.labelling + self.training
 
 
-def bill(trajectory: Trajectory, *, best_stop: bool = False, **changes: Any) -> Bill:
+SAME = 0.005
+"""Two |B| that differ by less of X are the same: batches are rounded to images."""
+
+
+def bill(trajectory: Trajectory, *, best_stop: bool = False, until: float = 1.0, **changes: Any) -> Bill:
     """The bill of active learning along a trajectory with ``changes`` to its Config (label_price, epsilon, ...).
 
     It goes on until the classifier may label all of the remaining pool within epsilon according to its errors on T,
-    with the safety margin that MCAL keeps (``safety_z``). With ``best_stop``, a stronger rival, it stops where that
-    is cheapest in hindsight, and the machine labels the largest theta that is allowed.
+    with the safety margin that MCAL keeps (``safety_z``); if it never may, to |B| = ``until`` |X|. With ``best_stop``,
+    a stronger rival, it stops where that is cheapest in hindsight, and the machine labels the largest theta that is
+    allowed.
     """
     config = trajectory.config.model_copy(update=changes)
     options = [bill_at(trajectory, i, config) for i in range(len(trajectory.measured))]
     if best_stop:
         return min(options, key=lambda option: option.cost)
-    return next((option for option in options if option.met), options[-1])
+    if met := [option for option in options if option.met]:
+        return met[0]
+    far_enough = [option for option in options if option.B / trajectory.n < until + SAME]
+    return far_enough[-1] if far_enough else options[0]
 
 
 def bill_at(trajectory: Trajectory, i: int, config: Config) -> Bill:
@@ -76,18 +85,37 @@ def billed(trajectories: pd.DataFrame, service: str | float) -> pd.DataFrame:
     """A frame of trajectories with their bills at the label price of ``service``; a run that is not finished has none.
 
     ``dollars`` in all and of ``training``, ``machine`` = |S|/|X|, ``trained_on`` = |B|/|X|, and the dollars if
-    stopped in ``hindsight``; see ``Bill``.
+    stopped in ``hindsight``; see ``Bill``. The runs of one data set and architecture whose classifier never may label
+    all of the remaining pool end at one |B|, the largest that all of them have: their costs differ by delta alone.
     """
     price, rows = costs.label_price(service), []
     done = finished(trajectories)
+    ends = {key: last_common(own["record"]) for key, own in done.groupby(["data_set", "architecture"], sort=False)}
     for one in done["record"]:
-        rows.append(dict(zip(BILL_COLUMNS, _bill_values(one, price), strict=True)))
+        until = ends[one.data_set, one.architecture]
+        rows.append(dict(zip(BILL_COLUMNS, _bill_values(one, price, until), strict=True)))
     bills = pd.DataFrame(rows, index=done.index, columns=list(BILL_COLUMNS), dtype=float)
     return trajectories.drop(columns=list(BILL_COLUMNS), errors="ignore").join(bills)
 
 
+def last_common(trajectories: Iterable[Trajectory]) -> float:
+    """The largest |B|, as a share of X, at which all of those that never may label all of the remaining pool were
+    measured; 1 where they have none in common."""
+    sizes = [shares for one in trajectories if (shares := _unmet_sizes(one))]
+    common = set.intersection(*map(set, sizes)) if sizes else set()
+    return max(common, default=1 / SAME) * SAME
+
+
 @once_a_record
-def _bill_values(one: Trajectory, price: float) -> tuple[float, ...]:
+def _unmet_sizes(one: Trajectory) -> tuple[int, ...]:
+    """|B| of each measured training, in units of ``SAME`` |X|; none where the classifier may label all of the pool."""
+    if any(bill_at(one, i, one.config).met for i in range(len(one.measured))):
+        return ()
+    return tuple(round(size / one.n / SAME) for size in one.sizes[: len(one.measured)].tolist())
+
+
+@once_a_record
+def _bill_values(one: Trajectory, price: float, until: float) -> tuple[float, ...]:
     """The values of BILL_COLUMNS at a price of labels."""
-    own, best = bill(one, label_price=price), bill(one, best_stop=True, label_price=price)
+    own, best = bill(one, until=until, label_price=price), bill(one, best_stop=True, label_price=price)
     return own.cost, own.training, own.S / one.n, own.B / one.n, own.savings, own.true_error, own.met, best.cost

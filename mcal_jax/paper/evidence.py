@@ -10,7 +10,7 @@ import pandas as pd
 from mcal_jax.errors import McalError
 from mcal_jax.paper import curves, tables
 from mcal_jax.paper.bootstrap import once_a_record
-from mcal_jax.paper.published import DATA_SETS, NETS, SERVICES, data_set_name, service_name
+from mcal_jax.paper.published import DATA_SETS, NETS, SAME_SIZE, SERVICES, data_set_name, service_name
 from mcal_jax.paper.records import Trajectory, finished
 from mcal_jax.plots import percent
 from mcal_jax.plots.architectures import display_name
@@ -218,13 +218,14 @@ def batch_hardly_matters(e: Evidence) -> Finding | None:
     runs = finished(e.trajectories)
     runs = runs[(runs["data_set"] == "cifar10") & (runs["architecture"] == "resnet18")]
     try:
-        by_theta = curves.same_size_rows(runs, [0.25, 0.5], 0.4).groupby("theta")["eps_left"]
+        by_theta = curves.same_size_rows(runs, [0.25, 0.5], SAME_SIZE).groupby("theta")["eps_left"]
     except McalError:
         return None
     ranges = {theta: eps.max() - eps.min() for theta, eps in by_theta if len(eps) > 1}
     text = ", ".join(f"theta {theta:.0%}: {100 * width:.2f} points" for theta, width in ranges.items())
     margins = [0.01 - width for width in ranges.values()]
-    return Finding(f"range over batches at |B| = 40 % of X: {text}", margins, runs["seed"].nunique())
+    measured = f"range over batches at |B| = {percent(round(SAME_SIZE, 3))} of X: {text}"
+    return Finding(measured, margins, runs["seed"].nunique())
 
 
 def hopeless_stops(e: Evidence) -> Finding | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from mcal_jax.paper.published import (
@@ -18,15 +19,15 @@ from mcal_jax.plots.architectures import display_name
 
 
 def laws(rows: pd.DataFrame) -> str:
-    """Of ``law_rows``: how far the laws are from the errors that were held out, by the number of points used."""
+    """Of ``law_rows``: how far the truncated law is from the errors that were held out, by the number of points used,
+    and the plain law where it is elsewhere."""
     texts: list[str] = []
-    for data_set, own in rows.groupby("data_set", sort=False):
+    for (data_set, net), own in rows.groupby(["data_set", "architecture"], sort=False):
         misses = own.groupby(["points", "law"], sort=True)["miss"].mean().unstack()
-        first, *more = [(points, _points(row)) for points, row in misses.iterrows()]
-        units = ("", "") if texts else (" points", " trainings")
-        law = "" if texts else "the truncated law misses later errors "
-        each = [f"by {first[1]}{units[0]} after {first[0]}{units[1]}", *(f"by {miss} after {at}" for at, miss in more)]
-        texts.append(f"{data_set_name(data_set)}: {law}{', '.join(each)}")
+        each = listed([_points(row) for _, row in misses.iterrows()])
+        after = f"after {listed([str(points) for points in misses.index])} trainings"
+        name = f"{data_set_name(data_set)}, {display_name(net)}"
+        texts.append(f"{name}: {each}" if texts else f"{name}: the truncated law misses later errors by {each} {after}")
     return "; ".join(texts)
 
 
@@ -36,9 +37,18 @@ def _points(row: pd.Series) -> str:
     return f"{100 * row['truncated']:.1f}{plain}"
 
 
+def listed(texts: Sequence[str]) -> str:
+    """
+    >>> listed(["3", "5", "7"])
+    '3, 5 and 7'
+    """
+    return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
+
+
 def same_size(rows: pd.DataFrame) -> str:
-    """Of ``same_size_rows``: how much the batch size changes the error, for the smallest and the largest theta."""
-    own = rows[rows["size"] == rows["size"].max()]
+    """Of ``same_size_rows``, at the |B| that comes first: how much the batch size changes the error, for the smallest
+    and the largest theta."""
+    own = rows[rows["size"] == rows["size"].iloc[0]]
     spans = own.groupby("theta")["eps_left"].agg(lambda each: each.max() - each.min())
     return (
         f"At |B| = {round(own['size'].iloc[0], -2):,.0f} the batch size moves the error by "
@@ -53,8 +63,8 @@ def rankings(rows: pd.DataFrame, quantity: str) -> str:
     form = percent if quantity == "accuracy" else "{:.2f}".format
     ours, core = (form(round(first[name], 2)) if name in first else "?" for name in ("margin", "kcenter"))
     if quantity == "accuracy":
-        return f"Of the 5 % that margin would choose last {ours} are right, of k-center's {core}"
-    return f"The 5 % that margin would choose last have a mean margin of {ours}, k-center's {core}"
+        return f"{ours} of the 5 % ranked last by margin are labelled correctly, {core} of k-center's"
+    return f"The 5 % ranked last by margin have a mean margin of {ours}, k-center's {core}"
 
 
 def totals(rows: pd.DataFrame) -> str:
@@ -140,15 +150,24 @@ def training(rows: pd.DataFrame, data_set: str) -> str:
     spans = rows.groupby("architecture")["training"].agg(["min", "max"])
     ratio, paper = (spans["max"] / spans["min"]).max(), TRAINING_COST_RATIOS.get(data_set)
     printed = f" (paper: {paper}-fold)" if paper else ""
-    return f"{data_set_name(data_set)}: the batch size changes the training cost {ratio:.1f}-fold{printed}"
+    batches = f"{100 * rows['delta'].min():.2g} to {percent(rows['delta'].max())}"
+    return f"{data_set_name(data_set)}: batches of {batches} change the training cost {ratio:.1f}-fold{printed}"
 
 
 def machine_share(lost: pd.DataFrame) -> str:
     """Of ``batch_losses``: how much less the machine labels with the largest batches."""
     means = lost.groupby("data_set", sort=False)["lost"].mean()
-    each = ", ".join(f"{100 * value:.1f} on {data_set_name(name)}" for name, value in means.items())
+    each = [_fewer(100 * value) + f" on {data_set_name(name)}" for name, value in means.items()]
     low, high = LARGE_BATCH_LOSS
-    return f"Points of X that large batches take from the machine: {each} (paper: {100 * low:.0f} to {100 * high:.0f})"
+    return (
+        f"With the largest batches the machine labels {', '.join(each)} than with the smallest, in points of X "
+        f"(paper: {100 * low:.0f} to {100 * high:.0f} less)"
+    )
+
+
+def _fewer(points: float) -> str:
+    size = f"{abs(points):.1f}"
+    return f"{size} {'more' if points < 0 else 'less'}"
 
 
 def bars(rows: pd.DataFrame, against: str | None) -> str:
@@ -160,12 +179,15 @@ def bars(rows: pd.DataFrame, against: str | None) -> str:
 
 def _uncertainty(rows: pd.DataFrame) -> str:
     """Of ``with_gains`` against k-center: what uncertainty costs compared with it."""
-    gains = rows[rows["acquisition"].isin(["margin", "entropy", "least_confidence"])]["gain"].dropna()
+    own = rows.set_index("acquisition")
+    gains = own["gain"].reindex(["margin", "entropy", "least_confidence"]).dropna()
     if gains.empty:
         return "MCAL by acquisition function"
+    cheapest = str(own["dollars"].idxmin()).replace("_", " ")
     return (
-        f"Uncertainty sampling costs {_less(gains.mean())} than k-center on {data_set_name(rows['data_set'].iloc[0])} "
-        f"(paper: {percent(UNCERTAINTY_GAIN)} less)"
+        f"{data_set_name(rows['data_set'].iloc[0])}: uncertainty sampling costs {_less(gains.mean())} than k-center on "
+        f"average, margin {_less(gains.get('margin', np.nan))} (paper: {percent(UNCERTAINTY_GAIN)} less); "
+        f"{cheapest} costs least"
     )
 
 
@@ -173,10 +195,13 @@ def _active_learning(rows: pd.DataFrame) -> str:
     """Of ``with_gains`` against random: what active learning saves on each data set."""
     own, service = rows[rows["gain"].notna()], str(rows["service"].iloc[0])
     each = [f"{_less(gain)} on {data_set_name(name)}" for name, gain in zip(own["data_set"], own["gain"], strict=True)]
-    ranges = {span for (_, at), span in ACTIVE_LEARNING_GAINS.items() if at == service}
-    printed = [" to ".join(sorted({f"{100 * end:.0f}" for end in span})) for span in ranges]
+    printed: dict[str, list[str]] = {}
+    for (data_set, at), span in ACTIVE_LEARNING_GAINS.items():
+        if at == service:
+            printed.setdefault(" to ".join(sorted({f"{100 * end:.0f}" for end in span})), []).append(data_set)
+    papers = [f"{gain} % less on {listed([data_set_name(one) for one in sets])}" for gain, sets in printed.items()]
     return f"{service_name(service)}: with active learning MCAL costs {', '.join(each)} than with random images" + (
-        f" (paper: {', '.join(printed)} % less)" if printed else ""
+        f" (paper: {', '.join(papers)})" if papers else ""
     )
 
 
