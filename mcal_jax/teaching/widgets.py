@@ -14,6 +14,9 @@ from mcal_jax.errors import McalError
 from mcal_jax.teaching import cost_surfaces
 from mcal_jax.worlds.simulated import Curve
 
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+"""How a widget is displayed, by ipywidgets 8 as by 7, which Google Colab has."""
+
 
 class CostExplorer:
     """Sliders over the label price, epsilon and |T|, and the cost surface of a known learning curve for them.
@@ -48,10 +51,11 @@ class CostExplorer:
         self.verdict.value = plots.html(cost_surfaces.verdict(self.n, self.plan, self.config))
         self.picture.value = _png(cost_surfaces.surface_and_parts(self.plan, self.n, self.config))
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         """The sliders, and the picture for viewers of a saved notebook that show no widgets."""
-        bundle = self.box._repr_mimebundle_(**kwargs)
-        return {**bundle, "image/png": base64.b64encode(self.picture.value).decode()} if bundle else bundle
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}
+        picture = base64.b64encode(self.picture.value).decode()
+        return {"text/plain": "CostExplorer", WIDGET_VIEW: view, "image/png": picture}
 
 
 def _slider(widgets: Any, description: str, value: float, exponents: tuple[float, float]) -> Any:
