@@ -116,6 +116,17 @@ def test_the_papers_numbers_agree_with_each_other():
         assert cell.savings == pytest.approx(1 - cell.dollars / humans, abs=0.06), cell
 
 
+def test_a_batch_size_with_fewer_seeds_is_shown_but_never_the_best(trajectories):
+    runs = [c for c in trajectories if (c.data_set, c.architecture) == ("cifar10", "resnet18")]
+    (best,) = tables.oracles(frame(runs), "amazon")["delta"].unique()
+    fewer = frame([c for c in runs if (c.delta, c.run.seed) != (best, 1)])
+    rows = tables.delta_rows(fewer, "amazon").set_index("delta")
+    assert (rows.loc[best, "seeds"], rows["best"].sum()) == (1, 1)
+    assert rows["dollars"].idxmin() == best
+    assert not rows.loc[best, "best"]
+    assert list(tables.oracles(fewer, "amazon")["delta"].unique()) == list(rows.index[rows["best"]])
+
+
 PRINTED_TABLE_2 = """
 fashion_mnist amazon  1.7   438.37   84.3   6.7  429.27  84.6   3.3  452.36    83.8
 fashion_mnist satyam  1.7    49.87   76.3   6.7   40.77  75.3   3.3   63.86    69.6

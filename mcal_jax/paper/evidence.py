@@ -10,6 +10,7 @@ import pandas as pd
 from mcal_jax.errors import McalError
 from mcal_jax.paper import curves, tables
 from mcal_jax.paper.bootstrap import once_a_record
+from mcal_jax.paper.frames import replicated
 from mcal_jax.paper.published import DATA_SETS, NETS, SAME_SIZE, SERVICES, data_set_name, service_name
 from mcal_jax.paper.records import Trajectory, finished
 from mcal_jax.plots import percent
@@ -76,7 +77,7 @@ def _mcal_beside(
 ) -> Iterator[tuple[str, str, float, pd.DataFrame]]:
     """Data set, service, the mean cost of MCAL, and ``table`` of active learning at that service, for each case."""
     dollars = mcal_at(e).groupby(CASE, sort=False)["dollars"].mean()
-    rivals = {service: table(e.trajectories, service) for service in dollars.index.unique("service")}
+    rivals = {service: table(replicated(e.trajectories), service) for service in dollars.index.unique("service")}
     for (data_set, service), ours in dollars.items():
         yield data_set, service, ours, rivals[service]
 
@@ -124,7 +125,7 @@ def uncertainty_beats_kcenter(e: Evidence) -> Finding | None:
 
 def machine_share(e: Evidence) -> Finding | None:
     cases, margins = [], []
-    for (data_set, net), own in tables.delta_rows(e.trajectories, "amazon").groupby(CURVE, sort=False):
+    for (data_set, net), own in tables.delta_rows(replicated(e.trajectories), "amazon").groupby(CURVE, sort=False):
         shares = own.sort_values("delta")["machine"]
         if len(shares) > 1:
             more = shares.iloc[0] - shares.iloc[-1]
@@ -215,7 +216,7 @@ def miss_of_laws(one: Trajectory) -> tuple[float, float]:
 
 
 def batch_hardly_matters(e: Evidence) -> Finding | None:
-    runs = finished(e.trajectories)
+    runs = replicated(e.trajectories)
     runs = runs[(runs["data_set"] == "cifar10") & (runs["architecture"] == "resnet18")]
     try:
         by_theta = curves.same_size_rows(runs, [0.25, 0.5], SAME_SIZE).groupby("theta")["eps_left"]
@@ -252,9 +253,8 @@ def bound_holds(e: Evidence) -> Finding | None:
 
 def training_varies(e: Evidence) -> Finding | None:
     cases, margins = [], []
-    costs = (
-        tables.delta_rows(e.trajectories, "amazon").groupby(CURVE, sort=False)["training"].agg(["min", "max", "count"])
-    )
+    rows = tables.delta_rows(replicated(e.trajectories), "amazon")
+    costs = rows.groupby(CURVE, sort=False)["training"].agg(["min", "max", "count"])
     costs = costs[costs["count"] > 1]
     ratios = (costs["max"] / costs["min"]).groupby("data_set").max()
     for data_set, printed in (("fashion_mnist", 2.0), ("cifar10", 5.0), ("cifar100", 5.0)):

@@ -85,7 +85,7 @@ def totals(rows: pd.DataFrame) -> str:
 
 def delta_sweep(rows: pd.DataFrame, mcal: tuple[float, float, float] | None, name: str) -> str:
     """Of ``delta_rows``: the cheapest active learning against MCAL."""
-    best = rows.loc[rows["dollars"].idxmin()]
+    best = rows.loc[rows["dollars"].where(rows["best"]).idxmin()]
     rival = f"{money(best['dollars'])} ({display_name(best['architecture'])}, δ = {percent(best['delta'])})"
     if mcal is None:
         return f"{name}: the cheapest active learning costs {rival}"

@@ -45,6 +45,14 @@ def seed_counts(runs: pd.DataFrame, by: Sequence[str]) -> pd.Series:
     return pd.Series([_count(*pair) for pair in pairs], index=planned.index, name="seeds", dtype=object)
 
 
+def replicated(trajectories: pd.DataFrame) -> pd.DataFrame:
+    """The finished runs whose delta has as many seeds as any of its data set and architecture: means over fewer seeds
+    are not compared with means over more."""
+    done = finished(trajectories)
+    seeds = done.groupby(["data_set", "architecture", "delta"])["seed"].transform("nunique")
+    return done[seeds == seeds.groupby([done["data_set"], done["architecture"]]).transform("max")]
+
+
 def beside(table: pd.DataFrame, values: Sequence[str], published: Mapping[Any, Any]) -> pd.DataFrame:
     """``table``, whose ``values`` are as from ``over_seeds``, with the paper's numbers: columns paper_value,
     ours_value, ours_value_low, ours_value_high and difference_value for each.

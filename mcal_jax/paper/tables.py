@@ -5,6 +5,7 @@ The paper's numbers are in columns that begin with ``paper``, ours beside them i
 Rows are computed from the finished runs; where some of a row's runs are missing, its ``seeds`` read "1 of 3".
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,7 @@ from mcal_jax.errors import McalError
 from mcal_jax.files import write_atomically
 from mcal_jax.paper import published
 from mcal_jax.paper.bills import billed
-from mcal_jax.paper.frames import beside, over_seeds, seed_count, seed_counts
+from mcal_jax.paper.frames import beside, over_seeds, replicated, seed_count, seed_counts
 from mcal_jax.paper.records import finished
 from mcal_jax.paper.scale import coverage
 from mcal_jax.plots.architectures import display_name
@@ -55,9 +56,9 @@ def delta_rows(trajectories: pd.DataFrame, service: str) -> pd.DataFrame:
     """The cost of active learning by data set, architecture and delta (figures 8 to 10, 12, 16 to 21).
 
     ``met`` is the share of seeds in which the classifier was allowed to label all remaining images; the others are
-    billed at one |B|, see ``billed``. ``hindsight`` are the dollars if training stops at the best
-    time, with the best theta, known in hindsight: a stronger rival than the paper's. ``paper_delta`` and
-    ``paper_dollars`` are the paper's best batch size, from its Table 2.
+    billed at one |B|, see ``billed``. ``hindsight`` are the dollars if training stops at the best time, with the best
+    theta, known in hindsight: a stronger rival than the paper's. ``best`` marks the batch size of ``oracles``,
+    ``paper_delta`` and ``paper_dollars`` are the paper's, from its Table 2.
     """
     by = ["data_set", "architecture", "delta"]
     bills = billed(trajectories, service)
@@ -67,6 +68,8 @@ def delta_rows(trajectories: pd.DataFrame, service: str) -> pd.DataFrame:
     table.insert(1, "seeds", seed_counts(bills, by).reindex(table.index))
     means = done.groupby(by, sort=False)[["met", "hindsight"]].mean()
     table = table.join(means).reset_index()
+    best = set(_keys(_cheapest(bills)))
+    table["best"] = [key in best for key in _keys(table)]
     cells = [published.TABLE_2.get((row.data_set, service, row.architecture)) for row in table.itertuples()]
     for name in ("delta", "dollars"):
         table[f"paper_{name}"] = pd.Series([getattr(cell, name, None) for cell in cells], table.index, dtype=float)
@@ -99,10 +102,19 @@ def not_all(rows: pd.DataFrame) -> str:
 
 def oracles(trajectories: pd.DataFrame, service: str) -> pd.DataFrame:
     """The bills of active learning with the best delta in hindsight: of each data set and architecture the rows of
-    ``billed`` with the delta that is cheapest on average over seeds."""
-    bills = finished(billed(trajectories, service))
-    means = bills.groupby(["data_set", "architecture", "delta"])["dollars"].transform("mean")
-    return bills[means == means.groupby([bills["data_set"], bills["architecture"]]).transform("min")]
+    ``billed`` with the delta that is cheapest on average, among those with the most seeds."""
+    return _cheapest(billed(trajectories, service))
+
+
+def _cheapest(bills: pd.DataFrame) -> pd.DataFrame:
+    done = replicated(bills)
+    means = done.groupby(["data_set", "architecture", "delta"])["dollars"].transform("mean")
+    return done[means == means.groupby([done["data_set"], done["architecture"]]).transform("min")]
+
+
+def _keys(rows: pd.DataFrame) -> Iterator[tuple[str, str, float]]:
+    """Data set, architecture and delta of each row."""
+    return zip(rows["data_set"], rows["architecture"], rows["delta"], strict=True)
 
 
 def oracle_rows(trajectories: pd.DataFrame, services: list[str]) -> pd.DataFrame:
