@@ -1,6 +1,6 @@
 """The logs in results/runs/ are records: every reader takes them at their word, under every Python, without JAX.
 
-A quarter of them is read each time, the others by `make test-slow`: the laws of a log take a second to fit.
+An eighth of them is read each time, the others by `make test-slow`: the laws of a log take a second to fit.
 """
 
 import json
@@ -12,7 +12,7 @@ import pytest
 from mcal_jax.runs.runlog import RULES, RunLog
 from mcal_jax.runs.settings import home
 
-PARTS = [pytest.param(part, marks=[pytest.mark.slow] * (part > 1)) for part in range(8)]
+PARTS = [pytest.param(part, marks=[pytest.mark.slow] * (part > 0)) for part in range(8)]
 LOGS = sorted(p for p in (home() / "results" / "runs").glob("*/*.jsonl") if p.parent.name != "smoke")
 LOGS += sorted((home() / "results" / "bench").glob("*.jsonl"))
 

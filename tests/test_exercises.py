@@ -194,6 +194,7 @@ def test_solutions_are_plug_ins_of_the_package(scope, monkeypatch):
 # The notebook
 
 
+@pytest.mark.slow  # `make docs` and `make reproduce` run it so too
 def test_the_notebook_runs_before_anything_is_written(tmp_path):
     texts = execute(exercises.NOTEBOOK, tmp_path, n=20_000, n_test=1000)
     assert sum(text.startswith("not yet: ") for text in texts) == len(CHECKS)

@@ -221,6 +221,7 @@ def lives(state):
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_the_library_is_built_once_and_again_if_it_is_damaged(tmp_path):
     times = []
     for damage in (False, False, True):

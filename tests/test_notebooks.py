@@ -136,6 +136,7 @@ def test_stray_dollars_are_distinguished_from_mathematics():
     assert not stray_dollars("with $|B|$ = 5, <span>&#36;</span>601 ($\\varepsilon$ = 5 %)")
 
 
+@pytest.mark.slow  # `make docs` and `make reproduce` run this notebook too
 def test_read_me_first_runs_and_states_the_end(tmp_path):
     texts = execute("00_read_me_first", tmp_path, n=4e3, epsilon=0.08, seed="3")  # as papermill -p n 4e3 gives it
     assert any("<span>&#36;</span>" in text for text in texts)

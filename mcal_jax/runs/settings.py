@@ -1,9 +1,11 @@
 """The settings that users write in YAML: runs, profiles and experiments, validated before anything is executed."""
 
+import copy
 import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -203,7 +205,7 @@ def load_settings(path: Path, kind: type[S]) -> S:
 def read_yaml(path: Path) -> dict[str, Any]:
     """The keys and values of a YAML file. Raises McalError naming the file."""
     try:
-        content = yaml.safe_load(read_bytes(absolute(path)).decode("utf-8-sig"))
+        content = copy.deepcopy(_parsed(read_bytes(absolute(path)).decode("utf-8-sig")))
     except UnicodeDecodeError:
         hint = f"; for images: --data {path}" if path.suffix.lower() == ".npz" else "; save it as UTF-8"
         raise McalError(f"{path} is not a text file in UTF-8{hint}") from None
@@ -212,6 +214,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise McalError(f"{path}: expected keys and values, got {type(content).__name__}")
     return content
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> Any:
+    """The content of YAML, not to be changed: a sweep looks its profile up for each of its runs."""
+    return yaml.safe_load(text)
 
 
 def old_names(content: dict[str, Any]) -> Iterator[str]:
