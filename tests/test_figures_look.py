@@ -13,6 +13,7 @@ import papermill
 import pytest
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -74,13 +75,86 @@ def overlap(a, b):
 
 
 def behind(figure, texts):
-    """The colour of the picture without letters in the middle of each text."""
+    """The pixels [height, width, 3] of the picture without letters behind each text, but for its margins."""
     figure.set_layout_engine("none")
     for text, _ in texts:
         text.set_alpha(0)
+        if text.get_bbox_patch():
+            text.get_bbox_patch().set_visible(False)
     figure.canvas.draw()
     pixels = np.asarray(figure.canvas.buffer_rgba())[::-1, :, :3] / 255
-    return [pixels[int((box.y0 + box.y1) / 2), int((box.x0 + box.x1) / 2)] for _, box in texts]
+    insides = [box.padded(0, -0.1 * box.height) for _, box in texts]
+    return [pixels[int(box.y0) : int(box.y1) + 1, int(box.x0) : int(box.x1) + 1] for box in insides]
+
+
+def are_mixed(pixels):
+    """Whether a line or a marker lies there; pale lines, and the edge of a pale area, do not count."""
+    return float(np.ptp(pixels, axis=(0, 1)).max()) > 0.2
+
+
+def nearly_touching(figure):
+    """Pairs of numbers of a horizontal axis with less room between them than a space takes."""
+    pairs = []
+    for ax in (ax for ax in figure.axes if ax.axison):
+        shown = [tick.label1 for tick in ax.xaxis.get_major_ticks() if in_view(ax.xaxis, tick)]
+        boxes = [(text, Text.get_window_extent(text)) for text in shown if text.get_text()]
+        for (text, one), (following, other) in itertools.pairwise(boxes):
+            if other.x0 - one.x1 < 0.3 * one.height:
+                pairs.append((text.get_text(), following.get_text()))
+    return pairs
+
+
+def spans_of(figure):
+    """The lengths of our ranges, each as a share of its axis: lines without markers along it, those of black ink or of
+    a collection; grey ones are the paper's."""
+    shares = [0.0]
+    for ax in (ax for ax in figure.axes if ax.axison):
+        lines = [line.get_xydata() for line in ax.lines
+                 if line.get_marker() == "None" and to_hex(line.get_color()) == "#000000"]  # fmt: skip
+        for drawn in ax.collections:
+            ours = isinstance(drawn, LineCollection) and to_hex(drawn.get_edgecolor()[0]) != to_hex(plots.GREY)
+            if ours and drawn.get_transform() == ax.transData:
+                lines += [path.vertices for path in drawn.get_paths()]
+        reach = np.abs([np.diff(ax.get_xlim())[0], np.diff(ax.get_ylim())[0]])
+        shares += [float((np.ptp(line, axis=0) / reach).max()) for line in lines if np.ptp(line, axis=0).min() == 0]
+    return shares
+
+
+def marked(figure, marker=None, size=None, hollow=False):
+    """Whether there is a point with this marker and size on any axes, filled with white if it is to be ``hollow``."""
+    return any(
+        (marker is None or line.get_marker() in marker)
+        and (size is None or line.get_markersize() == size)
+        and (not hollow or to_hex(line.get_markerfacecolor()) == "#ffffff")
+        and np.isfinite(line.get_xydata().astype(float)).all(axis=1).any()
+        for ax in figure.axes
+        for line in ax.lines
+        if isinstance(line.get_marker(), str) and line.get_marker() != "None"
+    )
+
+
+DRAWN = {
+    "Ring:": lambda figure: marked(figure, size=15),
+    "Diamond": lambda figure: marked(figure, "D", size=6),
+    "[Tt]riangle:": lambda figure: marked(figure, "<>") or marked(figure, "v^", size=4),
+    "Arrow": lambda figure: any(re.search("[↑↓]", text.get_text()) for ax in figure.axes for text in ax.texts),
+    "Hollow:|held out": lambda figure: marked(figure, "os^", size=5, hollow=True),
+    "Band": lambda figure: any(
+        patch.get_alpha() == 0.25 and patch.get_extents().height > 3 for patch in figure.findobj(Patch)
+    ),
+    "Dashed:": lambda figure: any(patch.get_linestyle() == "--" for patch in figure.findobj(Patch)),
+}
+"""Patterns of what a note explains, and how one sees that it is drawn."""
+RANGES = re.compile("Bars: range|[Ll]ines: |Vertical bars:")
+
+
+def wrongly_explained(figure):
+    """What the note explains and nobody sees, or what is seen and not explained."""
+    keys = [text for legend in figure.legends for text in legend.get_texts()]
+    note = " ".join(" ".join(text.get_text() for text in [*figure.texts, *keys]).split())
+    wrong = [word for word, is_drawn in DRAWN.items() if bool(re.search(word, note)) != is_drawn(figure)]
+    longest, explained = max(spans_of(figure)), bool(RANGES.search(note))
+    return wrong + (["ranges"] if (longest > 0.05 and not explained) or (longest < 0.02 and explained) else [])
 
 
 def without_units(figure):
@@ -124,16 +198,19 @@ def test_text_of_a_figure_is_read_and_axes_have_units(name, profile):
     pairs = itertools.combinations(texts, 2)
     assert not [(a.get_text(), b.get_text()) for (a, one), (b, other) in pairs if overlap(one, other)]
     assert not without_units(figure)
-    assert figure.get_figwidth() < 7
+    assert not nearly_touching(figure)
+    assert not wrongly_explained(figure)
+    assert figure.get_figwidth() * plots.style.STYLE["savefig.dpi"] < 1000
     assert not strange_colours(figure)
     assert min(text.get_fontsize() for text, _ in texts) >= 8
     backs = behind(figure, texts)
     faint = [
         t.get_text()
         for (t, _), back in zip(texts, backs, strict=True)
-        if plots.contrast(to_rgb(t.get_color()), back) < 4.5
+        if plots.contrast(to_rgb(t.get_color()), back[len(back) // 2, back.shape[1] // 2]) < 4.5
     ]
     assert not faint
+    assert not [t.get_text() for (t, _), back in zip(texts, backs, strict=True) if are_mixed(back)]
 
 
 def lab(colour):

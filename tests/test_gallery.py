@@ -100,7 +100,7 @@ def test_the_cheapest_batch_stands_beside_the_paper_s():
 
 def test_a_range_of_the_paper_has_both_ends_and_a_figure_without_numbers_no_table():
     header = ["acquisition", "gain", "paper_gain_low", "paper_gain_high"]
-    assert compare(table(header, ["margin", "-0.02", "0.25", "0.31"])).rows == [["margin", "-2 %", "25 % to 31 %"]]
+    assert compare(table(header, ["margin", "-0.02", "0.25", "0.31"])).rows == [["margin", "−2 %", "25 % to 31 %"]]
     assert compare(table(header, ["margin", "-0.02", "", ""])) is None
     assert compare(table(["theta"], ["0.5"])) is None
 

@@ -259,8 +259,8 @@ def test_save_where_no_folder_can_be_is_one_line(usual, tmp_path):
         (5, r"\$5"),
         (31.5, r"\$31.50"),
         (1234.5, r"\$1,234"),
-        (-1234.5, r"-\$1,234"),
-        (np.float64(-0.04), r"-\$0.04"),
+        (-1234.5, r"−\$1,234"),
+        (np.float64(-0.04), r"−\$0.04"),
         (np.inf, r"\$inf"),
     ],
 )

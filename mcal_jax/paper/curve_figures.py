@@ -1,6 +1,6 @@
 """The figures of errors: laws fitted to learning curves, errors at the same |B|, and rankings of the pool."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -12,8 +12,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from mcal_jax import plots
 from mcal_jax.algorithm import powerlaw
-from mcal_jax.paper import curves
-from mcal_jax.paper.figures import BARE_PERCENT, WIDTH
+from mcal_jax.paper import curves, notes
+from mcal_jax.paper.figures import WIDTH, delta_axis
 from mcal_jax.paper.published import data_set_name
 from mcal_jax.paper.records import Trajectory
 from mcal_jax.plots import ACQUISITION_COLOURS, COLOURS, PERCENT, percent, use_style
@@ -30,7 +30,7 @@ LAWS: dict[str, tuple[str, Literal["-", "--"], str, str]] = {
 }
 """Colour, line style, marker of residuals and display name of each form of a law."""
 THOUSANDS = FuncFormatter(lambda value, _: f"{value / 1000:g}")
-POINTS = FuncFormatter(lambda value, _: f"{100 * value:+.2g}" if value else "0")
+POINTS = FuncFormatter(lambda value, _: f"{100 * value:+.2g}".replace("-", "−") if value else "0")
 COINCIDE = 0.0005
 """Laws closer than this (a twentieth of a point) all along are drawn as one line."""
 
@@ -71,30 +71,33 @@ def panels(trajectories: Sequence[Trajectory], thetas: Sequence[float], used: Se
 
 
 @use_style()
-def laws(panels: Sequence[Sequence[Fit | None]], title: str, note: str = "") -> Figure:
-    """Errors counted on T against |B|, with 95 % intervals, and both laws fitted to the first points (figures 2, 3 and
-    22 to 27); below each panel, how far the counted errors are from the laws.
+def laws(panels: Sequence[Sequence[Fit | None]], title: str, about: str = "") -> Figure:
+    """Errors observed on T against |B|, with 95 % intervals, and both laws fitted to the first points (figures 2, 3 and
+    22 to 27); below each panel, how far the observed errors are from the laws.
 
     Filled points were used by the fit, hollow ones on grey were held out. ``panels`` is a grid; None leaves a gap.
     """
     rows, columns = len(panels), len(panels[0])
     figure, grid = plots.grid(2 * rows, columns, (WIDTH, 0.5 + 3.3 * rows))
     grid[0, 0].get_gridspec().set_height_ratios([2, 1] * rows)
+    forms: set[str] = set()
     for row, fits in enumerate(panels):
         pairs = grid[2 * row], grid[2 * row + 1]
         known = [fit for fit in fits if fit]
         limits = _error_limits(known)
         shown = [(fit, *axes) for fit, *axes in zip(fits, *pairs, strict=True) if fit]
-        reach = 1.25 * max(_law_panel(above, below, fit, limits) for fit, above, below in shown)
+        drawn = [_law_panel(above, below, fit, limits) for fit, above, below in shown]
+        forms |= {form for own, _ in drawn for form in own}
+        reach = 1.25 * max(largest for _, largest in drawn)
         for _, _, below in shown:
             below.set_ylim(-reach, reach)
         for gap in (ax for fit, *axes in zip(fits, *pairs, strict=True) if not fit for ax in axes):
             gap.axis("off")
         pairs[0][0].set_ylabel("error among\ntop θ of T")
-        pairs[1][0].set_ylabel("counted − law\n(points)")
+        pairs[1][0].set_ylabel("observed\n− law\n(points)")
     for ax in grid[:, 1:].flat:
         ax.set_yticklabels([])
-    plots.headline(figure, title, note, _law_key())
+    notes.titled(figure, title, ["Vertical bars: 95 % intervals"], about, _law_key(forms))
     return figure
 
 
@@ -112,8 +115,8 @@ def _error_limits(fits: Sequence[Fit]) -> tuple[float, float]:
     return (0 if low < 0.4 * high else low - 0.1 * (high - low)), high
 
 
-def _law_panel(above: Axes, below: Axes, fit: Fit, limits: tuple[float, float]) -> float:
-    """Draws one fit and its residuals; returns the largest of these."""
+def _law_panel(above: Axes, below: Axes, fit: Fit, limits: tuple[float, float]) -> tuple[Sequence[str], float]:
+    """Draws one fit and its residuals; returns the forms of the laws drawn, and the largest residual."""
     sizes, (eps, tested) = fit.trajectory.sizes, _shares(fit)
     low, high = plots.interval(eps, tested)
     held = np.arange(len(sizes)) >= fit.used
@@ -124,7 +127,8 @@ def _law_panel(above: Axes, below: Axes, fit: Fit, limits: tuple[float, float]) 
     fitted = {form: curves.fitted(fit.trajectory, fit.theta, fit.used, form) for form in LAWS}
     lines = {form: powerlaw.predict([law], x)[:, 0] for form, law in fitted.items()}
     coincide = bool(np.abs(lines["power"] - lines["truncated"]).max() < COINCIDE)
-    for form in ("truncated",) if coincide else ("truncated", "power"):
+    forms = ("truncated",) if coincide else ("truncated", "power")
+    for form in forms:
         colour, style, marker, _ = LAWS[form]
         above.plot(x, lines[form], style, color=colour)
         residuals = eps - powerlaw.predict([fitted[form]], sizes)[:, 0]
@@ -135,7 +139,7 @@ def _law_panel(above: Axes, below: Axes, fit: Fit, limits: tuple[float, float]) 
     below.axhline(0, color="0.5", linewidth=1, zorder=0)
     _held_out(above, below, sizes, fit)
     above.set(ylim=limits, title=fit.title)
-    return max(float(np.abs(eps - powerlaw.predict([law], sizes)[:, 0]).max()) for law in fitted.values())
+    return forms, max(float(np.abs(eps - powerlaw.predict([law], sizes)[:, 0]).max()) for law in fitted.values())
 
 
 def _held_out(above: Axes, below: Axes, sizes: np.ndarray, fit: Fit) -> None:
@@ -151,23 +155,25 @@ def _held_out(above: Axes, below: Axes, sizes: np.ndarray, fit: Fit) -> None:
         ax.yaxis.set_major_locator(MaxNLocator(4))
         ax.yaxis.set_major_formatter(form)
     above.set_xticklabels([])
-    below.set_xlabel("|B| (1,000 images)")
+    below.set_xlabel("|B| (1,000 images)", fontsize=8.5)
 
 
-def _law_key() -> tuple[list[Line2D], list[str]]:
+def _law_key(forms: Container[str]) -> tuple[list[Line2D], list[str]]:
+    """Handles and labels of the points, and of the laws of these ``forms``."""
     points = [
         Line2D([], [], color="black", marker="o", markersize=5, linestyle="none", markerfacecolor=filling)
         for filling in ("black", "white")
     ]
+    known = [law for form, law in LAWS.items() if form in forms]
     laws = [
         Line2D([], [], color=colour, linestyle=style, marker=marker, markersize=4.5)
-        for colour, style, marker, _ in LAWS.values()
+        for colour, style, marker, _ in known
     ]
-    return [*points, *laws], ["used by the fit", "held out (grey)", *(name for *_, name in LAWS.values())]
+    return [*points, *laws], ["used by the fit", "held out (on grey)", *(name for *_, name in known)]
 
 
 @use_style()
-def same_size(rows: pd.DataFrame, title: str, note: str = "") -> Figure:
+def same_size(rows: pd.DataFrame, title: str, about: str = "") -> Figure:
     """Figure 4: error of the remaining images among the top theta, against delta, a panel for each |B|; bars are the
     range over seeds, and two points are not joined by a line."""
     panels = rows.sort_values("delta").groupby("size")
@@ -185,22 +191,22 @@ def same_size(rows: pd.DataFrame, title: str, note: str = "") -> Figure:
             ylim=(0, top),
             xlim=(0.6 * rows["delta"].min(), 1.1 * rows["delta"].max()),
             title=f"|B| = {size:,.0f}",
-            xlabel="batch size δ (% of X)",
         )
-        ax.set_xticks(sorted(set(panel["delta"])))
-        ax.xaxis.set_major_formatter(BARE_PERCENT)
+        delta_axis(ax, panel["delta"])
         ax.yaxis.set_major_formatter(PERCENT)
         if ax is axes[-1]:
             plots.end_labels(ax, labels)
         if ax is not axes[0]:
             ax.set_yticklabels([])
     axes[0].set_ylabel("error among the top θ of U")
-    plots.headline(figure, title, note)
+    plots.thin_numbers(axes)
+    seeds = notes.are_seen((0, top), rows["eps_left_low"], rows["eps_left_high"], marked=True)
+    notes.titled(figure, title, [f"Bars: {notes.RANGE}" if seeds else ""], about)
     return figure
 
 
 @use_style()
-def rankings(rows: pd.DataFrame, quantity: str, title: str, note: str = "") -> Figure:
+def rankings(rows: pd.DataFrame, quantity: str, title: str, about: str = "") -> Figure:
     """Figures 5 and 6: accuracy, or margin, of the remaining images in the order of each acquisition function."""
     figure, ax = plots.axes(None, (WIDTH, 4.2))
     labels = []
@@ -215,5 +221,6 @@ def rankings(rows: pd.DataFrame, quantity: str, title: str, note: str = "") -> F
     ax.xaxis.set_major_formatter(PERCENT)
     ax.yaxis.set_major_formatter(PERCENT if quantity == "accuracy" else FuncFormatter(lambda v, _: f"{v:.1f}"))
     plots.end_labels(ax, labels)
-    plots.headline(figure, title, note)
+    seeds = notes.are_seen(ax.get_ylim(), rows[f"{quantity}_low"], rows[f"{quantity}_high"])
+    notes.titled(figure, title, [f"Bands: {notes.RANGE}" if seeds else ""], about)
     return figure

@@ -1,25 +1,28 @@
 """The figures of active learning against its batch size, and of total costs: from rows of ``tables`` to a Figure."""
 
-from typing import NamedTuple
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.transforms import Transform
 
 from mcal_jax import plots
-from mcal_jax.paper import tables
+from mcal_jax.paper import notes, tables
 from mcal_jax.paper.published import data_set_name
 from mcal_jax.paper.tables import HUMANS_ONLY
-from mcal_jax.plots import COLOURS, DOLLARS, GREY, PERCENT, ink, money, use_style
+from mcal_jax.plots import COLOURS, DOLLARS, GREY, PERCENT, ink, money, tenths, use_style
 from mcal_jax.plots.architectures import APPEARANCES, appearance
 from mcal_jax.plots.labels import Label
 
 DELTA = "batch size δ (% of X)"
-BARE_PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.2g}")
-WIDTH = 6.4
+BARE_PERCENT = FuncFormatter(lambda value, _: tenths(value).removesuffix(" %"))
+WIDTH = 6.2
 """Inches: wide enough for three panels, narrow enough to be read on a phone."""
 
 
@@ -33,42 +36,60 @@ class Reference(NamedTuple):
 
 
 @use_style()
-def delta_sweep(rows: pd.DataFrame, quantity: str, reference: Reference, title: str, note: str = "") -> Figure:
+def delta_sweep(rows: pd.DataFrame, quantity: str, reference: Reference, title: str, about: str = "") -> Figure:
     """The "dollars" or the "training" dollars of active learning against delta, a panel for each architecture (figures
     8 to 10 and 16 to 21).
 
-    Bars are the range over seeds. The batch size with the lowest total cost is ringed. A band is MCAL's range over
-    seeds. Diamonds are the paper's optimum and its MCAL; one outside the panel stands at its edge, with an arrow.
+    The batch size with the lowest total cost is ringed. A band is MCAL's range over seeds. Diamonds are the paper's
+    optimum and its MCAL; one outside the panel stands at its edge, with a triangle. Numbers stand above the panels.
     """
     groups = rows.groupby("architecture", sort=True)
-    figure, (axes,) = plots.grid(1, len(groups), (WIDTH, 3.1))
+    figure, (axes,) = plots.grid(1, len(groups), (WIDTH, 3.2))
     limits = _limits(rows, quantity, reference)
     deltas = [rows["delta"], rows["paper_delta"]] if quantity == "dollars" else [rows["delta"]]
     for ax, (architecture, own) in zip(axes, groups, strict=True):
-        ax.set(xscale="log", xlim=_span(pd.concat(deltas)), ylim=limits)
-        ax.set_title(appearance(architecture).name, color=ink(appearance(architecture).colour))
+        ax.set(xlim=_span(pd.concat(deltas)), ylim=limits)
         _series(ax, own, quantity, tables.are_mixed(rows))
-        _ring(ax, own, quantity)
-        _delta_axis(ax, own["delta"])
-        if quantity == "dollars":
-            _paper_optimum(ax, own.iloc[0])
-        if reference.mcal:
-            ax.axhspan(reference.mcal[0], reference.mcal[2], color=COLOURS["MCAL"], alpha=0.25, linewidth=0)
-            ax.axhline(reference.mcal[1], color=COLOURS["MCAL"], linewidth=1.2, zorder=1)
-        if reference.humans and reference.humans < limits[1]:
-            ax.axhline(reference.humans, color=COLOURS["humans only"], linestyle="--", zorder=1)
+        numbers = [_ring(ax, own, quantity)]
+        if quantity == "dollars" and not np.isnan(own["paper_dollars"].iloc[0]):
+            numbers.append(_paper_optimum(ax, own.iloc[0]))
+        _heading(ax, architecture, numbers)
+        delta_axis(ax, own["delta"])
+        _reference_lines(ax, reference)
         ax.yaxis.set_major_formatter(DOLLARS)
         ax.yaxis.set_major_locator(MaxNLocator(5))
         if ax is not axes[0]:
             ax.set_yticklabels([])
     axes[0].set_ylabel({"dollars": "total cost (US dollars)", "training": "training cost (US dollars)"}[quantity])
-    plots.headline(figure, title, note)
     _reference_labels(axes[-1], reference)
+    plots.thin_numbers(axes)
+    notes.titled(figure, title, _meanings(axes, rows, quantity, reference), about)
     return figure
 
 
+def _meanings(axes: Sequence[Axes], rows: pd.DataFrame, quantity: str, reference: Reference) -> Iterator[str]:
+    """What the marks of ``delta_sweep`` mean, as far as they are drawn."""
+    limits = axes[0].get_ylim()
+    yield "Ring: the batch size with the lowest total cost"
+    if notes.are_seen(limits, rows[f"{quantity}_low"], rows[f"{quantity}_high"], marked=True):
+        yield f"Bars: {notes.RANGE}"
+    if _is_band(limits, reference):
+        yield f"Band: MCAL's {notes.RANGE}"
+    if any(line.get_marker() == "D" for ax in axes for line in ax.lines):
+        yield "Diamonds: the paper's best batch size, and its MCAL" if quantity == "dollars" else notes.PAPER
+    if any(re.search("[↑↓]", text.get_text()) for ax in axes for text in ax.texts):
+        yield notes.BEYOND
+    yield tables.not_all(rows)
+
+
+def _is_band(limits: tuple[float, float], reference: Reference) -> bool:
+    """Whether MCAL's range over seeds can be told from a line."""
+    return reference.mcal is not None and notes.are_seen(limits, reference.mcal[:1], reference.mcal[2:])
+
+
 def _limits(rows: pd.DataFrame, quantity: str, reference: Reference) -> tuple[float, float]:
-    """The limits of the vertical axis: all of ours, and what else lies within half of their range from them."""
+    """The limits of the vertical axis, not below 0: all of ours, and what else lies within half of their range from
+    them."""
     ours = [*rows[f"{quantity}_low"], *rows[f"{quantity}_high"], *(reference.mcal or ())]
     low, high = min(ours), max(ours)
     printed = list(rows["paper_dollars"].dropna()) if quantity == "dollars" else []
@@ -76,19 +97,19 @@ def _limits(rows: pd.DataFrame, quantity: str, reference: Reference) -> tuple[fl
     near = [y for y in (*printed, reference.humans, reference.paper) if y and low - reach <= y <= high + reach]
     low, high = min([low, *near]), max([high, *near])
     pad = 0.14 * (high - low or 0.1 * high)
-    return low - pad, high + pad
+    return max(low - pad, 0), high + pad
 
 
 def _span(deltas: pd.Series) -> tuple[float, float]:
-    """Limits of a logarithmic axis with some room on both sides."""
+    """Limits of an axis of batch sizes, with room for a ring on both sides."""
     low, high = deltas.min(), deltas.max()
-    room = (high / low) ** 0.12 * 1.06
-    return low / room, high * room
+    room = 0.1 * (high - low or high)
+    return low - room, high + room
 
 
-def _delta_axis(ax: Axes, deltas: pd.Series) -> None:
-    ax.xaxis.set_major_locator(FixedLocator(sorted(set(deltas))))
-    ax.xaxis.set_minor_locator(NullLocator())
+def delta_axis(ax: Axes, deltas: pd.Series) -> None:
+    """A tick at each batch size, and its number where there is room."""
+    ax.set_xticks(sorted(set(deltas)))
     ax.xaxis.set_major_formatter(BARE_PERCENT)
     ax.tick_params(axis="x", labelsize=8)
     ax.set_xlabel(DELTA)
@@ -110,78 +131,108 @@ def _series(ax: Axes, own: pd.DataFrame, quantity: str, hollow: bool) -> None:
     ax.plot(own["delta"][~met], y[~met], marker, color=colour, markersize=5, markerfacecolor="white")
 
 
-def _ring(ax: Axes, own: pd.DataFrame, quantity: str) -> None:
-    """A ring around the batch size with the lowest total cost, and its quantity above or below."""
+def _ring(ax: Axes, own: pd.DataFrame, quantity: str) -> str:
+    """A ring around the batch size with the lowest total cost; returns its quantity in words."""
     best, colour = own.loc[own["dollars"].idxmin()], appearance(own["architecture"].iloc[0]).colour
     ax.plot(best["delta"], best[quantity], "o", markersize=15, markerfacecolor="none", color=colour,
             markeredgewidth=1.6)  # fmt: skip
-    _beside(ax, best["delta"], best[quantity], money(best[quantity]), ink(colour), 12)
+    return f"○ {_dollars(ax, best[quantity])} at {tenths(best['delta'])}"
 
 
-def _beside(ax: Axes, x: float, y: float, text: str, colour: object, points: float) -> None:
-    """Text ``points`` above a mark, or below it in the upper part of the axes, inside the axes on both sides."""
-    across, up = ax.transAxes.inverted().transform(ax.transData.transform((x, y)))
-    side, above = "left" if across < 0.25 else "right" if across > 0.75 else "center", up < 0.3
-    shift = {"left": -4, "right": 4, "center": 0}[side]
-    ax.annotate(text, (x, y), (shift, points if above else -points), textcoords="offset points", ha=side,
-                va="bottom" if above else "top", color=colour, fontsize=9,
-                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.95, "pad": 0.6})  # fmt: skip
+def _paper_optimum(ax: Axes, row: pd.Series) -> str:
+    """The paper's best batch size and its cost as a diamond; returns both in words."""
+    _, arrow = _diamond(ax, row["paper_delta"], row["paper_dollars"], "black", ax.transData)
+    return f"◇ {_dollars(ax, row['paper_dollars'])} at {tenths(row['paper_delta'])}{arrow}"
 
 
-def _paper_optimum(ax: Axes, row: pd.Series) -> None:
-    """The paper's best batch size and its cost as a diamond."""
-    if np.isnan(row["paper_dollars"]):
-        return
-    y, arrow = plots.clipped(row["paper_dollars"], _inner(ax))
-    ax.plot(row["paper_delta"], y, "D", color="black", markerfacecolor="white", markersize=6, zorder=5)
-    _beside(ax, row["paper_delta"], y, f"{money(round(row['paper_dollars']))}{arrow}", GREY, 6)
+def _dollars(ax: Axes, value: float) -> str:
+    """US dollars beside others on the same vertical axis: with cents on one that ends below $100."""
+    return money(value if ax.get_ylim()[1] < 100 else round(value))
 
 
-def _inner(ax: Axes) -> tuple[float, float]:
-    """The limits of the vertical axis less the room of a marker."""
+def _heading(ax: Axes, architecture: str, numbers: Sequence[str]) -> None:
+    """The name of an architecture above its panel, and below the name lines of numbers: ours, then the paper's."""
+    colour = ink(appearance(architecture).colour)
+    ax.set_title(appearance(architecture).name, color=colour, pad=6 + 12 * len(numbers))
+    for line, (text, own) in enumerate(reversed(list(zip(numbers, (colour, GREY), strict=False)))):
+        ax.annotate(text, (0, 1), (0, 5 + 12 * line), "axes fraction", "offset points", color=own, fontsize=8.5)
+
+
+def _diamond(ax: Axes, x: float, y: float, colour: str, where: Transform) -> tuple[float, str]:
+    """A number of the paper as a diamond; one beyond the panel stands at its edge, with a triangle that points to it.
+
+    Returns the height at which it stands, and an arrow for its text.
+    """
     low, high = ax.get_ylim()
-    return low + 0.04 * (high - low), high - 0.04 * (high - low)
+    margin = 0.03 * (high - low)
+    at, arrow = plots.clipped(y, (low + margin, high - margin))
+    if arrow:
+        pointer, inwards = ("^", -margin) if y > at else ("v", margin)
+        ax.plot(x, at - 0.5 * inwards, pointer, color=colour, markersize=4, transform=where, clip_on=False, zorder=5)
+        at += 1.6 * inwards
+    ax.plot(x, at, "D", color=colour, markerfacecolor="white", markersize=6, transform=where, clip_on=False, zorder=6)
+    return at, arrow
+
+
+def _reference_lines(ax: Axes, reference: Reference) -> None:
+    """MCAL with its band, and humans only where they are within the panel."""
+    limits = ax.get_ylim()
+    if reference.mcal:
+        low, mean, high = reference.mcal
+        if _is_band(limits, reference):
+            ax.axhspan(low, high, color=COLOURS["MCAL"], alpha=0.25, linewidth=0)
+        ax.axhline(mean, color=COLOURS["MCAL"], linewidth=1.2, zorder=1)
+    if reference.humans and reference.humans < limits[1]:
+        ax.axhline(reference.humans, color=COLOURS["humans only"], linestyle="--", zorder=1)
 
 
 def _reference_labels(ax: Axes, reference: Reference) -> None:
     """Labels on the right: MCAL, the paper's MCAL with its diamond, and humans only."""
     labels = []
     if reference.humans:
-        y, arrow = plots.clipped(reference.humans, _inner(ax))
-        labels.append(Label(y, f"{HUMANS_ONLY}\n{money(reference.humans)}{arrow}", COLOURS["humans only"]))
+        y, arrow = plots.clipped(reference.humans, ax.get_ylim())
+        labels.append(Label(y, f"{HUMANS_ONLY}\n{_dollars(ax, reference.humans)}{arrow}", COLOURS["humans only"]))
     if reference.mcal:
-        labels.append(Label(reference.mcal[1], f"MCAL\n{money(reference.mcal[1])}", COLOURS["MCAL"]))
+        labels.append(Label(reference.mcal[1], f"MCAL\n{_dollars(ax, reference.mcal[1])}", COLOURS["MCAL"]))
     if reference.paper:
-        y, arrow = plots.clipped(reference.paper, _inner(ax))
-        ax.plot(1, y, "D", color=COLOURS["MCAL"], markerfacecolor="white", markersize=6, clip_on=False, zorder=6,
-                transform=ax.get_yaxis_transform())  # fmt: skip
-        labels.append(Label(y, f"MCAL, paper\n{money(reference.paper)}{arrow}", COLOURS["MCAL"]))
+        y, arrow = _diamond(ax, 1, reference.paper, COLOURS["MCAL"], ax.get_yaxis_transform())
+        labels.append(Label(y, f"MCAL, paper\n{_dollars(ax, reference.paper)}{arrow}", COLOURS["MCAL"]))
     if labels:
         plots.end_labels(ax, labels)
 
 
 @use_style()
 def machine_share(
-    rows: pd.DataFrame, lost: pd.DataFrame, printed: tuple[float, float], title: str, note: str = ""
+    rows: pd.DataFrame, lost: pd.DataFrame, printed: tuple[float, float], title: str, about: str = ""
 ) -> Figure:
     """Figure 12, a column for each data set. Above: the share that the machine labels against delta. Below: ``lost``
     between the smallest and the largest delta, with the ``printed`` range of the paper in grey."""
     groups = rows.groupby("data_set", sort=False)
     figure, axes = plots.grid(2, len(groups), (WIDTH, 4.6))
     axes[0, 0].get_gridspec().set_height_ratios([2.2, 1])
+    spans = groups.agg(low=("machine_low", "min"), high=("machine_high", "max"))
+    reach = max(0.08, 0.55 * (spans["high"] - spans["low"]).max())
     for (above, below), (data_set, own) in zip(axes.T, groups, strict=True):
-        above.set(xscale="log", xlim=_span(own["delta"]), title=plots.literal(data_set_name(data_set)))
+        above.set(xlim=_span(own["delta"]), title=plots.literal(data_set_name(data_set)))
         for _, each in own.groupby("architecture", sort=True):
             _series(above, each, "machine", tables.are_mixed(rows))
-        middle = (own["machine"].min() + own["machine"].max()) / 2
-        above.set_ylim(middle - 0.08, middle + 0.08)
+        middle = spans.loc[data_set].mean()
+        above.set_ylim(middle - reach, middle + reach)
         above.yaxis.set_major_formatter(PERCENT)
-        _delta_axis(above, own["delta"])
+        delta_axis(above, own["delta"])
         _lost(below, lost[lost["data_set"] == data_set], printed)
     axes[0, 0].set_ylabel("machine-labelled share of X")
+    plots.thin_numbers(axes[0])
     nets = [appearance(architecture) for architecture in sorted(set(rows["architecture"]))]
     key = [Line2D([], [], color=net.colour, marker=net.marker) for net in nets]
-    plots.headline(figure, title, note, (key, [net.name for net in nets]))
+    bars = notes.are_seen((0, 2 * reach), rows["machine_low"], rows["machine_high"], marked=True)
+    grey = f"grey: the paper's {100 * printed[0]:.0f} to {100 * printed[1]:.0f} points"
+    marks = [
+        f"Bars: {notes.RANGE}" if bars else "",
+        f"Below: the share at the smallest batch size less that at the largest; {grey}",
+        tables.not_all(rows),
+    ]
+    notes.titled(figure, title, marks, about, (key, [net.name for net in nets]))
     return figure
 
 
@@ -191,13 +242,13 @@ def _lost(ax: Axes, own: pd.DataFrame, printed: tuple[float, float]) -> None:
     for y, row in enumerate(own.sort_values("architecture").to_dict("records")):
         net = appearance(row["architecture"])
         ax.plot(row["lost"], y, net.marker, color=net.colour, markersize=6)
-    ax.set(xlim=(-0.05, printed[1] + 0.02), ylim=(len(own) - 0.5, -0.6), yticks=[], xlabel="lost (points of X)")
-    ax.text(sum(printed) / 2, -0.45, "paper", ha="center", va="top", fontsize=8.5)
+    left = min(-0.05, own["lost"].min() - 0.02)
+    ax.set(xlim=(left, printed[1] + 0.02), ylim=(len(own) - 0.5, -0.5), yticks=[], xlabel="lost (points of X)")
     ax.xaxis.set_major_formatter(BARE_PERCENT)
 
 
 @use_style()
-def totals(rows: pd.DataFrame, title: str, note: str = "") -> Figure:
+def totals(rows: pd.DataFrame, title: str, about: str = "") -> Figure:
     """Figure 7: bars of US dollars, a panel for each data set, with ours and the paper's in figures on the right;
     diamonds are the paper's, lines the range over seeds. Text stands where no run is finished."""
     groups = rows.groupby("data_set", sort=False)
@@ -212,15 +263,16 @@ def totals(rows: pd.DataFrame, title: str, note: str = "") -> Figure:
         for y, (name, row) in enumerate(own.iterrows()):
             architecture = name.removeprefix("oracle AL, ")
             _total_bar(ax, y, row, colours.get(name, appearance(architecture).colour))
+        texts = {name: [_whole(value) for value in own[f"{name}_dollars"]] for name in ("ours", "paper")}
+        columns(ax, texts, headed=ax is panels[0, 0])
         ax.set_yticks(range(len(own)), list(own.index))
         ax.xaxis.set_major_formatter(DOLLARS)
-        ax.xaxis.set_major_locator(MaxNLocator(6))
+        ax.xaxis.set_major_locator(MaxNLocator(5))
         if ax is not panels[-1, 0]:
             ax.set_xticklabels([])
-    for column, name in enumerate(("ours", "paper")):
-        _in_column(panels[0, 0], -0.9, column, name)
     panels[-1, 0].set_xlabel("total cost (US dollars)")
-    plots.headline(figure, title, note)
+    seeds = notes.are_seen((0, top), rows["ours_dollars_low"], rows["ours_dollars_high"])
+    notes.titled(figure, title, [notes.PAPER, f"Black lines: {notes.RANGE}" if seeds else ""], about)
     return figure
 
 
@@ -230,13 +282,20 @@ def _total_bar(ax: Axes, y: int, row: pd.Series, colour: str) -> None:
         return
     ax.barh(y, row["ours_dollars"], 0.62, color=colour)
     ax.plot([row["ours_dollars_low"], row["ours_dollars_high"]], [y, y], color="black", linewidth=1.2)
-    _in_column(ax, y, 0, money(round(row["ours_dollars"])))
-    if not np.isnan(row["paper_dollars"]):
-        ax.plot([row["paper_dollars"]], [y], "D", color="black", markerfacecolor="white", markersize=6, zorder=4)
-        _in_column(ax, y, 1, money(round(row["paper_dollars"])))
+    ax.plot([row["paper_dollars"]], [y], "D", color="black", markerfacecolor="white", markersize=6, zorder=4)
 
 
-def _in_column(ax: Axes, y: float, column: int, text: str) -> None:
-    """Text in one of the columns to the right of the axes: 0 is ours, 1 the paper's."""
-    ax.annotate(text, (1, y), (48 * (column + 1), 0), ax.get_yaxis_transform(), "offset points", ha="right",
-                va="center", fontsize=9, color=GREY if column else "black", annotation_clip=False)  # fmt: skip
+def _whole(dollars: float) -> str:
+    return "" if np.isnan(dollars) else money(round(dollars))
+
+
+def columns(ax: Axes, texts: Mapping[str, Sequence[str]], headed: bool = True, width: float = 48) -> None:
+    """Columns of text to the right of the axes, one text for each row from 0 on, below their headings; what is the
+    paper's is grey. ``width`` is in points."""
+    for column, (heading, own) in enumerate(texts.items(), 1):
+        style: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "fontsize": 9, "annotation_clip": False}
+        style["color"] = GREY if heading == "paper" else "black"
+        if headed:
+            ax.annotate(heading, (1, 1), (width * column, 6), "axes fraction", **style)
+        for y, text in enumerate(own):
+            ax.annotate(text, (1, y), (width * column, 0), ax.get_yaxis_transform(), va="center", **style)

@@ -1,12 +1,14 @@
 """Tables 1 to 3 as the paper prints them, with four lines for each of its rows: ours, the range of ours over seeds, the
-paper's, and the difference."""
+paper's, and the difference; and the order of their rows."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from mcal_jax.paper.published import NETS, data_set_name, service_name
+from mcal_jax.plots import percent
 from mcal_jax.plots.architectures import display_name
 
 LINES = ("ours", "range", "paper", "difference")
@@ -22,7 +24,7 @@ class Column(NamedTuple):
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %".replace("-", "−")
+    return percent(value, 1)
 
 
 def _dollars(value: float) -> str:
@@ -50,7 +52,7 @@ def mcal_table(rows: pd.DataFrame) -> pd.DataFrame:
 def oracle_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Table 2 of ``tables.oracle_rows``, with the columns of the architectures side by side; text in every cell."""
     columns = [Column("δ", "delta", _percent), Column("cost", "dollars", _dollars), SAVINGS]
-    nets = sorted(rows["architecture"].unique(), key=lambda net: (*NETS, net).index(net))
+    nets = in_order(rows)["architecture"].unique()
     lines: list[list[str]] = []
     for _, own in rows.groupby(["data_set", "service"], sort=False):
         by_net = {row["architecture"]: row for row in own.to_dict("records")}
@@ -60,6 +62,13 @@ def oracle_table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["data set", "service", "", *headings])
 
 
+def in_order(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of ``tables.oracle_rows`` with the architectures of each data set and service in the paper's order."""
+    nets = rows["architecture"].map(lambda net: (*NETS, net).index(net))
+    cases = rows.groupby(["data_set", "service"], sort=False).ngroup()
+    return rows.iloc[np.lexsort((nets, cases))]
+
+
 def _lines(row: Row, cells: Sequence[Sequence[str]]) -> Iterable[list[str]]:
     """The lines of one row of the paper; the names stand in the first of them only."""
     names = [data_set_name(row["data_set"]), service_name(row["service"])]
@@ -67,15 +76,22 @@ def _lines(row: Row, cells: Sequence[Sequence[str]]) -> Iterable[list[str]]:
 
 
 def _cells(row: Row, column: Column) -> list[str]:
-    """One quantity in the lines: "" where a number is not known, and a range of a single value is not repeated."""
+    """One quantity in the lines: "" where a number is not known; a range of a single value says why it is one."""
     quantity, form = column.quantity, column.form
     ours, low, high = (row.get(f"ours_{quantity}{end}") for end in ("", "_low", "_high"))
     paper, difference = row.get(f"paper_{quantity}"), row.get(f"difference_{quantity}")
     texts = ["" if value is None or pd.isna(value) else form(value) for value in (ours, low, high, paper)]
-    ends = [] if texts[1] == texts[2] else [_bare(text) for text in texts[1:3]]
-    span = (" to " if any("−" in end for end in ends) else "–").join(ends)
+    span = _range(texts[1], texts[2], str(row.get("seeds", "")).split(" ")[0] == "1")
     signed = "" if difference is None or pd.isna(difference) else _signed(form, difference)
     return [texts[0], span, texts[3], signed]
+
+
+def _range(low: str, high: str, one_seed: bool) -> str:
+    """The range over seeds of a number in words."""
+    if low == high:
+        return low and ("one seed" if one_seed else "all equal")
+    ends = [_bare(low), _bare(high)]
+    return (" to " if any("−" in end for end in ends) else "–").join(ends)
 
 
 def _bare(text: str) -> str:

@@ -7,19 +7,21 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle, Wedge
 
 from mcal_jax import plots
+from mcal_jax.paper import notes
+from mcal_jax.paper.figures import WIDTH
 from mcal_jax.plots import COLOURS, use_style
 
 POOL, HUMANS, LABELLED, CLASSIFIER, OUTPUT = 0.75, 2.75, 4.5, 6.5, 8.85
 """Where the symbols of a lane stand, from the left."""
 SETS = ("T", "B", "R", "S")
 TITLE = "Active learning delivers a classifier; MCAL delivers the whole data set, labelled"
-NOTE = "T, B and R: labels by humans. S: labels by the classifier. Red: what only MCAL does."
+MARKS = ["Red: the step that MCAL adds, labels by the classifier"]
 
 
 @use_style()
 def schematic() -> Figure:
     """Figure 1: what active learning and MCAL do, and what each delivers."""
-    figure, ax = plots.axes(None, (6.4, 4.36))
+    figure, ax = plots.axes(None, (WIDTH, 4.22))
     ax.set(xlim=(0, 10), ylim=(0, 6.8), aspect="equal")
     ax.axis("off")
     _lane(ax, 5.3, "Active learning")
@@ -29,7 +31,7 @@ def schematic() -> Figure:
     _classifier(ax, OUTPUT, 5.3)
     _below(ax, OUTPUT, 5.3, "output:\nthe classifier")
     _machine_labelling(ax, 1.8)
-    plots.headline(figure, TITLE, NOTE)
+    notes.titled(figure, TITLE, MARKS)
     return figure
 
 
@@ -60,16 +62,17 @@ def _machine_labelling(ax: Axes, y: float) -> None:
             color=COLOURS["MCAL"])  # fmt: skip
     _stack(ax, OUTPUT, y, [COLOURS[key] for key in SETS], SETS)
     _below(ax, OUTPUT, y, "output: all of X,\nlabelled")
-    ax.annotate("", (OUTPUT, y - 1.32), (HUMANS, y - 1.32), arrowprops={"arrowstyle": "-", "color": "0.25"})
-    _arrow(ax, (OUTPUT, y - 1.34), (OUTPUT, y - 1.2))
-    ax.text(
-        (HUMANS + OUTPUT) / 2,
-        y - 1.4,
-        "humans label the test set T and the rest R",
-        ha="center",
-        va="top",
-        fontsize=8.5,
-    )
+    _labels_by_humans(ax, y - 1.45, y - 1.2)
+
+
+def _labels_by_humans(ax: Axes, down: float, up: float) -> None:
+    """The way of the labels by humans to the output: a line at the height ``down``, from ``up`` below the humans and
+    below B to ``up`` below the output."""
+    for start in (HUMANS, LABELLED):
+        ax.plot([start, start, OUTPUT], [up, down, down], color="0.25", linewidth=1.2, solid_joinstyle="miter")
+    _arrow(ax, (OUTPUT, down), (OUTPUT, up))
+    ax.text((LABELLED + OUTPUT) / 2, down - 0.08, "labels by humans: B, a test set T, and the rest R", ha="center",
+            va="top", fontsize=8.5)  # fmt: skip
 
 
 def _stack(ax: Axes, x: float, y: float, colours: list[str], names: tuple[str, ...] = ()) -> None:

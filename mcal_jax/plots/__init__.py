@@ -6,7 +6,7 @@ Importing this package loads matplotlib, which ``import mcal_jax`` does not.
 from mcal_jax.plots.architectures import APPEARANCES, appearance, display_name
 from mcal_jax.plots.export import save
 from mcal_jax.plots.images import gallery, name_image, name_row, note_channels, show_image
-from mcal_jax.plots.labels import clipped, end_labels, headline
+from mcal_jax.plots.labels import clipped, end_labels, headline, thin_numbers
 from mcal_jax.plots.result import ResultPlots
 from mcal_jax.plots.run import (
     PARTS,
@@ -50,7 +50,7 @@ from mcal_jax.plots.style import (
     use_style,
 )
 from mcal_jax.plots.tables import error_columns, plan_columns, set_columns, size_columns, surface_columns
-from mcal_jax.plots.text import html, literal, markdown, money, percent, plain, table
+from mcal_jax.plots.text import html, literal, markdown, money, percent, plain, table, tenths
 
 __all__ = [
     "ACQUISITION_COLOURS",
@@ -113,6 +113,8 @@ __all__ = [
     "stack",
     "surface_columns",
     "table",
+    "tenths",
+    "thin_numbers",
     "training_cost",
     "use_style",
 ]

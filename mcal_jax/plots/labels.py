@@ -1,7 +1,7 @@
 """Text on pictures: what a picture shows as its title, its scale in small grey, and labels beside the ends of lines."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,8 @@ from mcal_jax.plots.text import plain
 
 TITLE_SIZE, SMALL_SIZE = 11.5, 8.5
 """Points."""
+ROOM = 0.3
+"""Between two numbers of an axis, as a share of their height."""
 
 
 class Label(NamedTuple):
@@ -81,10 +83,25 @@ def end_labels(ax: Axes, labels: Sequence[Label], size: float = 9) -> None:
     at = ax.transAxes.inverted().transform([ax.transData.transform((ax.get_xlim()[1], one.y)) for one in labels])[:, 1]
     room = np.array([1.35 * size / 72 / height * (one.text.count("\n") + 1) for one in labels])
     for one, y, moved in zip(labels, at, spread(at, room), strict=True):
-        line = {"arrowstyle": "-", "color": ink(one.colour), "linewidth": 0.6, "shrinkA": 1, "shrinkB": 0}
+        line = {"arrowstyle": "-", "color": ink(one.colour), "linewidth": 0.6, "shrinkA": 1, "shrinkB": 0,
+                "relpos": (0, 0.5)}  # fmt: skip
         ax.annotate(one.text, (1, y), (1 + 0.16 / width, moved), "axes fraction", "axes fraction", va="center",
                     color=ink(one.colour), fontsize=size, arrowprops=line if abs(moved - y) > 0.02 else None,
                     annotation_clip=False)  # fmt: skip
+
+
+def thin_numbers(axes: Iterable[Axes]) -> None:
+    """Leaves out numbers at the fixed ticks of horizontal axes that would nearly touch, from the last to the first."""
+    for ax in axes:
+        ax.get_figure(root=True).draw_without_rendering()  # type: ignore[union-attr]
+        numbers: list[str] = []
+        left = np.inf
+        for label in reversed(ax.get_xticklabels()):
+            box = label.get_window_extent()
+            fits = box.x1 + ROOM * box.height < left
+            numbers.insert(0, label.get_text() if fits else "")
+            left = box.x0 if fits else left
+        ax.set_xticks(ax.get_xticks(), numbers)
 
 
 def spread(at: np.ndarray, room: np.ndarray) -> np.ndarray:

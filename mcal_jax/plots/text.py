@@ -15,15 +15,29 @@ if TYPE_CHECKING:
 
 def money(dollars: float) -> str:
     """An amount of US dollars as text, with cents below $100."""
-    sign, size = "-" if dollars < 0 else "", abs(dollars)
+    sign, size = "−" if dollars < 0 else "", abs(dollars)
     if 0 < size < 0.01:
         return f"{sign}\\${size:.3g}"
     return f"{sign}\\${size:,.2f}" if size < 100 and round(size, 2) % 1 else f"{sign}\\${size:,.0f}"
 
 
-def percent(share: float) -> str:
-    """A fraction as text in per cent, to three significant digits."""
-    return f"{100 * share:.3g} %"
+def percent(share: float, decimals: int | None = None) -> str:
+    """A fraction as text in per cent: to three significant digits, or with ``decimals``.
+
+    >>> percent(-0.06667), percent(0.28, 1)
+    ('−6.67 %', '28.0 %')
+    """
+    number = format(100 * abs(share), ".3g" if decimals is None else f".{decimals}f")
+    return f"{'−' if share < 0 and float(number) else ''}{number} %"
+
+
+def tenths(share: float) -> str:
+    """A fraction as text in per cent, to a tenth: how batch sizes are written.
+
+    >>> tenths(0.06667), tenths(0.2)
+    ('6.7 %', '20 %')
+    """
+    return percent(share, 1).replace(".0 %", " %")
 
 
 def literal(name: str, max_length: int = 60) -> str:
