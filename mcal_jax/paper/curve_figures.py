@@ -174,10 +174,11 @@ def _law_key(forms: Container[str]) -> tuple[list[Line2D], list[str]]:
 
 @use_style()
 def same_size(rows: pd.DataFrame, title: str, about: str = "") -> Figure:
-    """Figure 4: error of the remaining images among the top theta, against delta, a panel for each |B|; bars are the
-    range over seeds, and two points are not joined by a line."""
+    """Figure 4: error of the remaining images among the top theta, against delta, a panel for each |B|, and how far
+    apart its means are; bars are the range over seeds, and two points are not joined by a line."""
     panels = rows.sort_values("delta").groupby("size")
-    figure, (axes,) = plots.grid(1, len(panels), (WIDTH, 3.6))
+    figure, grid = plots.grid(len(panels), 1, (WIDTH, 0.6 + 2.3 * len(panels)))
+    axes = grid[:, 0]
     top = 1.1 * rows["eps_left_high"].max()
     colours = dict(zip(sorted(set(rows["theta"])), plots.shades("plasma", rows["theta"].nunique()), strict=True))
     for ax, (size, panel) in zip(axes, panels, strict=True):
@@ -186,7 +187,8 @@ def same_size(rows: pd.DataFrame, title: str, about: str = "") -> Figure:
             y, low, high = own["eps_left"], own["eps_left_low"], own["eps_left_high"]
             ax.errorbar(own["delta"], y, [y - low, high - y], fmt="o-" if len(own) > 2 else "o", color=colours[theta],
                         capsize=2, elinewidth=1, markersize=5)  # fmt: skip
-            labels.append(Label(float(y.iloc[-1]), f"θ = {percent(theta)}", "black"))
+            apart = f"θ = {percent(theta)}: {100 * (y.max() - y.min()):.1f} points"
+            labels.append(Label(float(y.iloc[-1]), apart, "black"))
         ax.set(
             ylim=(0, top),
             xlim=(0.6 * rows["delta"].min(), 1.1 * rows["delta"].max()),
@@ -194,14 +196,12 @@ def same_size(rows: pd.DataFrame, title: str, about: str = "") -> Figure:
         )
         delta_axis(ax, panel["delta"])
         ax.yaxis.set_major_formatter(PERCENT)
-        if ax is axes[-1]:
-            plots.end_labels(ax, labels)
-        if ax is not axes[0]:
-            ax.set_yticklabels([])
-    axes[0].set_ylabel("error among the top θ of U")
+        plots.end_labels(ax, labels)
+        ax.set_ylabel("error among the\ntop θ of U")
     plots.thin_numbers(axes)
     seeds = notes.are_seen((0, top), rows["eps_left_low"], rows["eps_left_high"], marked=True)
-    notes.titled(figure, title, [f"Bars: {notes.RANGE}" if seeds else ""], about)
+    marks = ["Points on the right: from the least to the largest error", f"Bars: {notes.RANGE}" if seeds else ""]
+    notes.titled(figure, title, marks, about)
     return figure
 
 

@@ -132,8 +132,8 @@ def _series(ax: Axes, own: pd.DataFrame, quantity: str, hollow: bool) -> None:
 
 
 def _ring(ax: Axes, own: pd.DataFrame, quantity: str) -> str:
-    """A ring around the batch size with the lowest total cost; returns its quantity in words."""
-    best, colour = own.loc[own["dollars"].idxmin()], appearance(own["architecture"].iloc[0]).colour
+    """A ring around the best batch size; returns its quantity in words."""
+    best, colour = own[own["best"]].iloc[0], appearance(own["architecture"].iloc[0]).colour
     ax.plot(best["delta"], best[quantity], "o", markersize=15, markerfacecolor="none", color=colour,
             markeredgewidth=1.6)  # fmt: skip
     return f"○ {_dollars(ax, best[quantity])} at {tenths(best['delta'])}"

@@ -28,9 +28,6 @@ TERMS = {
     "[Oo]racle AL": "oracle AL: active learning with its best δ, known in hindsight",
     r"(?<!oracle )\bAL\b": "AL: active learning",
     r"\(ours\)": "(ours): a claim that the paper doesn't make",
-    r"\bprofile\b": "profile: the scale of our runs",
-    r"\bwidth\b": "width: channels of the first layer",
-    r"\brecipe\b": "recipe: the training schedule",
 }
 """What symbols and words mean, each after a pattern that finds it in a text."""
 
