@@ -278,7 +278,8 @@ def totals(rows: pd.DataFrame, title: str, about: str = "") -> Figure:
 
 def _total_bar(ax: Axes, y: int, row: pd.Series, colour: str) -> None:
     if np.isnan(row["ours_dollars"]):
-        ax.text(0, y, f" not run: {row['seeds']} seeds", va="center", fontsize=8.5, color=GREY)
+        ax.annotate(f"not run: {row['seeds']} seeds", (0, y), (5, 0), textcoords="offset points", va="center",
+                    fontsize=8.5, color=GREY)  # fmt: skip
         return
     ax.barh(y, row["ours_dollars"], 0.62, color=colour)
     ax.plot([row["ours_dollars_low"], row["ours_dollars_high"]], [y, y], color="black", linewidth=1.2)
