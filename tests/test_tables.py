@@ -330,6 +330,20 @@ def test_tables_are_printed_as_the_papers(trajectories, runs):
     assert not second.isna().any(axis=None)
 
 
+def test_a_range_of_one_number_says_why():
+    row = {"ours_B": 0.2, "ours_B_low": 0.2, "ours_B_high": 0.2, "seeds": 3}
+    ranges = [printed._cells(row | changes, printed.B)[1] for changes in ({}, {"seeds": 1}, {"seeds": "1 of 3"})]
+    assert ranges == ["all equal", "one seed", "one seed"]
+    assert printed._cells(row | {"ours_B_low": 0.1}, printed.B)[1] == "10.0–20.0"
+    assert printed._cells({}, printed.B) == ["", "", "", ""]
+
+
+def test_architectures_stand_in_the_papers_order(trajectories):
+    rows = printed.in_order(tables.oracle_rows(frame(trajectories[::-1]), ["amazon", "satyam"]))
+    assert list(rows["architecture"]) == list(published.NETS) * 4
+    assert rows["data_set"].tolist() == (["cifar10"] * 3 + ["fashion_mnist"] * 3) * 2
+
+
 def test_bars_by_an_unknown_setting_are_refused():
     with pytest.raises(McalError, match="by: 'colour' is not acquisition or per_class"):
         tables.bar_rows(frame([]), "colour")
@@ -484,10 +498,10 @@ def test_figure_7_states_which_bars_were_not_run(trajectories, runs):
     assert list(rows[rows["ours_dollars"].isna()]["by"]) == list(rows["by"][2:5]) * 2
     figure = figures.totals(rows, "t")
     not_run = [text for text in figure.axes[0].texts if "not run" in text.get_text()]
-    assert [text.get_text() for text in not_run] == [" not run: 0 of 2 seeds"] * 3
+    assert [text.get_text() for text in not_run] == ["not run: 0 of 2 seeds"] * 3
     figure.draw_without_rendering()
     bottom, top = figure.axes[0].get_ylim()
-    assert all(min(bottom, top) < text.get_position()[1] < max(bottom, top) for text in not_run)
+    assert all(min(bottom, top) < text.xy[1] < max(bottom, top) for text in not_run)
     curves_alone = tables.total_rows(frame(trajectories), part(amazon, "mcal", {}), "amazon")
     assert curves_alone["ours_dollars"][0] == 2000 * 0.04  # these trajectories have 2,000 images
     assert list(curves_alone[curves_alone["seeds"] == "0 of 2"]["by"]) == ["MCAL", "MCAL"]

@@ -13,7 +13,7 @@ from mcal_jax import plots
 from mcal_jax.paper import notes
 from mcal_jax.paper.bootstrap import Interval
 from mcal_jax.paper.curve_figures import ACQUISITIONS
-from mcal_jax.paper.figures import BARE_PERCENT, WIDTH, columns
+from mcal_jax.paper.figures import BARE_PERCENT, WIDTH
 from mcal_jax.paper.published import data_set_name
 from mcal_jax.plots import ACQUISITION_COLOURS, COLOURS, DOLLARS, GREY, PERCENT, percent, use_style
 
@@ -84,7 +84,7 @@ def _costs(ax: Axes, rows: pd.DataFrame, colours: Sequence[str]) -> bool:
             linewidth=1)  # fmt: skip
     ax.xaxis.set_major_formatter(DOLLARS)
     ax.xaxis.set_major_locator(MaxNLocator(2))
-    columns(ax, {"saved": [percent(value, 0) for value in rows["savings"]]}, width=38)
+    plots.number_columns(ax, {"saved": [percent(value, 0) for value in rows["savings"]]}, width=38)
     return _bars(ax, rows, "dollars", colours)
 
 
@@ -99,7 +99,7 @@ def _shares(ax: Axes, rows: pd.DataFrame) -> bool:
     ax.set(xlabel="labelled by the\nmachine (% of X)", xlim=(0, 1.08 * top))
     ax.xaxis.set_major_formatter(PERCENT)
     ax.xaxis.set_major_locator(MaxNLocator(2))
-    columns(ax, numbers, width=36)
+    plots.number_columns(ax, numbers, width=36)
     return _bars(ax, rows, "machine", [COLOURS["S"]] * len(rows))
 
 
@@ -134,7 +134,7 @@ def _gains(ax: Axes, rows: pd.DataFrame) -> bool:
     ax.xaxis.set_major_locator(MaxNLocator(2))
     numbers = {"ours": ["" if np.isnan(value) else percent(value, 1) for value in rows["gain"]]}
     pairs = zip(rows["paper_gain_low"], rows["paper_gain_high"], strict=True)
-    columns(ax, numbers | {"paper": [_printed(*pair) for pair in pairs]}, width=44)
+    plots.number_columns(ax, numbers | {"paper": [_printed(*pair) for pair in pairs]}, width=44)
     return notes.are_seen(ax.get_xlim(), rows["gain_low"].fillna(0), rows["gain_high"].fillna(0), marked=True)
 
 
@@ -165,7 +165,7 @@ def compared(
     ax.set_yticks(y, list(names))
     ax.xaxis.set_major_formatter(PERCENT)
     ax.xaxis.set_major_locator(MaxNLocator(4))
-    columns(ax, {"ours": list(map(_share, ours)), "paper": list(map(_share, paper))}, width=52)
+    plots.number_columns(ax, {"ours": list(map(_share, ours)), "paper": list(map(_share, paper))}, width=52)
     marks = [
         "Points: ours",
         f"Lines: {notes.RANGE}" if notes.are_seen(limits, low, high, marked=True) else "",

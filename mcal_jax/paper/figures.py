@@ -1,8 +1,8 @@
 """The figures of active learning against its batch size, and of total costs: from rows of ``tables`` to a Figure."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -264,7 +264,7 @@ def totals(rows: pd.DataFrame, title: str, about: str = "") -> Figure:
             architecture = name.removeprefix("oracle AL, ")
             _total_bar(ax, y, row, colours.get(name, appearance(architecture).colour))
         texts = {name: [_whole(value) for value in own[f"{name}_dollars"]] for name in ("ours", "paper")}
-        columns(ax, texts, headed=ax is panels[0, 0])
+        plots.number_columns(ax, texts, headed=ax is panels[0, 0])
         ax.set_yticks(range(len(own)), list(own.index))
         ax.xaxis.set_major_formatter(DOLLARS)
         ax.xaxis.set_major_locator(MaxNLocator(5))
@@ -278,7 +278,8 @@ def totals(rows: pd.DataFrame, title: str, about: str = "") -> Figure:
 
 def _total_bar(ax: Axes, y: int, row: pd.Series, colour: str) -> None:
     if np.isnan(row["ours_dollars"]):
-        ax.text(0, y, f" not run: {row['seeds']} seeds", va="center", fontsize=8.5, color=GREY)
+        ax.annotate(f"not run: {row['seeds']} seeds", (0, y), (5, 0), textcoords="offset points", va="center",
+                    fontsize=8.5, color=GREY)  # fmt: skip
         return
     ax.barh(y, row["ours_dollars"], 0.62, color=colour)
     ax.plot([row["ours_dollars_low"], row["ours_dollars_high"]], [y, y], color="black", linewidth=1.2)
@@ -287,15 +288,3 @@ def _total_bar(ax: Axes, y: int, row: pd.Series, colour: str) -> None:
 
 def _whole(dollars: float) -> str:
     return "" if np.isnan(dollars) else money(round(dollars))
-
-
-def columns(ax: Axes, texts: Mapping[str, Sequence[str]], headed: bool = True, width: float = 48) -> None:
-    """Columns of text to the right of the axes, one text for each row from 0 on, below their headings; what is the
-    paper's is grey. ``width`` is in points."""
-    for column, (heading, own) in enumerate(texts.items(), 1):
-        style: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "fontsize": 9, "annotation_clip": False}
-        style["color"] = GREY if heading == "paper" else "black"
-        if headed:
-            ax.annotate(heading, (1, 1), (width * column, 6), "axes fraction", **style)
-        for y, text in enumerate(own):
-            ax.annotate(text, (1, y), (width * column, 0), ax.get_yaxis_transform(), va="center", **style)

@@ -6,7 +6,7 @@ Importing this package loads matplotlib, which ``import mcal_jax`` does not.
 from mcal_jax.plots.architectures import APPEARANCES, appearance, display_name
 from mcal_jax.plots.export import save
 from mcal_jax.plots.images import gallery, name_image, name_row, note_channels, show_image
-from mcal_jax.plots.labels import clipped, end_labels, headline, thin_numbers
+from mcal_jax.plots.labels import clipped, end_labels, headline, number_columns, thin_numbers
 from mcal_jax.plots.result import ResultPlots
 from mcal_jax.plots.run import (
     PARTS,
@@ -99,6 +99,7 @@ __all__ = [
     "name_image",
     "name_row",
     "note_channels",
+    "number_columns",
     "percent",
     "plain",
     "plan_columns",

@@ -1,7 +1,7 @@
 """Text on pictures: what a picture shows as its title, its scale in small grey, and labels beside the ends of lines."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,6 +102,18 @@ def thin_numbers(axes: Iterable[Axes]) -> None:
             numbers.insert(0, label.get_text() if fits else "")
             left = box.x0 if fits else left
         ax.set_xticks(ax.get_xticks(), numbers)
+
+
+def number_columns(ax: Axes, texts: Mapping[str, Sequence[str]], headed: bool = True, width: float = 48) -> None:
+    """Columns of text to the right of the axes, one text for each row from 0 on, below their headings; what is the
+    paper's is grey. ``width`` is in points."""
+    for column, (heading, own) in enumerate(texts.items(), 1):
+        style: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "fontsize": 9, "annotation_clip": False}
+        style["color"] = GREY if heading == "paper" else "black"
+        if headed:
+            ax.annotate(heading, (1, 1), (width * column, 6), "axes fraction", **style)
+        for y, text in enumerate(own):
+            ax.annotate(text, (1, y), (width * column, 0), ax.get_yaxis_transform(), va="center", **style)
 
 
 def spread(at: np.ndarray, room: np.ndarray) -> np.ndarray:
