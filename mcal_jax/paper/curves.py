@@ -44,7 +44,7 @@ def trainings_text(trajectories: Sequence[Trajectory], used: Sequence[int]) -> s
     """How many trainings were recorded, where that is fewer than the points that were to be used."""
     short = {data_set_name(one.data_set): len(one.fits) for one in trajectories if len(one.fits) <= max(used)}
     each = ", ".join(f"{count} trainings of {name}" for name, count in short.items())
-    return f"Recorded: {each}; the paper's figures use up to 9." if short else ""
+    return f"Recorded: only {each}." if short else ""
 
 
 def law_rows(trajectory: Trajectory, thetas: Sequence[float], used: Sequence[int]) -> pd.DataFrame:

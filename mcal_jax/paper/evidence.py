@@ -37,6 +37,14 @@ class Finding(NamedTuple):
     seeds: int
 
 
+def signed(share: float) -> str:
+    """
+    >>> signed(0.0312), signed(-0.5)
+    ('+3.1 %', '−50.0 %')
+    """
+    return f"{'+' if share > 0 else ''}{percent(share, 1)}"
+
+
 def inside(value: float, low: float, high: float) -> float:
     """The margin of a value that is to lie between ``low`` and ``high``: its distance from the nearer end."""
     return min(value - low, high - value)
@@ -88,7 +96,7 @@ def mcal_against_oracle(e: Evidence) -> Finding | None:
         rivals = best[best["data_set"] == data_set].groupby("architecture", sort=False)["dollars"].mean()
         if len(rivals):
             margins.append(1 - ours / rivals.min())
-            saved = f"{margins[-1]:+.1%} against {display_name(rivals.idxmin())}"
+            saved = f"{signed(margins[-1])} against {display_name(rivals.idxmin())}"
             cases.append(f"{case_name(data_set, service)}: {saved}")
     return Finding("saved against the best AL: " + "; ".join(cases), margins, _seeds_of_both(e))
 
@@ -99,7 +107,7 @@ def mcal_against_hindsight(e: Evidence) -> Finding | None:
         best = al.loc[al["data_set"] == data_set, "hindsight"].min()
         if best > 0:
             margins.append(1 - ours / best)
-            cases.append(f"{case_name(data_set, service)}: {margins[-1]:+.1%}")
+            cases.append(f"{case_name(data_set, service)}: {signed(margins[-1])}")
     return Finding("saved against it: " + "; ".join(cases), margins, _seeds_of_both(e))
 
 
@@ -119,7 +127,7 @@ def uncertainty_beats_kcenter(e: Evidence) -> Finding | None:
     if not {*uncertainty, "kcenter"} <= set(cost.index):
         return None
     less = 1 - cost[uncertainty].mean() / cost["kcenter"]
-    text = f"{less:+.1%} cheaper than k-center (CIFAR-10, Amazon, ResNet18)"
+    text = f"{signed(less)} cheaper than k-center (CIFAR-10, Amazon, ResNet18)"
     return Finding(text, [inside(less, 0.15, 0.35)], least_seeds(runs, "acquisition"))
 
 
@@ -130,8 +138,8 @@ def machine_share(e: Evidence) -> Finding | None:
         if len(shares) > 1:
             more = shares.iloc[0] - shares.iloc[-1]
             margins.append(more)
-            cases.append(f"{data_set_name(data_set)} {display_name(net)} {100 * more:+.1f}")
-    text = "least less largest batch, points of X: " + ", ".join(cases)
+            cases.append(f"{data_set_name(data_set)} {display_name(net)} {signed(more)}")
+    text = "least less largest batch, of X: " + ", ".join(cases)
     return Finding(text, margins, least_seeds(e.trajectories, CURVE))
 
 
@@ -161,7 +169,7 @@ def gain_of_active_learning(service: str, low: float, high: float) -> Measure:
                 gains[data_set] = gain
         if not gains:
             return None
-        text = ", ".join(f"{DATA_SETS[data_set]} {gain:+.1%}" for data_set, gain in gains.items())
+        text = ", ".join(f"{DATA_SETS[data_set]} {signed(gain)}" for data_set, gain in gains.items())
         seeds = least_seeds(runs[runs["data_set"].isin(gains)], ["data_set", "acquisition"])
         return Finding(f"cheaper than random: {text}", [inside(gain, low, high) for gain in gains.values()], seeds)
 
@@ -192,9 +200,9 @@ def more_per_class(e: Evidence) -> Finding | None:
 def looser_saves_more(e: Evidence) -> Finding | None:
     tight, loose = (mcal_at(e, epsilon).groupby(CASE)["savings"].mean() for epsilon in (0.05, 0.1))
     gains = (loose - tight).dropna()
-    cases = sorted(f"{case_name(*case)} {100 * gain:+.1f}" for case, gain in gains.items())
+    cases = sorted(f"{case_name(*case)} {signed(gain)}" for case, gain in gains.items())
     both = [seeds for epsilon in (0.05, 0.1) if (seeds := least_seeds(mcal_at(e, epsilon), CASE))]
-    return Finding("points of savings: " + "; ".join(cases), list(gains), min(both, default=0))
+    return Finding("more is saved, of the cost of humans only: " + "; ".join(cases), list(gains), min(both, default=0))
 
 
 def truncated_better(e: Evidence) -> Finding | None:
@@ -204,7 +212,7 @@ def truncated_better(e: Evidence) -> Finding | None:
     if not misses:
         return None
     power, truncated = 100 * np.mean(misses, axis=0)
-    text = f"miss at the largest |B|, theta 50 %, 5 points used: {truncated:.2f} points truncated, {power:.2f} plain"
+    text = f"miss at the largest |B|, θ = 50 %, 5 points used: {truncated:.2f} points truncated, {power:.2f} plain"
     return Finding(f"{text} ({len(misses)} curves)", [p - t for p, t in misses], long["seed"].nunique())
 
 
@@ -223,7 +231,7 @@ def batch_hardly_matters(e: Evidence) -> Finding | None:
     except McalError:
         return None
     ranges = {theta: eps.max() - eps.min() for theta, eps in by_theta if len(eps) > 1}
-    text = ", ".join(f"theta {theta:.0%}: {100 * width:.2f} points" for theta, width in ranges.items())
+    text = ", ".join(f"θ = {percent(theta)}: {100 * width:.2f} points" for theta, width in ranges.items())
     margins = [0.01 - width for width in ranges.values()]
     measured = f"range over batches at |B| = {percent(round(SAME_SIZE, 3))} of X: {text}"
     return Finding(measured, margins, runs["seed"].nunique())

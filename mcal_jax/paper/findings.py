@@ -14,20 +14,21 @@ from mcal_jax.paper.published import (
     data_set_name,
     service_name,
 )
-from mcal_jax.plots import money, percent
+from mcal_jax.plots import money, percent, tenths
 from mcal_jax.plots.architectures import display_name
 
 
 def laws(rows: pd.DataFrame) -> str:
-    """Of ``law_rows``: how far the truncated law is from the errors that were held out, by the number of points used,
-    and the plain law where it is elsewhere."""
+    """Of ``law_rows``: how far the truncated law is from the errors that were held out, in points, for the fewest and
+    the most points used; and the plain law where it is elsewhere."""
     texts: list[str] = []
     for (data_set, net), own in rows.groupby(["data_set", "architecture"], sort=False):
         misses = own.groupby(["points", "law"], sort=True)["miss"].mean().unstack()
-        each = listed([_points(row) for _, row in misses.iterrows()])
-        after = f"after {listed([str(points) for points in misses.index])} trainings"
+        ends = misses.iloc[[0, -1]] if len(misses) > 1 else misses
+        each = " and ".join(f"{_points(row)} after {points}" for points, row in ends.iterrows())
         name = f"{data_set_name(data_set)}, {display_name(net)}"
-        texts.append(f"{name}: {each}" if texts else f"{name}: the truncated law misses later errors by {each} {after}")
+        start = "" if texts else "the truncated law misses later errors by "
+        texts.append(f"{name}: {start}{each}{'' if texts else ' trainings'}")
     return "; ".join(texts)
 
 
@@ -86,10 +87,15 @@ def totals(rows: pd.DataFrame) -> str:
 def delta_sweep(rows: pd.DataFrame, mcal: tuple[float, float, float] | None, name: str) -> str:
     """Of ``delta_rows``: the cheapest active learning against MCAL."""
     best = rows.loc[rows["dollars"].where(rows["best"]).idxmin()]
-    rival = f"{money(best['dollars'])} ({display_name(best['architecture'])}, δ = {percent(best['delta'])})"
+    whole = max(best["dollars"], mcal[1] if mcal else 0) >= 100
+
+    def dollars(amount: float) -> str:
+        return money(round(amount)) if whole else money(amount)
+
+    rival = f"{dollars(best['dollars'])} ({display_name(best['architecture'])}, δ = {tenths(best['delta'])})"
     if mcal is None:
         return f"{name}: the cheapest active learning costs {rival}"
-    return f"{name}: MCAL costs {money(mcal[1])}, the cheapest active learning {rival}"
+    return f"{name}: MCAL costs {dollars(mcal[1])}, the cheapest active learning {rival}"
 
 
 def prices_today(rows: pd.DataFrame, then: str, now: str) -> str:
@@ -141,7 +147,7 @@ def stopped_in_hindsight(rows: pd.DataFrame) -> str:
     best = rows.loc[rows["hindsight"].idxmin()]
     return (
         f"If active learning stopped where that is cheapest, known in hindsight, as in prices_today, it would cost "
-        f"{money(best['hindsight'])} ({display_name(best['architecture'])}, δ = {percent(best['delta'])})."
+        f"{money(best['hindsight'])} ({display_name(best['architecture'])}, δ = {tenths(best['delta'])})."
     )
 
 
@@ -150,7 +156,7 @@ def training(rows: pd.DataFrame, data_set: str) -> str:
     spans = rows.groupby("architecture")["training"].agg(["min", "max"])
     ratio, paper = (spans["max"] / spans["min"]).max(), TRAINING_COST_RATIOS.get(data_set)
     printed = f" (paper: {paper}-fold)" if paper else ""
-    batches = f"{100 * rows['delta'].min():.2g} to {percent(rows['delta'].max())}"
+    batches = f"{tenths(rows['delta'].min())} to {tenths(rows['delta'].max())}"
     return f"{data_set_name(data_set)}: batches of {batches} change the training cost {ratio:.1f}-fold{printed}"
 
 
@@ -160,14 +166,14 @@ def machine_share(lost: pd.DataFrame) -> str:
     each = [_fewer(100 * value) + f" on {data_set_name(name)}" for name, value in means.items()]
     low, high = LARGE_BATCH_LOSS
     return (
-        f"With the largest batches the machine labels {', '.join(each)} than with the smallest, in points of X "
-        f"(paper: {100 * low:.0f} to {100 * high:.0f} less)"
+        f"The largest batches against the smallest: the machine labels {', '.join(each)} (paper: {100 * low:.0f} to "
+        f"{100 * high:.0f} points of X less)"
     )
 
 
 def _fewer(points: float) -> str:
     size = f"{abs(points):.1f}"
-    return f"{size} {'more' if points < 0 else 'less'}"
+    return "as much" if size == "0.0" else f"{size} points {'more' if points < 0 else 'less'}"
 
 
 def bars(rows: pd.DataFrame, against: str | None) -> str:

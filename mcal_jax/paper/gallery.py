@@ -133,7 +133,7 @@ def _cells(values: Sequence[str], kinds: Sequence[str], are_numeric: Iterable[bo
 def is_number(value: str) -> bool:
     """Whether a cell is a number, with a unit or without."""
     try:
-        float(value.strip(" $%").replace(",", ""))
+        float(value.strip(" $%").replace(",", "").replace("−", "-"))
     except ValueError:
         return False
     return True
