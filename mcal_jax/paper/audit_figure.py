@@ -47,6 +47,7 @@ def picture(
         for ax in axes:
             ax.xaxis.set_major_formatter(PERCENT)
             ax.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+            ax.tick_params(axis="x", labelsize=8.5)
         legend_below(row, axes[-1])
     for ax in rows[-1][1]:
         ax.set_xlabel("|B|, share of X")
