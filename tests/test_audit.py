@@ -71,13 +71,43 @@ def test_table_2_solved_by_hand():
 
 def test_table_2_solved_gives_back_what_is_printed():
     rows = audit.table_2()
-    assert len(rows) == 7
+    pairs = [
+        (net, of_net) for (net, service, architecture), of_net in published.TABLE_2.items()
+        if service == "amazon" and of_net.delta == published.TABLE_2[net, "satyam", architecture].delta
+    ]  # fmt: skip
+    assert len(rows) == len(pairs) > 0
     for row in rows.to_dict("records"):
         for service, price in (("amazon", 0.04), ("satyam", 0.003)):
             printed = published.TABLE_2[row["data_set"], service, row["architecture"]]
             assert row["labels"] * price + row["training"] == pytest.approx(printed.dollars)
         assert 0 < row["rate"] < row["rate_without_T"]
     assert "For Fashion-MNIST it is the same number for every architecture" in audit_text.read_table_2(audit.table_2())
+
+
+def test_the_sentence_about_table_2_counts_what_the_table_holds(monkeypatch):
+    before = len(audit.table_2())
+    key = ("fashion_mnist", "satyam", "resnet50")
+    changed = published.TABLE_2[key]._replace(delta=0.5)
+    monkeypatch.setitem(published.TABLE_2, key, changed)
+    rows = audit.table_2()
+    assert len(rows) == before - 1
+    text, more = audit_text.read_table_2(rows), rows["rate_without_T"] / rows["rate"]
+    assert text.startswith(f"{before - 1} architectures have one δ for both services")
+    assert f"{more.min():.2f} to {more.max():.2f} times that" in text
+
+
+def test_the_title_and_the_text_are_of_the_same_batches_and_of_all_images():
+    rows = [
+        {"data_set": "cifar10", "delta": delta, "seed": seed, "theta": theta, "B": B, "bias": bias, "sampling": 1.0}
+        for delta, seed, theta, B, bias in (
+            (0.1, 0, 1.0, 0.1, -1.0), (0.1, 0, 1.0, 0.4, 8.0), (0.1, 1, 1.0, 0.1, 0.0), (0.1, 1, 1.0, 0.4, 9.0),
+            (0.1, 0, 0.5, 0.4, 20.0), (0.2, 0, 1.0, 0.4, 2.0),
+        )
+    ]  # fmt: skip
+    title = audit_figure._finding(pd.DataFrame(rows))
+    assert title == "T overstates the error of all the remaining images by up to 8.5 points on CIFAR-10"
+    text = audit_text.read_estimates(pd.DataFrame(rows))
+    assert "CIFAR-10 (δ = 10 %) −0.5 at |B| = 10 % of X, +8.5 at 40 %" in text
 
 
 def test_the_largest_share_by_the_truth_by_hand():
@@ -202,6 +232,11 @@ def test_the_picture_and_the_sentences_cover_every_data_set(tmp_path):
         assert "nan" not in text
     figure = audit_figure.picture(rows[1], rows[0], rows[2], EPSILON)
     assert len(figure.axes) == 9
+    assert figure.get_figwidth() < 7
+    legends = [row.legends[0] for row in figure.subfigs]
+    assert [len(legend.get_texts()) for legend in legends] == [4, 3, 4]
+    markers = [line.get_marker() for line in figure.axes[0].lines]
+    assert len(set(markers)) == len(markers), "lines of similar grey"
     every = pd.concat([audit.table_1(), audit.table_2(), *rows], ignore_index=True)
     tables.publish(tmp_path, figure, every, "caption", *texts)
     assert set(every["check"]) == {"eqn_1", "table_2", "constraint", "theta", "estimate"}

@@ -113,6 +113,24 @@ def test_a_picture_in_words_is_short():
     assert describe("A finding", None) == "A finding."
 
 
+def test_a_picture_in_words_has_the_names_that_a_reader_knows():
+    rows = [["fashion_mnist", "resnet18", "amazon"], ["fashion_mnist_10k", "efficientnet_b0", "amazon"]]
+    text = describe("A finding", table(["data_set", "architecture", "service"], *rows))
+    assert "data set: Fashion-MNIST, 10,000 Fashion-MNIST; architecture: ResNet18, EfficientNetB0" in text
+    assert "service: Amazon" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("fig08", "Figure 8"), ("imagenet", "ImageNet"), ("mcal_run_cifar10", "A run on CIFAR-10"),
+        ("mcal_run_fashion_mnist", "A run on Fashion-MNIST"), ("prices_today", "Prices today"),
+    ],
+)  # fmt: skip
+def test_pages_have_titles_in_words(name, title):
+    assert gallery.label(name) == title
+
+
 @pytest.fixture
 def site(make, results, tmp_path):
     for name in ("tab01", "fig11"):

@@ -1,6 +1,7 @@
 """The paper's ImageNet decision: runs that end by the exploration tax and say so, and the price from which they do."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import EASY, simulate
 
@@ -85,12 +86,35 @@ def test_rows_finding_and_picture_are_those_of_the_runs():
     assert rows["ratio"].round(6).tolist() == [60, 200]
     assert rows["cost"].to_numpy() == pytest.approx(1 + rows["tax"].to_numpy())
     text = imagenet.finding(rows)
-    assert "2 of 2 runs leave everything to humans, stopped by exploration_tax" in text
+    assert text.startswith("At 60 and 200 times the price of ResNet18 2 of 2 runs leave everything to humans")
+    assert "stopped by exploration_tax" in text
     assert "454,000 of 1,281,167 images (35.4 %)" in text
     curve = imagenet.decisions(records[1], [20, 60], seeds=(0,))
     figure = imagenet.picture(rows, [curve])
     crosses = [line for ax in figure.axes for line in ax.lines if line.get_marker() == "X"]
     assert [list(line.get_ydata()) for line in crosses] == [rows["tax"].tolist(), rows["cost"].tolist()]
+    drawn = [line for ax in figure.axes for line in ax.lines if "curve" in line.get_label()]
+    assert [line.get_marker() for line in drawn] == ["v", "v"]
+    assert figure.get_figwidth() < 7
+    (legend,) = figure.legends
+    names = [entry.get_text() for entry in legend.get_texts()]
+    assert names == [
+        "the paper's range for EfficientNetB0",
+        "EfficientNetB0's curve, CIFAR-100",
+        "runs of EfficientNetB0",
+    ]
+
+
+def test_the_title_says_what_the_runs_spent_and_whether_it_was_within_the_tax():
+    rows = pd.DataFrame({
+        "architecture": "efficientnet_b0", "ratio": [60.0, 60.0, 200.0], "tax": [0.09, 0.0972, 0.052],
+    })  # fmt: skip
+    assert imagenet.headline(rows) == (
+        "At 60 to 200 times ResNet18's price EfficientNetB0 stops within the 10 % tax (9.4 % and 5.2 %)"
+    )
+    more = rows.assign(tax=[0.09, 0.0972, 0.156])
+    assert "does not stop within the 10 % tax (9.4 % and 15.6 %)" in imagenet.headline(more)
+    assert imagenet.headline(rows[-1:]).startswith("At 200 times ResNet18's price")
 
 
 def test_the_sweep_is_of_imagenet_at_the_scale_of_the_paper_and_its_time_can_be_foretold():

@@ -204,5 +204,5 @@ def test_mcal_run_trains_on_real_images(tmp_path):
         assert log.exists(), "the notebook describes another run"
     finally:
         log.unlink(missing_ok=True)
-    assert any("The 10,000 images of `fashion_mnist_10k`" in text for text in texts)
+    assert any("The 10,000 images of fashion_mnist_10k" in text for text in texts)
     assert "gallery" in pictures(tmp_path)

@@ -1,6 +1,7 @@
 """Repricing: the grid against the bill of a single trajectory, and what must hold at any prices."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import EASY, MIDDLING, trajectory
 from hypothesis import given, settings
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 
 from mcal_jax.algorithm import costs
 from mcal_jax.algorithm.config import Config, PerImageEpoch
-from mcal_jax.paper import bills, price_figures, prices, records
+from mcal_jax.paper import bills, findings, price_figures, prices, records
+from mcal_jax.plots import appearance
 from mcal_jax.runs.settings import Run
 
 NOTHING = prices.ResourceUse(
@@ -125,6 +127,23 @@ def test_break_even_of_a_single_stop_by_hand():
     assert (row["least_today_cheap"], row["least_today_expensive"]) == (pytest.approx(1e-7), pytest.approx(1e-6))
 
 
+def test_the_least_label_price_in_words():
+    rows = prices.limits(
+        {"hindsight": {"a": 0.01, "b": 0.02}, "met": {"a": 0.001}}, {"a": 5e-6, "b": 5e-6}, (3e-9, 3e-8)
+    )
+    assert findings.least_label_price(rows) == (
+        "Stopped in time, machine labelling pays on every data set at \\$0.000500 per label or more with the paper's "
+        "training price, and at \\$0.000003 or more with today's"
+    )
+
+
+def test_a_loss_has_a_minus_sign_and_names_keep_their_hyphen():
+    here = pd.DataFrame({"data_set": ["cifar100"], "labels": ["satyam"], "training": ["then"], "savings": [0.0673]})
+    best = pd.DataFrame({"data_set": ["cifar100"], "service": ["satyam"], "ours_savings": [-0.058]})
+    text = findings.same_figure_8(here, best, "then")
+    assert text.endswith("CIFAR-100, Satyam: −5.8 % there, 6.7 % here.")
+
+
 def test_where_the_machine_may_label_nothing_it_never_pays():
     assert prices.break_even([NOTHING]) == 0
     assert prices.limits({"met": {"a": 0.0}}, {"a": 1e-6}, (1e-9, 1e-8))["least_paper"].tolist() == [float("inf")]
@@ -157,6 +176,9 @@ def test_conclusions_in_rows_and_words(several):
     text = prices.read_conclusions(rows, "then", "now")
     assert "CIFAR-10, labels by Amazon: " in text
     assert "labels by Satyam" in text
+    title = findings.prices_today(rows, "then", "now")
+    assert title.startswith("At today's price of training active learning saves ")
+    assert title.endswith(" points more with labels by Satyam than at the paper's price")
     old, new = rows.iloc[0], rows.iloc[1]
     assert (old["training"], new["training"]) == ("then", "now")
     assert new["savings"] >= old["savings"]
@@ -171,9 +193,20 @@ def test_pictures_and_rows(several):
     figure = price_figures.maps(grids, LABELS, RATES, rates, (1e-8, 1e-7), ratios)
     figure.draw_without_rendering()
     assert [ax.get_title("left") for ax in figure.axes[:2]] == ["CIFAR-10", "CIFAR-100"]
+    assert figure.get_figwidth() < 7
+    drawn = {appearance(net).name for net in set(grids["cifar10"].architectures[grids["cifar10"].savings > 0])}
+    (legend,) = figure.subfigs[1].legends
+    assert {entry.get_text() for entry in legend.get_texts()} == drawn
+    regions = {text.get_text() for ax in figure.subfigs[1].axes for text in ax.texts}
+    assert regions == drawn, "colours that are alike in grey have names"
     figure = price_figures.least_label_price(ratios, RATES, rates, (1e-8, 1e-7))
     figure.draw_without_rendering()
     assert "CIFAR-100: never pays" in [text.get_text() for text in figure.legends[0].texts]
+    assert figure.get_figwidth() < 7
+    both = price_figures.least_label_price({**ratios, "met": ratios["hindsight"]}, RATES, rates, (1e-8, 1e-7))
+    both.draw_without_rendering()
+    for ax in both.axes:
+        assert ax._left_title.get_window_extent().x1 <= both.bbox.x1, "the title is clipped"
     rows = prices.table("cifar10", grids["cifar10"], LABELS, RATES)
     assert len(rows) == LABELS.size * RATES.size
     assert rows["savings"].iloc[1] == pytest.approx(grids["cifar10"].savings[0, 1])

@@ -53,9 +53,31 @@ def test_how_often_epsilon_breaks_is_counted_with_its_exact_interval(runs):
     assert table["certified"]["bare_ratio"] == pytest.approx(2.2)
     assert table["certified"]["savings"] == pytest.approx(1 - 0.22)
     text = reliability.read_summary(summary, 0.05)
-    assert "certified, 95 % 2.5 %" in text
-    assert "40 worlds of power laws" in text
+    assert text.startswith("More error than 5 %, worlds of power laws: ")
+    assert "certified, 95 % in 2.5 % of 40 (0.1 % to 13.2 %), at 1.10 times the clairvoyant's cost" in text
     assert "pow3" not in text
+
+
+def test_every_reading_has_its_own_count_of_worlds(runs):
+    fewer = runs[(runs["reading"] != "paper") | (runs["world"] < 30)]
+    text = reliability.read_summary(reliability.summary(fewer), 0.05)
+    assert "certified, 95 % in 2.5 % of 40" in text
+    assert "Algorithm 1 as printed in 33.3 % of 30" in text
+
+
+def test_the_cheapest_law_is_compared_with_the_safest_in_the_same_worlds(runs):
+    runs = runs.copy()
+    power = runs["reading"] == "power"
+    runs.loc[power & (runs["world"] < 4), "error"] = 0.06
+    runs.loc[power & (runs["world"] % 2 == 1), "dollars"] += 4.0
+    found = reliability.rivals(runs)
+    assert (found.cheapest, found.safest, found.broke) == ("power", "pow3", (0.1, 0.0))
+    # pow3 costs 0.1 of the clairvoyant's cost more in half of the worlds, 0.08 in the others
+    half = 1.96 * np.std([0.1, 0.08] * 20, ddof=1) / np.sqrt(40)
+    assert found.saved == pytest.approx((0.09, 0.09 - half, 0.09 + half))
+    title = reliability_figures.laws(reliability.summary(runs), runs).get_label()
+    assert "“power law” are cheapest, but break ε in 10 % of the worlds" in title
+    assert "cost 9.0 % of the clairvoyant's cost more (95 % interval 8.7 % to 9.3 %)" in title
 
 
 def test_sizes_of_x_and_of_t_are_compared_in_the_same_worlds(runs):
@@ -111,8 +133,27 @@ def test_the_pictures_show_every_reading_size_and_law(runs):
     assert legend == {reliability.READINGS[name][0] for name in ("certified", "paper")}
     (line,) = [line for line in figure.axes[0].lines if line.get_label() == reliability.READINGS["paper"][0]]
     assert np.interp(1, line.get_xdata(), line.get_ydata()) == pytest.approx(0.75, abs=0.03)
-    left, right = reliability_figures.costs(reliability.by_size(runs, ["certified"]), reliability.sizes_of_T(runs)).axes
-    assert len(left.lines) == 2
-    assert len(right.lines) == 3
-    (bars,) = reliability_figures.laws(reliability.summary(runs)).axes
+    assert figure.get_figwidth() < 7
+    prices = reliability_figures.costs(reliability.by_size(runs, ["certified"]), reliability.sizes_of_T(runs))
+    above, below = prices.axes
+    assert len(above.lines) == 2
+    assert len(below.lines) == 3
+    assert prices.get_figwidth() < 7
+    rivals = reliability_figures.laws(reliability.summary(runs), runs)
+    bars, broken = rivals.axes
     assert [round(bar.get_width(), 3) for bar in bars.patches] == [0.2, 0.3]
+    assert list(broken.containers[0].lines[0].get_xdata()) == [0, 0]
+    assert rivals.get_figwidth() < 7
+
+
+def test_readings_side_by_side_differ_in_their_lines():
+    lines = [line for _, _, line in reliability.READINGS.values()]
+    assert len(set(lines)) == len(lines)
+
+
+def test_shares_are_rounded_to_a_tenth_of_a_percent_everywhere(runs):
+    small = runs[(runs["world"] < 40) & (runs["reading"] == "paper")].copy()
+    small["error"] = np.where(np.arange(len(small)) < 3, 0.06, 0.03)  # 7.5 %, which numpy rounds to 8 % or to 7 %
+    figure = reliability_figures.delivered(small)
+    texts = [text.get_text().replace("\N{NO-BREAK SPACE}", " ").replace("\n", " ") for text in figure.texts]
+    assert any("Algorithm 1 as printed, 7.5 % to 7.5 %" in text for text in texts)

@@ -1,6 +1,7 @@
 """The pictures show the numbers they are given, keep their colours, and are saved whole or not at all."""
 
 import csv
+import re
 import subprocess
 import sys
 import warnings
@@ -13,8 +14,8 @@ from conftest import HOPELESS, MIDDLING, curves, readings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import cbook
-from matplotlib.collections import QuadMesh
-from matplotlib.colors import to_hex
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_hex, to_rgb
 
 from mcal_jax import plots
 from mcal_jax.algorithm import costs
@@ -108,15 +109,25 @@ def test_runs_are_what_their_names_say(runs):
     assert len(runs["race"].finished.outcome.race) == 3
 
 
-@pytest.mark.parametrize("name", ["usual", "budget", "hopeless"])
-def test_the_shade_is_just_what_breaks_the_constraint(runs, name):
+@pytest.mark.parametrize("name", ["usual", "budget"])
+def test_the_shade_ends_at_the_line_and_is_just_what_breaks_the_constraint(runs, name):
     done = runs[name]
     plan = done.finished.outcome.plans[0]
-    figure = plots.cost_surface([plan], N, done.config)
-    mesh = next(c for c in figure.axes[0].collections if isinstance(c, QuadMesh))
-    broken = plan.surface.cost > 60 if name == "budget" else plan.surface.error >= done.config.epsilon
-    assert np.array_equal(~np.ma.getmaskarray(mesh.get_array()).reshape(broken.T.shape), broken.T)
+    surface = plan.surface
+    ax = plots.cost_surface([plan], N, done.config).axes[0]
+    (shade,) = [
+        c for c in ax.collections if isinstance(c, PolyCollection) and to_hex(c.get_facecolor()[0]) == "#d9d9d9"
+    ]
+    (outline,) = shade.get_paths()
+    sizes, thetas = np.meshgrid(surface.sizes[1:-1], surface.thetas[:-1], indexing="ij")
+    inside = outline.contains_points(np.column_stack([sizes.ravel(), thetas.ravel()])).reshape(sizes.shape)
+    broken = plots.infeasible(plan, done.config)[1:-1, :-1]
+    off_the_line = np.abs(thetas - surface.best_theta[1:-1, None]) > 1e-9
+    assert np.array_equal(inside[off_the_line], broken[off_the_line])
     assert broken.any()
+    edge = "largest θ allowed" if name == "usual" else "smallest θ within the budget"
+    (line,) = [line for line in ax.lines if line.get_label() == edge]
+    assert np.array_equal(line.get_ydata(), surface.best_theta)
 
 
 def test_the_ring_is_at_the_optimum_and_the_frontier_under_the_shade(usual):
@@ -188,12 +199,75 @@ def test_fits_show_the_counts_and_no_mistakes_as_upper_limits(usual):
     assert points == pytest.approx([len(fit.wrong) / fit.n_test for fit in none])
 
 
+@pytest.mark.parametrize(
+    ("law", "name"), [("truncated", "a truncated power law (Eqn 3)"), ("pow3", "a power law with a floor")]
+)
+def test_the_panel_of_the_fits_names_their_law(usual, law, name):
+    outcome = run(config=Config(law=law)).finished.outcome
+    (ax,) = plots.fits(outcome.history, outcome.plans[-1], usual.config).axes
+    assert ax.get_title("left") == f"the error falls as {name} of |B|"
+
+
+def test_doubling_B_cuts_the_error_as_the_curve_drawn_does(usual):
+    plan, outcome = usual.finished.outcome.plans[-1], usual.finished.outcome
+    ax = plots.fits(outcome.history, plan, usual.config, thetas=(0.5,)).axes[0]
+    (curve,) = [line for line in ax.lines if line.get_label() == "θ = 50 %"]
+    now, then = np.exp(np.interp(np.log([plan.size, 2 * plan.size]), *np.log(curve.get_data())))
+    bent = plan._replace(laws=tuple(law._replace(kappa=0.7) for law in plan.laws))
+    law = bent.laws[int(np.argmin(np.abs(usual.config.thetas - 0.5)))]
+    by_hand = 1 - 2.0**-law.gamma * np.exp(-law.kappa * plan.size / law.B0)
+    for one, cut in ((plan, 1 - then / now), (bent, by_hand)):
+        title = plots.run_findings(outcome._replace(plans=(one,)), usual.config)["fits"].finding
+        (share,) = re.findall(r"Doubling \|B\| would cut the error at θ = 50 % by ([\d.]+) %", title)
+        assert float(share) == pytest.approx(100 * cut, abs=0.7)
+
+
+def test_where_X_is_too_small_to_double_B_the_title_ends_at_X(usual):
+    outcome = usual.finished.outcome
+    plan = outcome.plans[-1]
+    most = int(1.5 * plan.size)
+    small = plan._replace(surface=plan.surface._replace(sizes=np.array([plan.size, most])))
+    title = plots.run_findings(outcome._replace(plans=(small,)), usual.config)["fits"].finding
+    assert title.startswith(f"Raising |B| from {plan.size:,} to {most:,} would cut")
+
+
+def test_nothing_is_to_be_labelled_after_the_last_training(usual):
+    plans = usual.finished.outcome.plans
+    above, below = plots.plan_path(plans, N, usual.config).axes
+    assert [bar.get_height() for bar in above.containers[0]] == [plan.delta for plan in plans[:-1]]
+    assert not below.containers
+    one, _ = plots.plan_path(plans[:1], N, usual.config).axes
+    assert not one.containers
+
+
+def test_titles_and_notes_of_every_picture(runs):
+    for done in runs.values():
+        outcome = done.finished.outcome
+        shown = plots.run_findings(outcome, done.config, "the scale", mistakes=3)
+        assert all(headline.note.endswith("the scale") for headline in shown.values())
+        assert ("certify" in shown["ledger"].note) == (outcome.ledger.certificate > 0)
+        assert ("ε:" in shown["fits"].note) == (done.config.budget is None)
+        assert ("Stable:" in shown["plan_path"].note) == any(plan.stable for plan in outcome.plans)
+    outcome = runs["usual"].finished.outcome
+    machine = len(outcome.S)
+    titles = [plots.run_findings(outcome, Config(), mistakes=m)["gallery"].finding for m in (machine // 10, None)]
+    assert titles == [
+        f"{machine // 10:,} of the machine's {machine:,} labels (9.9 %) are wrong",
+        f"The machine labelled {machine:,} images",
+    ]
+    nothing = outcome._replace(S=outcome.S[:0])
+    assert plots.run_findings(nothing, Config())["gallery"].finding == "Humans labelled all images"
+
+
 def test_rank_shows_the_error_of_every_top_share(usual):
     fit, plan = usual.finished.outcome.history[-1], usual.finished.outcome.plans[-1]
     ax = plots.error_by_rank(fit, plan, N, usual.config).axes[0]
     counted = next(line for line in ax.lines if "counted" in line.get_label())
     assert counted.get_ydata()[-1] == len(fit.wrong) / fit.n_test
     assert any(line.get_xdata()[0] == plan.theta_now for line in ax.lines if "taken" in line.get_label())
+    (laws,) = [line for line in ax.lines if "laws" in line.get_label()]
+    assert laws.get_xdata()[-1] == 1
+    assert not laws.get_clip_on(), "the point at the edge would be cut in half"
 
 
 def test_gallery_names_the_mistakes_and_only_those(usual):
@@ -205,6 +279,8 @@ def test_gallery_names_the_mistakes_and_only_those(usual):
     rows = [text.get_text() for ax in figure.axes for text in ax.texts]
     assert [row.split(":")[0] for row in rows] == ["humans"] * 3 + ["machine"] * 2
     assert f"{mistakes:,}\nmistakes" in rows[-1]
+    texts = [text for ax in figure.axes for text in (*ax.texts, ax.title) if text.get_text()]
+    assert min(plots.contrast(to_rgb(text.get_color())) for text in texts) >= 4.5
 
 
 def test_drawing_on_given_axes_returns_their_figure(usual):

@@ -7,8 +7,16 @@ from matplotlib.ticker import MaxNLocator
 
 from mcal_jax import plots
 from mcal_jax.paper.audit import CONSTRAINTS, THETA_OF, averaged, finest
+from mcal_jax.paper.panel_rows import legend_below, panel_rows
 from mcal_jax.paper.published import data_set_name
 from mcal_jax.plots import COLOURS, PERCENT, READING_COLOURS, percent
+
+NOTE = (
+    "X: all images; T: test set; B: training set; U: the images that remain; S: those that the machine labels. "
+    "Top: the largest S for which the errors on T promise an error below ε, if θ, the share that the machine labels, "
+    "is one of X or of U; and the largest S by the true labels. Middle: the error of all labels if ε bounds that of X "
+    "or that of S. Bottom: how much larger the error is on the most confident images of T than on that share of U."
+)
 
 
 @plots.use_style()
@@ -21,50 +29,57 @@ def picture(
 ) -> Figure:
     """A column for each data set, at its smallest delta, means over seeds: the promised and the possible share; the
     true error under either constraint; the bias of T in points, for several theta. All against |B|/|X|. The title
-    is the largest bias; ``note`` stands below."""
+    is the largest bias; ``note`` stands below it."""
     sets = list(theta_rows["data_set"].unique())
-    figure, grid = plots.grid(3, len(sets), (1.6 + 3.0 * len(sets), 8.4))
+    figure, rows = panel_rows(len(sets), (3.1, 2.8, 2.9))
     for column, data_set in enumerate(sets):
         thetas, constraints, estimates = (
             finest(rows[rows["data_set"] == data_set]) for rows in (theta_rows, constraint_rows, estimate_rows)
         )
-        grid[0, column].set_title(data_set_name(data_set))
-        _promised(grid[0, column], thetas)
-        _delivered(grid[1, column], constraints, epsilon)
-        _bias(grid[2, column], estimates)
-    for ax in grid.flat:
-        ax.xaxis.set_major_formatter(PERCENT)
-        ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    labels = ("|S|, share of X", "true error of all labels", "error on T less error on U\n(points)")
-    for ax, label in zip(grid[:, 0], labels, strict=True):
-        ax.set_ylabel(label)
-    for ax in grid[-1]:
+        above, middle, below = (axes[column] for _, axes in rows)
+        above.set_title(data_set_name(data_set))
+        _promised(above, thetas)
+        _delivered(middle, constraints, epsilon)
+        _bias(below, estimates)
+    labels = ("|S|, share of X", "true error of all labels", "error on T less\nerror on U (points)")
+    for (row, axes), label in zip(rows, labels, strict=True):
+        axes[0].set_ylabel(label)
+        for ax in axes:
+            ax.xaxis.set_major_formatter(PERCENT)
+            ax.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+            ax.tick_params(axis="x", labelsize=8.5)
+        legend_below(row, axes[-1])
+    for ax in rows[-1][1]:
         ax.set_xlabel("|B|, share of X")
-    for ax in grid[:, -1]:
-        ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0))
-    plots.headline(figure, _finding(estimate_rows), note)
+    plots.headline(figure, _finding(estimate_rows), "\n".join(filter(None, [f"{NOTE} {_batches(theta_rows)}", note])))
     return figure
 
 
 def _finding(estimate_rows: pd.DataFrame) -> str:
-    """By how much T overestimates the error of the pool, all of either, at most."""
+    """By how much T overstates the error of all the images that remain, at most."""
     whole = averaged(finest(estimate_rows[estimate_rows["theta"] == 1]), ("data_set", "B"), ("bias",))
     each = ", ".join(
         f"{bias:.1f} points on {data_set_name(data_set)}"
         for data_set, bias in whole.groupby("data_set", sort=False)["bias"].max().items()
     )
-    return f"T overestimates the error of the remaining pool by up to {each}"
+    return f"T overstates the error of all the remaining images by up to {each}"
+
+
+def _batches(rows: pd.DataFrame) -> str:
+    """The batch size that is drawn of each data set."""
+    deltas = dict.fromkeys(map(percent, finest(rows)["delta"]))
+    return f"Batches of {' or '.join(deltas)} of X, means over seeds."
 
 
 def _promised(ax: Axes, rows: pd.DataFrame) -> None:
     means = averaged(rows, ("theta_of", "B"), ("promised", "possible", "left")).sort_values("B")
     colours = {reading: READING_COLOURS[f"theta of {reading}"] for reading in THETA_OF}
-    for reading, name in THETA_OF.items():
+    for (reading, name), mark in zip(THETA_OF.items(), ("o--", "s:"), strict=True):
         own = means[means["theta_of"] == reading]
-        ax.plot(own["B"], own["promised"], "o--", color=colours[reading], markersize=4, label=f"promised, {name}")
+        ax.plot(own["B"], own["promised"], mark, color=colours[reading], markersize=4, label=f"promised, {name}")
     own = means[means["theta_of"] == "remaining"]
-    ax.plot(own["B"], own["possible"], "o-", color="black", markersize=4, label="possible, with the true labels")
-    ax.plot(own["B"], own["left"], ":", color=COLOURS["humans only"], label="the remaining pool, |U|")
+    ax.plot(own["B"], own["possible"], "D-", color="black", markersize=3, label="possible, by the true labels")
+    ax.plot(own["B"], own["left"], color=COLOURS["humans only"], linewidth=1, label="all of U")
     ax.set_ylim(0, 1.02)
     ax.yaxis.set_major_formatter(PERCENT)
 
@@ -83,5 +98,9 @@ def _delivered(ax: Axes, rows: pd.DataFrame, epsilon: float) -> None:
 def _bias(ax: Axes, rows: pd.DataFrame) -> None:
     by_theta = averaged(rows, ("theta", "B"), ("bias",)).sort_values("B").groupby("theta")
     for (theta, own), colour in zip(by_theta, plots.shades("plasma", len(by_theta)), strict=True):
-        ax.plot(own["B"], own["bias"], "o-", color=colour, markersize=4, label=f"top {percent(theta)} of each")
+        ax.plot(own["B"], own["bias"], "o-", color=colour, markersize=4, label=_most_confident(theta))
     ax.axhline(0, color="black", linewidth=1)
+
+
+def _most_confident(theta: float) -> str:
+    return "all of T and U" if theta == 1 else f"most confident {percent(theta)}"

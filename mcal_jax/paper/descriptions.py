@@ -3,17 +3,22 @@
 import re
 
 from mcal_jax.paper.collection import Table
+from mcal_jax.paper.published import SERVICES
+from mcal_jax.paper.scale import NAMES
+from mcal_jax.plots.architectures import APPEARANCES
 
 MOST_VALUES, MOST_NUMBERS = 6, 3
 """Names, and columns of numbers, that are spoken at most."""
 ASIDE = re.compile(r"(paper|difference)_.*|.*_(low|high)|seeds?|of_.*|images")
 """Columns that stand beside others: ranges, numbers of the paper, counts."""
+SPOKEN = {**NAMES, **SERVICES, **{key: appearance.name for key, appearance in APPEARANCES.items()}}
+"""Data sets, services and architectures under the names by which a reader knows them."""
 
 
 def describe(title: str, table: Table | None) -> str:
     """The title, then the columns of the table that the picture draws: names, and the range of numbers.
 
-    >>> rows = [["CIFAR-10", "5"], ["Fashion-MNIST", "1200.5"]]
+    >>> rows = [["cifar10", "5"], ["fashion_mnist", "1200.5"]]
     >>> describe("MCAL saves", Table("data.csv", ["data_set", "dollars"], rows, 2, b""))
     'MCAL saves. Drawn from 2 rows of data.csv; data set: CIFAR-10, Fashion-MNIST; dollars from 5 to 1,200.'
     """
@@ -38,7 +43,7 @@ def _names(table: Table) -> list[str]:
     for name, values in _columns(table):
         different = list(dict.fromkeys(values))
         if values and _number(values[0]) is None and len(different) <= MOST_VALUES and max(map(len, different)) < 40:
-            spoken.append(f"{name.replace('_', ' ')}: {', '.join(different)}")
+            spoken.append(f"{name.replace('_', ' ')}: {', '.join(SPOKEN.get(value, value) for value in different)}")
     return spoken
 
 

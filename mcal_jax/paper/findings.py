@@ -103,10 +103,10 @@ def prices_today(rows: pd.DataFrame, then: str, now: str) -> str:
     savings = rows.pivot_table(index=["data_set", "labels"], columns="training", values="savings")
     more = (savings[now] - savings[then]).groupby("labels").agg(["min", "max"])
     each = [
-        f"{_span(100 * low, 100 * high)} points at {service_name(service)}'s price of a label"
+        f"{_span(100 * low, 100 * high)} points more with labels by {service_name(service)}"
         for service, low, high in more.itertuples()
     ]
-    return f"Training at today's price saves {' and '.join(each)} more than at the paper's"
+    return f"At today's price of training active learning saves {' and '.join(each)} than at the paper's price"
 
 
 def _span(low: float, high: float) -> str:
@@ -120,8 +120,8 @@ def least_label_price(rows: pd.DataFrame) -> str:
     own = rows[rows["stop"] == "hindsight"]
     paper, today = (f"\\${own[key].max():.6f}" for key in ("least_paper", "least_today_expensive"))
     return (
-        f"Stopped in time, machine labelling pays on every data set from {paper} per label on at the paper's price of "
-        f"training, and from {today} on at today's"
+        f"Stopped in time, machine labelling pays on every data set at {paper} per label or more with the paper's "
+        f"training price, and at {today} or more with today's"
     )
 
 
@@ -131,8 +131,8 @@ def same_figure_8(conclusions: pd.DataFrame, best: pd.DataFrame, then: str) -> s
     here = conclusions[conclusions["training"] == then].set_index(["data_set", "labels"])["savings"]
     there = best.groupby(["data_set", "service"], sort=False)["ours_savings"].max()
     each = [
-        f"{data_set_name(data_set)}, {service_name(service)}: {percent(round(there[data_set, service], 3))} there, "
-        f"{percent(round(saved, 3))} here"
+        f"{data_set_name(data_set)}, {service_name(service)}: {_share(there[data_set, service])} there, "
+        f"{_share(saved)} here"
         for (data_set, service), saved in here.items()
     ]
     return (
@@ -140,6 +140,10 @@ def same_figure_8(conclusions: pd.DataFrame, best: pd.DataFrame, then: str) -> s
         "remaining images, or to the end of its trajectory, as the paper does; here it stops where that is cheapest, "
         f"which is known in hindsight only. Saved at the paper's prices: {'; '.join(each)}."
     )
+
+
+def _share(saved: float) -> str:
+    return percent(round(saved, 3)).replace("-", "\N{MINUS SIGN}")
 
 
 def stopped_in_hindsight(rows: pd.DataFrame) -> str:

@@ -25,15 +25,21 @@ PRINTED = "table.csv"
 LARGEST_SVG = 400_000
 """Bytes above which the PNG of a picture is shown in place of its SVG, which would be slow to draw."""
 NAMES = {key: appearance.name for key, appearance in APPEARANCES.items()}
+LABELS = {
+    "imagenet": "ImageNet",
+    "mcal_run_cifar10": "A run on CIFAR-10",
+    "mcal_run_fashion_mnist": "A run on Fashion-MNIST",
+}
+"""What exhibits are called whose names are not words."""
 NOT_COMPARED = ("fig12", "fig19", "fig20", "fig21")
 """Figures whose rows hold numbers of the paper that are of another quantity than the one drawn."""
 
 
 def label(name: str) -> str:
-    """``fig08`` as "Figure 8"; other names with spaces."""
+    """``fig08`` as "Figure 8", an exhibit of LABELS by its name there; others with spaces and a capital."""
     if numbered := re.fullmatch(r"(fig|tab)0*(\d+)", name):
         return f"{'Figure' if numbered[1] == 'fig' else 'Table'} {numbered[2]}"
-    return name.replace("_", " ")
+    return LABELS.get(name) or (name[:1].upper() + name[1:]).replace("_", " ")
 
 
 def article(

@@ -41,7 +41,7 @@ def write(collections: Sequence[Collection], pages: Path, files: Path) -> list[s
 def _page(shown: Sequence[tuple[str, Exhibit]], files: Path) -> str:
     articles = [(profile, _article(exhibit, profile, files)) for profile, exhibit in shown]
     exhibit = shown[0][1]
-    title = f"{gallery.label(exhibit.name).capitalize()}: {exhibit.provenance.title}"
+    title = f"{gallery.label(exhibit.name)}: {exhibit.provenance.title}"
     template = environment("mcal_jax.paper", html=False).get_template("gallery_page.md")
     return template.render(title=title, articles=articles)
 

@@ -18,10 +18,13 @@ from mcal_jax import plots
 from mcal_jax.algorithm import costs
 from mcal_jax.algorithm.config import PerImageEpoch
 from mcal_jax.algorithm.job import Job
+from mcal_jax.paper.audit_text import listed
+from mcal_jax.paper.figures import WIDTH
 from mcal_jax.paper.published import IMAGENET, Decision, data_set_name
 from mcal_jax.paper.records import Labelling, finished
 from mcal_jax.plots import COLOURS, percent
 from mcal_jax.plots.architectures import appearance, display_name
+from mcal_jax.plots.labels import Label
 from mcal_jax.runs.driver import drive
 from mcal_jax.worlds.simulated import Recorded, SimulatedWorld
 
@@ -107,7 +110,7 @@ def finding(runs: pd.DataFrame) -> str:
     """What the runs decided, and at what tax, beside the paper, in a sentence each."""
     stops = "/".join(sorted(set(runs["stop"])))
     humans = int((runs["machine"] == 0).sum())
-    ratios = ", ".join(f"{ratio:.0f}" for ratio in runs["ratio"])
+    ratios = listed(dict.fromkeys(f"{ratio:.0f}" for ratio in runs["ratio"]))
     low, high = (percent(value) for value in (runs["tax"].min(), runs["tax"].max()))
     ours = (
         f"At {ratios} times the price of ResNet18 {humans} of {len(runs)} runs leave everything to humans, stopped by "
@@ -134,25 +137,47 @@ def consistency() -> str:
     )
 
 
+def headline(runs: pd.DataFrame) -> str:
+    """What the runs spent on training at each price, beside the limit of the tax."""
+    taxes = runs.groupby("ratio")["tax"].mean()
+    spent = listed(percent(round(tax, 3)) for tax in taxes)
+    ratios = " to ".join(dict.fromkeys(f"{ratio:.0f}" for ratio in (taxes.index[0], taxes.index[-1])))
+    within = "stops within" if taxes.max() <= IMAGENET.tax else "does not stop within"
+    name = display_name(runs["architecture"].iloc[0])
+    return f"At {ratios} times ResNet18's price {name} {within} the {percent(IMAGENET.tax)} tax ({spent})"
+
+
+NOTE = (
+    f"Exploration tax (the paper's footnote 5): no training begins that would bring the cost of training above "
+    f"{percent(IMAGENET.tax)} of the cost of humans only, as long as no plan is cheaper than humans only. While a plan "
+    f"is cheaper, training may cost more. Crosses: runs that trained. Lines: the algorithm on the recorded learning "
+    f"curve of a run, at other prices of training."
+)
+
+
 @plots.use_style()
 def picture(runs: pd.DataFrame, curves: Sequence[pd.DataFrame], note: str = "") -> Figure:
-    """The exploration tax and the whole cost against the price of training; crosses are the runs that trained."""
-    figure, (axes,) = plots.grid(1, 2, (10.6, 4.4))
-    plots.headline(figure, "Training that is too expensive ends at the exploration tax", note)
-    for ax, key, label in zip(axes, ("tax", "cost"), ("training", "all costs"), strict=True):
+    """The cost of training and the whole cost against the price of training, with what the runs and ``curves``, rows of
+    ``decisions``, cost. ``note`` stands below the title."""
+    figure, panels = plots.grid(2, 1, (WIDTH, 6.0))
+    for ax, key, label in zip(panels[:, 0], ("tax", "cost"), ("training", "all costs"), strict=True):
         ax.axvspan(*IMAGENET.ratios, color="0.9", label="the paper's range for EfficientNetB0")
         for rows in curves:
             line = rows.groupby("ratio")[key].mean()
             net, data_set = rows["architecture"].iloc[0], data_set_name(rows["data_set"].iloc[0])
-            name = f"{display_name(net)}'s curve, {data_set}, simulated"
-            ax.plot(line.index, line, color=appearance(net).colour, label=name)
+            name, colour, marker = appearance(net)
+            ax.plot(line.index, line, marker=marker, color=colour, markersize=5, label=f"{name}'s curve, {data_set}")
         if len(runs):
             ax.plot(runs["ratio"], runs[key], "X", color=COLOURS["MCAL"], markeredgecolor="black", markersize=9,
                     label=f"runs of {display_name(runs['architecture'].iloc[0])}")  # fmt: skip
-        level = IMAGENET.tax if key == "tax" else 1.0
-        ax.axhline(level, color=COLOURS["humans only"], linestyle="--",
-                   label="limit of the tax" if key == "tax" else "humans only")  # fmt: skip
-        ax.set(xscale="log")
-        plots.finish(ax, x=RATIO, y=plots.PERCENT, columns=1, xlabel="price of training, times ResNet18's in the paper",
-                     ylabel=f"{label}, share of the cost of humans only")  # fmt: skip
+        ax.set(xscale="log", ylabel=f"{label}, share of\nthe cost of humans only")
+        ax.xaxis.set_major_formatter(RATIO)
+        ax.yaxis.set_major_formatter(plots.PERCENT)
+    panels[-1, 0].set_xlabel("price of training, times ResNet18's in the paper")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    title = headline(runs) if len(runs) else "The cost of training against its price"
+    plots.headline(figure, title, "\n".join(filter(None, [NOTE, note])))
+    for ax, level, name in zip(panels[:, 0], (IMAGENET.tax, 1.0), ("limit of\nthe tax", "humans\nonly"), strict=True):
+        ax.axhline(level, color=COLOURS["humans only"], linestyle="--")
+        plots.end_labels(ax, [Label(level, name, COLOURS["humans only"])])
     return figure

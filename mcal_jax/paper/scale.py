@@ -14,6 +14,8 @@ SWEEPS = {
     "imagenet": "EfficientNetB0",
 }
 """Sweeps under the name by which a reader knows them."""
+NAMES = {**DATA_SETS, "fashion_mnist_10k": "10,000 Fashion-MNIST"}
+"""Data sets under the name by which a reader knows them."""
 SIDES = {"fashion_mnist": 28, "fashion_mnist_10k": 28, "cifar10": 32, "cifar100": 32}
 """Height and width of images, in pixels."""
 
@@ -38,7 +40,8 @@ def scale(runs: pd.DataFrame, profile: str, planned: pd.DataFrame | None = None)
     for data_set, own in finished(runs).groupby("data_set", sort=False):
         images = {images_of(run) for run in own["run"]}
         training = {f"width {run.width}, recipe {run.recipe}" for run in own["run"]}
-        parts.append(f"{data_set_name(data_set)}: {' and '.join(sorted(images))}, {' or '.join(sorted(training))}")
+        named = "" if data_set == own["run"].iloc[0].data.name else f"{data_set_name(data_set)}: "
+        parts.append(f"{named}{' and '.join(sorted(images))}, {' or '.join(sorted(training))}")
     missing = coverage(runs if planned is None else planned)
     return f"profile {profile}, {seeds_of(runs)}{missing and f', {missing}'}; {'; '.join(parts)}"
 
@@ -56,6 +59,13 @@ def short_scale(runs: pd.DataFrame, profile: str, planned: pd.DataFrame | None =
     return f"{title}\n{missing}" if missing else title
 
 
+def run_scale(run: Run, profile: str) -> str:
+    """The data, architectures and scale of one run in a line, as "CIFAR-10 images 16x16, ResNet18; profile laptop:
+    width 8, recipe short, seed 0"."""
+    nets = ", ".join(map(display_name, run.architectures))
+    return f"{images_of(run)}, {nets}; profile {profile}: width {run.width}, recipe {run.recipe}, seed {run.seed}"
+
+
 def data_text(runs: pd.DataFrame) -> str:
     """The data sets and architectures of the finished runs, as "CIFAR-10, ResNet18"."""
     done = finished(runs)
@@ -68,8 +78,7 @@ def data_text(runs: pd.DataFrame) -> str:
 def images_of(run: Run) -> str:
     """The images of a run in words, as "CIFAR-10 images 32x32"."""
     side = SIDES.get(run.data.name, 0) // (run.data.downsample or 1)
-    names = {**DATA_SETS, "fashion_mnist_10k": "10,000 Fashion-MNIST"}
-    return f"{names.get(run.data.name, run.data.name)} images {f'{side}x{side}' if side else ''}".strip()
+    return f"{NAMES.get(run.data.name, run.data.name)} images {f'{side}x{side}' if side else ''}".strip()
 
 
 def seeds_of(runs: pd.DataFrame) -> str:

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mcal_jax.errors import McalError
-from mcal_jax.plots.labels import headline
 from mcal_jax.plots.style import use_style
 
 if TYPE_CHECKING:
@@ -23,17 +22,14 @@ def save(
     name: str,
     data: "pd.DataFrame | Mapping[str, Sequence[Any]]",
     table: str | None = None,
-    finding: str = "",
 ) -> list[Path]:
     """The paths of the files written: the figure as ``name``.svg and .png, and ``data`` as .csv.
 
     ``data`` is a frame, or columns of equal length by name; its file has the name ``table``, by default that of the
-    figure. ``finding`` is set as a title first (``headline``). The label of the figure becomes the title of the SVG.
+    figure. The label of the figure becomes the title of the SVG.
     All three files appear, or none does. Raises McalError if the folder cannot be written.
     """
     folder = Path(folder)
-    if finding:
-        headline(figure, finding)
     targets = {ending: folder / f"{name}.{ending}" for ending in ("svg", "png")}
     targets["csv"] = folder / f"{table or name}.csv"
     drafts = {ending: folder / f".{os.getpid()}.{name}.{ending}" for ending in targets}

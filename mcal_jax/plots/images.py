@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from mcal_jax.algorithm.protocol import Answer, Indices, Label, Labels, Request
 from mcal_jax.data import Dataset
-from mcal_jax.plots.style import COLOURS, grid, use_style
+from mcal_jax.plots.style import COLOURS, grid, ink, use_style
 from mcal_jax.plots.text import literal
 from mcal_jax.runs.driver import Delivery
 
@@ -20,14 +20,14 @@ def gallery(
     """A figure of who labelled which images, one row for each group that is not empty, ``columns`` images wide.
 
     The groups: the first, random batch of B; the last batch of B, chosen by M(.); R; S; and the machine's mistakes in
-    S, which need true labels in ``dataset``. Each image has the label delivered as its title; a wrong one is red,
+    S, which need true labels in ``dataset``. Each image has the label delivered as its title; a wrong one is orange,
     with the true class in brackets. A row is a random sample of its group, drawn with ``seed``; ``steps`` are the
     requests and answers of the run.
     """
     labels = finished.labels
     truth = labels if dataset.labels is None else dataset.labels
     groups = _groups(finished, truth, steps)
-    figure, panels = grid(len(groups), columns, (1.02 * columns + 1.4, 1.32 * len(groups)))
+    figure, panels = grid(len(groups), columns, (columns + 1.4, 1.32 * len(groups)))
     rng = np.random.default_rng(seed)
     for ax in panels.flat:
         ax.axis("off")
@@ -64,17 +64,17 @@ def show_image(ax: Axes, image: np.ndarray) -> None:
 
 
 def name_image(ax: Axes, dataset: Dataset, label: int, truth: int) -> None:
-    """Write the class ``label`` above an image; if it is wrong, in red and with the true class in brackets."""
-    name = literal(dataset.classes[label], 18)
+    """Write the class ``label`` above an image; if it is wrong, in orange and with the true class in brackets."""
+    name = literal(dataset.classes[label], 15)
     if label != truth:
-        name += f"\n({literal(dataset.classes[truth], 18)})"
-    ax.set_title(name, loc="center", fontsize=7, pad=2, color="black" if label == truth else COLOURS["training"])
+        name += f"\n({literal(dataset.classes[truth], 15)})"
+    ax.set_title(name, loc="center", fontsize=8, pad=2, color="black" if label == truth else ink(COLOURS["training"]))
 
 
 def name_row(ax: Axes, name: str, colour: str) -> None:
     """Write the name of a row of images to the left of its first."""
-    ax.text(-0.15, 0.5, name, transform=ax.transAxes, ha="right", va="center", fontsize=9, color=colour,
-            fontweight="bold")  # fmt: skip
+    ax.text(-0.15, 0.5, name, transform=ax.transAxes, ha="right", va="center", fontsize=9,
+            color=ink(colour), fontweight="bold")  # fmt: skip
 
 
 def note_channels(figure: Figure, dataset: Dataset) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -38,6 +37,12 @@ PARTS = {
 THETAS = (0.25, 0.5, 0.75, 1.0)
 """The theta whose laws are drawn by default."""
 
+LAWS = {
+    "power": "a power law", "truncated": "a truncated power law (Eqn 3)", "pow3": "a power law with a floor",
+    "pow4": "a shifted power law with a floor",
+}  # fmt: skip
+"""What the laws are called, by their form."""
+
 _THETA_LABELS = {"remaining": "share of the images not in T or B", "all": "share of all images"}
 _TOTAL = "predicted total cost (US dollars)"
 
@@ -52,13 +57,14 @@ def infeasible(plan: Plan, config: Config) -> np.ndarray:
 def cost_surface(plans: Sequence[Plan], n: int, config: Config, ax: Axes | None = None) -> Figure:
     """A figure of the cost surface of the last of ``plans`` (line 18): total cost by |B| (across) and theta (up).
 
-    Grey: pairs that break the constraint; the black line is their edge, the largest theta allowed. Red ring: the
-    optimum. White dots: |B| of each training so far, and the theta that the machine could have labelled then.
+    Grey: what the constraint forbids; the black line is its edge. Red ring: the optimum. White dots: |B| of each
+    training so far, and the theta that the machine could have labelled then.
     """
     figure, ax = style.axes(ax, (7.2, 4.6))
     plan, surface = plans[-1], plans[-1].surface
     _fill_surface(ax, plans, n, config)
-    ax.plot(surface.sizes, surface.best_theta, color="black", linewidth=1.4, label="largest θ allowed", zorder=3)
+    edge = "largest θ allowed" if config.budget is None else "smallest θ within the budget"
+    ax.plot(surface.sizes, surface.best_theta, color="black", linewidth=1.4, label=edge, zorder=3)
     ax.plot([p.size for p in plans], [p.theta_now for p in plans], "o-", color="0.35", linewidth=1,
             markerfacecolor="white", markersize=5, label="trained so far", zorder=4, clip_on=False)  # fmt: skip
     ax.plot(plan.B_opt, plan.theta, "o", markersize=13, markerfacecolor="none", markeredgewidth=2.2, zorder=5,
@@ -73,19 +79,19 @@ def cost_surface(plans: Sequence[Plan], n: int, config: Config, ax: Axes | None 
 
 
 def _fill_surface(ax: Axes, plans: Sequence[Plan], n: int, config: Config) -> None:
-    """Draw total cost in colour, with a colour bar that marks the cost of humans only, and grey where not allowed."""
+    """Draw total cost in colour, with a colour bar that marks the cost of humans only, and in grey what is forbidden:
+    larger theta, or those that cost more than the budget."""
     surface, humans = plans[-1].surface, (n - plans[-1].owned.total) * config.label_price
     levels = MaxNLocator(12).tick_values(surface.cost.min(), max(humans, 1.02 * surface.least_cost.min()))
-    sizes, cost, forbidden = surface.sizes, surface.cost.T, infeasible(plans[-1], config).T
-    if len(sizes) == 1:  # contourf needs two columns
+    sizes, cost, edge = surface.sizes, surface.cost.T, surface.best_theta
+    if len(sizes) == 1:  # an area needs two columns
         sizes = np.array([plans[0].size / 1.08, sizes[0]])
-        cost, forbidden = cost.repeat(2, axis=1), forbidden.repeat(2, axis=1)
+        cost, edge = cost.repeat(2, axis=1), edge.repeat(2)
     colours = ax.contourf(sizes, surface.thetas, cost, levels, cmap="viridis_r", extend="max")
     bar = ax.figure.colorbar(colours, ax=ax, format=DOLLARS, label="total cost (US dollars)", pad=0.02)
     bar.ax.axhline(humans, color="white", linewidth=2)
     bar.ax.set_title(f"white line:\nhumans only\n{money(humans)}", fontsize=8)
-    shade, grey = np.ma.masked_equal(forbidden, False), ListedColormap(["#D9D9D9"])
-    ax.pcolormesh(sizes, surface.thetas, shade, cmap=grey, alpha=0.93, zorder=2, rasterized=True)
+    ax.fill_between(sizes, edge, 1 if config.budget is None else 0, color="#D9D9D9", zorder=2)
 
 
 @use_style()
@@ -113,21 +119,22 @@ def cost_against_size(plans: Sequence[Plan], n: int, config: Config, ax: Axes | 
 def plan_path(plans: Sequence[Plan], n: int, config: Config) -> Figure:
     """A figure of what each iteration decided (lines 13 to 23), in two panels over the number of the training.
 
-    Left: |B|, B_opt and delta, in images. Right: C* and the cost of stopping now, in US dollars. Green: the
-    iterations in which the plan is stable.
+    Above: |B|, B_opt and delta, in images; nothing is labelled after the last training. Below: C* and the cost of
+    stopping now, in US dollars. Green: the iterations in which the plan is stable.
     """
-    figure, ((left, right),) = style.grid(1, 2, (9.6, 3.8))
+    figure, ((above,), (below,)) = style.grid(2, 1, (6.4, 6.8))
     k = np.arange(1, len(plans) + 1)
-    left.bar(k, [p.delta for p in plans], color="0.8", label="δ, images to label next")
-    left.plot(k, [p.size for p in plans], "s-", color=COLOURS["B"], label="|B|")
-    left.plot(k, [p.B_opt for p in plans], "o--", color=COLOURS["best"], label=r"$B_{opt}$")
-    left.set(ylim=(0, None), title="size of the training set")
-    style.humans_only_line(right, n - plans[-1].owned.total, config)
-    right.plot(k, [p.cost_now for p in plans], "s-", color=COLOURS["B"], label="if training stopped now")
-    right.plot(k, [p.cost for p in plans], "o--", color=COLOURS["best"], label=r"$C^*$, if the plan is followed")
-    right.set(ylim=(0, _top(plans, n, config)), title="predicted cost")
+    if len(plans) > 1:
+        above.bar(k[:-1], [p.delta for p in plans[:-1]], color="0.8", label="δ, images to label next")
+    above.plot(k, [p.size for p in plans], "s-", color=COLOURS["B"], label="|B|")
+    above.plot(k, [p.B_opt for p in plans], "o--", color=COLOURS["best"], label=r"$B_{opt}$")
+    above.set(ylim=(0, None), title="size of the training set")
+    style.humans_only_line(below, n - plans[-1].owned.total, config)
+    below.plot(k, [p.cost_now for p in plans], "s-", color=COLOURS["B"], label="if training stopped now")
+    below.plot(k, [p.cost for p in plans], "o--", color=COLOURS["best"], label=r"$C^*$, if the plan is followed")
+    below.set(ylim=(0, _top(plans, n, config)), title="predicted cost")
     stable = [i for i, plan in zip(k, plans, strict=True) if plan.stable]
-    for ax, unit, form in ((left, "images", COUNT), (right, _TOTAL, DOLLARS)):
+    for ax, unit, form in ((above, "images", COUNT), (below, _TOTAL, DOLLARS)):
         if stable:
             span = (stable[0] - 0.5, len(plans) + 0.5)
             ax.axvspan(*span, color=COLOURS["stable"], alpha=0.12, zorder=0, label="plan is stable")
@@ -168,7 +175,7 @@ def fits(
         ax.fill_between(sizes, *powerlaw.band(plan.laws[t], sizes), color=colour, alpha=0.15, linewidth=0)
     style.epsilon_line(ax, config)
     ax.axvline(plan.size, color="black", linewidth=1, linestyle=":", label="|B| now")
-    ax.set(yscale="log", ylim=(lowest / 4, 1), title="the error falls as a power law of |B| (Eqn 3)")
+    ax.set(yscale="log", ylim=(lowest / 4, 1), title=f"the error falls as {LAWS[plan.form]} of |B|")
     style.log_sizes(ax, int(size.min()), int(sizes[-1]))
     style.finish(ax, y=PERCENT, columns=4, ylabel="error among the most confident θ of T")
     return figure
@@ -229,7 +236,7 @@ def error_by_rank(fit: TrainResult, plan: Plan, n: int, config: Config, ax: Axes
     ax.fill_between(theta, *style.interval(p, ranks), color=COLOURS["T"], alpha=0.3, linewidth=0)
     ax.plot(theta, p, color=COLOURS["T"], label=r"$\epsilon(S^\theta)$ counted on T, 95 % interval")
     laws = powerlaw.predict(plan.laws, np.array([plan.size]))[0]
-    ax.plot(config.thetas, laws, "o", markersize=4, color=COLOURS["law"],
+    ax.plot(config.thetas, laws, "o", markersize=4, color=COLOURS["law"], clip_on=False,
             label=r"$\epsilon(S^\theta)$ by the laws (Eqn 3)")  # fmt: skip
     error = r"$|S|\,\epsilon(S)/|X|$" if config.constraint == "on_X" else r"$\epsilon(S)$"
     margin = f" + {config.safety_z:g} standard error{'s' * (config.safety_z != 1)}" if config.safety_z else ""

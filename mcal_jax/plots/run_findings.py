@@ -1,14 +1,38 @@
-"""What each picture of one run shows, in a sentence: its title, computed from the run."""
+"""What each picture of one run shows, in a sentence, and what its symbols mean: its title and the note below it."""
 
+from typing import NamedTuple
+
+import numpy as np
+
+from mcal_jax.algorithm import powerlaw
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.outcome import Outcome
 from mcal_jax.algorithm.plan import Plan
 from mcal_jax.plots.text import money, percent
 
+EPSILON = "ε: the share of wrong labels allowed"
 
-def run_findings(outcome: Outcome, config: Config) -> dict[str, str]:
-    """A sentence for each picture of ``outcome``, by the name of the function in ``plots`` that draws it;
-    ``surface_first`` and ``surface_last`` are the cost surfaces of the first and the last plan."""
+
+class Headline(NamedTuple):
+    """The title of a picture and the small text below it: the arguments of ``plots.headline``."""
+
+    finding: str
+    note: str
+
+
+def run_findings(outcome: Outcome, config: Config, scale: str = "", mistakes: int | None = None) -> dict[str, Headline]:
+    """The title and the note of each picture of ``outcome``, by the name of the function in ``plots`` that draws it;
+    ``surface_first`` and ``surface_last`` are the cost surfaces of the first and the last plan.
+
+    ``scale`` stands below every note; ``mistakes`` are the machine's wrong labels, None where the truth is not known.
+    """
+    findings, notes = _findings(outcome, config, mistakes), _notes(outcome, config, mistakes)
+    return {
+        name: Headline(finding, "\n".join(filter(None, [notes.get(name), scale]))) for name, finding in findings.items()
+    }
+
+
+def _findings(outcome: Outcome, config: Config, mistakes: int | None) -> dict[str, str]:
     plans, history, bill, n = outcome.plans, outcome.history, outcome.ledger, outcome.n
     return {
         "sets": f"The machine labelled {percent(round(len(outcome.S) / n, 3))} of the {n:,} images",
@@ -22,7 +46,45 @@ def run_findings(outcome: Outcome, config: Config) -> dict[str, str]:
         "error_by_rank": _error(outcome, config),
         "training_cost": f"{_trainings(len(history)).capitalize()} cost {money(bill.training)}, "
         f"{percent(round(bill.training / bill.total, 3))} of the bill",
+        "gallery": _mistakes(len(outcome.S), mistakes),
     }
+
+
+def _notes(outcome: Outcome, config: Config, mistakes: int | None) -> dict[str, str]:
+    """What the symbols, colours and lines mean that the legend of a picture does not explain."""
+    surface = "B: training set." if config.theta_of == "all" else "B: training set; T: test set."
+    bound = "" if config.budget is not None else f" {EPSILON}."
+    stable = f" Stable: C* has moved by less than {percent(config.stability)}."
+    certificate = "; V: images whose labels certify the error" if outcome.ledger.certificate else ""
+    wrong = " Dark orange: wrong labels, with the true class in brackets." if mistakes else ""
+    return {
+        "ledger": f"T: test set; B: training set; R: the rest that humans label{certificate}.",
+        "surface_first": surface + bound,
+        "surface_last": surface + bound,
+        "plan_path": r"B: training set; $B_{opt}$: its best size by the plan after a training; "
+        f"C*: the cost of the whole job by that plan.{stable if any(plan.stable for plan in outcome.plans) else ''}",
+        "cost_against_size": r"B: training set; $B_{opt}$: its best size by a plan. A curve is the cost of the whole "
+        "job with the best share of machine labels.",
+        "fits": "Points: wrong labels among the most confident share θ of the test set T after each training, with "
+        f"95 % intervals. Lines: the laws fitted to them, with bands of two standard errors. B: training set.{bound}",
+        "error_by_rank": r"T: test set; B: training set; $S^\theta$: the share θ of which the classifier is most "
+        f"confident; ε(·): the share of wrong labels.{_constrained(config)}{bound}",
+        "training_cost": "B: training set. The line predicts the cost of the next training.",
+        "gallery": f"B: training set; R: the rest that humans label; S: labelled by the machine.{wrong}",
+    }
+
+
+def _constrained(config: Config) -> str:
+    """What |S| and |X| mean, where the constraint is on X."""
+    return " S, X: the images that the machine labels, and all." if config.constraint == "on_X" else ""
+
+
+def _mistakes(machine: int, mistakes: int | None) -> str:
+    if not machine:
+        return "Humans labelled all images"
+    if mistakes is None:
+        return f"The machine labelled {machine:,} images"
+    return f"{mistakes:,} of the machine's {machine:,} labels ({percent(round(mistakes / machine, 3))}) are wrong"
 
 
 def _bill(total: float, humans: float) -> str:
@@ -51,12 +113,14 @@ def _path(plans: "tuple[Plan, ...]") -> str:
 
 
 def _learning(plan: Plan, config: Config) -> str:
-    """By the law of the middle theta: how much of the error twice the labels take away, at the present |B|."""
+    """By the law of the middle theta: how much of the error twice the present |B| takes away, or all images of X where
+    they are fewer."""
     middle = min(range(len(plan.laws)), key=lambda t: abs(config.thetas[t] - 0.5))
-    law = plan.laws[middle]
-    left = 2.0**-law.gamma
+    most = int(plan.surface.sizes[-1])
+    now, then = powerlaw.predict([plan.laws[middle]], np.array([plan.size, min(2 * plan.size, most)]))[:, 0]
+    growth = "Doubling |B|" if 2 * plan.size <= most else f"Raising |B| from {plan.size:,} to {most:,}"
     theta = percent(round(float(config.thetas[middle]), 2))
-    return f"Twice the labels take {percent(round(1 - left, 2))} of the error at θ = {theta}, by the power of its law"
+    return f"{growth} would cut the error at θ = {theta} by {percent(round(1 - then / now, 2))}"
 
 
 def _error(outcome: Outcome, config: Config) -> str:
