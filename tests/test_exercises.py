@@ -17,7 +17,12 @@ from mcal_jax.runs.settings import home
 from mcal_jax.teaching import cost_surfaces, exercises
 from mcal_jax.worlds.simulated import Analytic
 
+NOTEBOOK = "05_write_it_yourself"
 CHECKS = {
+    "total_cost": exercises.check_total_cost,
+    "error_at_twice": exercises.check_error_at_twice,
+    "largest_theta": exercises.check_largest_theta,
+    "largest_S": exercises.check_largest_S,
     "margin": exercises.check_margin,
     "fit_power_law": exercises.check_fit,
     "search": exercises.check_search,
@@ -25,17 +30,19 @@ CHECKS = {
     "ratio": exercises.check_ratio,
     "plan_my_job": exercises.check_plan,
 }
-PATH = home() / "notebooks" / f"{exercises.NOTEBOOK}.ipynb"
+IN_LESSON_5 = 6
+"""How many of them are in the notebook of lesson 5."""
+PATHS = [home() / "notebooks" / f"{name}.ipynb" for name in exercises.NOTEBOOKS]
 
 
 def cells(tag):
-    found = [c for c in json.loads(PATH.read_text(encoding="utf-8"))["cells"] if tag in c["metadata"].get("tags", [])]
-    return ["".join(cell["source"]) for cell in found]
+    known = [cell for path in PATHS for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+    return ["".join(cell["source"]) for cell in known if tag in cell["metadata"].get("tags", [])]
 
 
 @pytest.fixture
 def scope(monkeypatch):
-    """What the notebook's cells see, with every stub; names that are registered meanwhile are forgotten."""
+    """What the notebooks' cells see, with every stub; names that are registered meanwhile are forgotten."""
     monkeypatch.setattr(ACQUISITIONS, "_entries", dict(ACQUISITIONS._entries))
     names = {"np": np, "acquisition": acquisition}
     for stub in cells("exercise"):
@@ -46,17 +53,24 @@ def scope(monkeypatch):
 def test_every_exercise_has_a_stub_a_check_and_a_solution():
     assert [re.findall(r"def (\w+)", stub) for stub in cells("exercise")] == [[name] for name in CHECKS]
     assert list(exercises.solutions()) == list(CHECKS)
-    text = PATH.read_text(encoding="utf-8")
+    text = "".join(path.read_text(encoding="utf-8") for path in PATHS)
     for name, check in CHECKS.items():
         assert f"if exercises.{check.__name__}({name}):" in text
         assert f"{name} = exercises.answer({name}, solutions)" in text
+
+
+def test_every_notebook_with_an_exercise_runs_solutions_on_demand():
+    asks = [path for path in sorted(PATHS[0].parent.glob("*.ipynb")) if '"exercise"' in path.read_text("utf-8")]
+    assert asks == PATHS
+    for path in PATHS:
+        assert "solutions = False  # True runs the folded solution" in path.read_text(encoding="utf-8")
 
 
 def test_the_course_has_every_exercise_in_lessons_of_45_minutes():
     text = (home() / "docs/course.md").read_text(encoding="utf-8")
     lessons = re.findall(r"^\| \d\. .*\| (\d+) \| (\d): .*\| (\d+) \|$", text, re.MULTILINE)
     assert [int(reading) + int(writing) for reading, _, writing in lessons] == [45] * 6
-    (times,) = re.findall(r"minutes: ([\d, and]+) for exercises 1 to 6", PATH.read_text(encoding="utf-8"))
+    (times,) = re.findall(r"minutes: ([\d, and]+) for exercises 1 to 6", PATHS[-1].read_text(encoding="utf-8"))
     minutes = {number: writing for _, number, writing in lessons}
     assert [minutes[number] for number in "123456"] == re.findall(r"\d+", times)
 
@@ -86,7 +100,7 @@ def test_an_answer_without_a_solution_is_named(scope):
         raise NotImplementedError
 
     assert exercises.answer(serch) is serch
-    with pytest.raises(McalError, match=r"no solution defines 'serch'; there are margin, .*search"):
+    with pytest.raises(McalError, match=r"no solution defines 'serch'; there are total_cost, .*search"):
         exercises.answer(serch, solved=True)
 
 
@@ -94,6 +108,28 @@ def test_an_answer_without_a_solution_is_named(scope):
 # Usual mistakes: the solution with one change, and what the check says
 
 MISTAKES = [
+    ("total_cost", "(T + B + R)", "(B + R)", "labels of T are paid for"),
+    ("total_cost", "(T + B + R)", "(T + R)", "labels of B are paid for"),
+    ("total_cost", "(T + B + R)", "(T + B)", "labels of R are paid for"),
+    ("total_cost", " + C_t", "", "training costs C_t: add it"),
+    ("total_cost", " + C_t", " + C_t * B", "not of one image"),
+    ("total_cost", "(T + B + R) + C_t", "(T + B + R + C_t)", "is money already"),
+    ("total_cost", "C_h * (T + B + R) + C_t", "C_h, C_t", "must return one number"),
+    ("error_at_twice", "return alpha", "size = size / 2; return alpha", "not at 2"),
+    ("error_at_twice", " * np.exp(-2 * size / k)", "", "last factor of Eqn 3 is missing"),
+    ("error_at_twice", "np.exp(-2 * size / k)", "np.exp(-size / k)", "is doubled in the last factor"),
+    ("error_at_twice", "np.exp(-2 *", "np.exp(2 *", "last factor is negative"),
+    ("error_at_twice", "-gamma", "gamma", "the exponent is -gamma"),
+    ("error_at_twice", "return alpha", "return 2 * alpha", "for \\|B\\|"),
+    ("largest_theta", "S / job.n * error", "error", "weigh the error by"),
+    ("largest_theta", "(job.n - job.n_test - B)", "job.n", "S\\| is theta"),
+    ("largest_theta", "max(best, theta)", "best", "that is the smallest"),
+    ("largest_theta", "error(B, theta)", "error(B, 1.0)", "the largest theta for which"),
+    ("largest_S", "allowed[-1] + 1", "allowed[-1]", "not a number of images"),
+    ("largest_S", "np.flatnonzero(errors < bound)", "np.flatnonzero(np.cumprod(errors < bound))", "may fall again"),
+    ("largest_S", "np.arange(1, len(wrong) + 1)", "len(wrong)", "divide the mistakes in S by"),
+    ("largest_S", "allowed[-1] + 1 if len(allowed) else 0", "np.sum(~wrong)", "S may hold wrong labels"),
+    ("largest_S", "return allowed[-1] + 1 if len(allowed) else 0", "return errors < bound", "must return one number"),
     ("margin", "ranked = np.sort(probabilities, axis=1)", "ranked = probabilities[:, ::-1]", "sort each row first"),
     ("margin", "axis=1", "axis=0", "sort along axis 1"),
     ("margin", "ranked[:, -2]", "ranked[:, 0]", "not the lowest"),
@@ -196,15 +232,15 @@ def test_solutions_are_plug_ins_of_the_package(scope, monkeypatch):
 
 @pytest.mark.slow  # `make docs` and `make reproduce` run it so too
 def test_the_notebook_runs_before_anything_is_written(tmp_path):
-    texts = execute(exercises.NOTEBOOK, tmp_path, n=20_000, n_test=1000)
-    assert sum(text.startswith("not yet: ") for text in texts) == len(CHECKS)
+    texts = execute(NOTEBOOK, tmp_path, n=20_000, n_test=1000)
+    assert sum(text.startswith("not yet: ") for text in texts) == IN_LESSON_5
     assert not [text for text in texts if text.startswith("right: ")]
     assert pictures(tmp_path) == set()
 
 
 def test_the_notebook_runs_its_solutions(tmp_path):
-    texts = execute(exercises.NOTEBOOK, tmp_path, n="2e4", n_test=1000, seed=3, solutions=True)
-    assert sum(text.startswith("right: ") for text in texts) == len(CHECKS)
+    texts = execute(NOTEBOOK, tmp_path, n="2e4", n_test=1000, seed=3, solutions=True)
+    assert sum(text.startswith("right: ") for text in texts) == IN_LESSON_5
     assert not [text for text in texts if "not yet" in text]
     table = read(tmp_path / "surface.csv")
     assert table["cost"][0] == pytest.approx(table["cost"][1], rel=0.02), "the learner's and the planner's optimum"

@@ -138,7 +138,11 @@ def test_stray_dollars_are_distinguished_from_mathematics():
 
 @pytest.mark.slow  # `make docs` and `make reproduce` run this notebook too
 def test_read_me_first_runs_and_states_the_end(tmp_path):
-    texts = execute("00_read_me_first", tmp_path, n=4e3, epsilon=0.08, seed="3")  # as papermill -p n 4e3 gives it
+    # As papermill -p n 4e3 gives it.
+    texts = execute("00_read_me_first", tmp_path, n=4e3, epsilon=0.08, seed="3", solutions=True)
+    (bill,) = [text for text in texts if text.startswith("right: ")]
+    own, of_run = re.findall(r"([\d,.]+\d)(?: US|\n)", bill)
+    assert own == of_run
     assert any("<span>&#36;</span>" in text for text in texts)
     assert any("MCAL stopped after" in text and "reached_optimum" in text for text in texts)
     assert pictures(tmp_path) == PICTURES

@@ -9,19 +9,25 @@ import sys
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from test_notebooks import execute, pictures
+from test_notebooks import code_cells, execute, pictures
 
-from mcal_jax.algorithm import planner, stopping
+from mcal_jax.algorithm import planner, powerlaw, stopping
 from mcal_jax.algorithm.acquisition import Scores
 from mcal_jax.algorithm.config import Config, PerImageEpoch
 from mcal_jax.algorithm.job import Job
 from mcal_jax.errors import McalError
 from mcal_jax.runs.driver import drive
+from mcal_jax.runs.settings import home
 from mcal_jax.teaching import cost_surfaces, explorer, player, power_laws, replay, what_to_label, widgets
+from mcal_jax.teaching.exercises import plan_of
 from mcal_jax.worlds.simulated import Analytic, SimulatedWorld, clairvoyant
 
 N = 20_000
 CURVE = Analytic(alpha=3.0, gamma=0.4, quality=2.0)
+LESSONS = sorted((home() / "notebooks").glob("0*.ipynb"))
+SOLVED = {"solutions": True}
+SITE_WIDTH = 88
+"""Characters of a line of code that a page of the site shows."""
 
 
 def read(path):
@@ -41,9 +47,66 @@ def read(path):
 # The notebooks
 
 
+def minutes_of_course():
+    """The minutes that docs/course.md gives to each notebook; that of exercises has those of its exercises."""
+    text = (home() / "docs/course.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \d\. [^|]+\| \[(\w+)\]\([^|]+\| (\d+) \| [^|]+\| (\d+) \|$", text, re.MULTILINE)
+    minutes = {"05_write_it_yourself": sum(int(writing) for _, _, writing in rows)}
+    for name, reading, _ in rows:
+        minutes[name] = minutes.get(name, 0) + int(reading)
+    return minutes
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_begins_with_what_it_needs_and_ends_with_where_to_go(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    head = "".join(cells[0]["source"])
+    assert head.startswith(f"# {int(path.stem[:2])} ")
+    assert re.search(r"^\*\*Goals\.\*\* After this notebook you ", head, re.MULTILINE)
+    assert re.search(r"^\*\*Before you begin\.\*\* ", head, re.MULTILINE)
+    assert "\n| symbol | meaning |\n|---|---|\n| " in head
+    (minutes,) = re.findall(r"^\*\*Time\.\*\* (\d+) minutes", head, re.MULTILINE)
+    assert int(minutes) == minutes_of_course()[path.stem]
+    named = re.findall(r"`(\d\d_\w+)`", "".join(cells[-1]["source"]).partition("**Next.** ")[2])
+    assert named
+    assert {*named} <= {lesson.stem for lesson in LESSONS}
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_code_of_a_lesson_fits_the_site(path):
+    lines = [line for cell in code_cells(path) for line in cell.source.splitlines()]
+    assert not [line for line in lines if len(line) > SITE_WIDTH]
+
+
+def test_what_lesson_0_answers_is_so():
+    """Its exercises 2 and 3: ten points of theta, and a plan that is stable with the default and not else."""
+    assert 0.1 * (50_000 - planner.n_test(50_000, Config()) - 10_000) * Config().label_price == pytest.approx(150)
+    before = plan_of(1000, 900, 620.0)
+    assert planner.is_stable(580.0, before, 2, Config())
+    assert not planner.is_stable(580.0, before, 2, Config.paper())
+    assert (Config().stability, Config().max_growth, Config.paper().stability) == (0.1, 3.0, 0.05)
+
+
+def test_the_default_bound_within_S_refuses_a_useless_classifier():
+    """As exercise 6 of lesson 2 says."""
+    useless = Analytic(alpha=1e6, gamma=0.0, quality=1e-3, ceiling=0.999)
+    run = drive(Job(n=N, config=Config()), SimulatedWorld(N, useless))
+    assert len(run.outcome.S) == 0
+
+
+def test_constants_are_those_of_eqn_3():
+    sizes = [200, 400, 800, 1600, 3200, 6400]
+    law = power_laws.fit(power_laws.simulate_trainings(Analytic(alpha=3.0, gamma=0.4, k=4000.0), sizes, N))
+    alpha, gamma, k = power_laws.constants(law)
+    expected = powerlaw.predict([law], np.array(sizes))[:, 0]
+    assert alpha * np.array(sizes) ** -gamma * np.exp(-np.array(sizes) / k) == pytest.approx(expected)
+    assert power_laws.constants(law._replace(kappa=0.0))[2] == np.inf
+
+
 @pytest.mark.slow  # `make docs` and `make reproduce` run this notebook too
 def test_power_laws_finds_the_law_it_hid(tmp_path):
-    texts = execute("01_power_laws", tmp_path, n=20_000, n_test=1000, k=6000.0, gamma=0.5, alpha=5.0, seed=1)
+    texts = execute("01_power_laws", tmp_path, n=20_000, n_test=1000, k=6000.0, gamma=0.5, alpha=5.0, seed=1, **SOLVED)
+    assert any(re.search(r"right: .*\nat \|B\| = 19,200: predicted", text) for text in texts)
     assert pictures(tmp_path) == {"learning_curves", "noise", "few_points", "thetas"}
     table = read(tmp_path / "few_points.csv")
     assert abs(table["gamma"][-1] - 0.5) < 3 * table["gamma_sd"][-1]
@@ -56,7 +119,8 @@ def test_power_laws_finds_the_law_it_hid(tmp_path):
 
 @pytest.mark.slow  # `make docs` and `make reproduce` run this notebook too
 def test_cost_surfaces_moves_the_optimum(tmp_path):
-    texts = execute("02_cost_surfaces", tmp_path, n=N)
+    texts = execute("02_cost_surfaces", tmp_path, n=N, **SOLVED)
+    assert any(re.search(r"right: .*\n\|B\| = 400: the machine may label", text) for text in texts)
     assert pictures(tmp_path) == {"surface", "optimum"}
     table = read(tmp_path / "optimum.csv")
     setting = np.array(table["setting"])
@@ -78,7 +142,7 @@ def test_label_your_own_goes_from_a_folder_to_a_datasheet(tmp_path):
     table = read(tmp_path / "labels.csv")
     assert set(table["file"]) == {path.name for path in (tmp_path / "photos").iterdir()}
     who = {(source, person) for source, person in zip(table["source"], table["annotator"], strict=True)}
-    assert who == {("human", "scripted person"), ("machine", "")}
+    assert who == {("human", "scripted annotator"), ("machine", "")}
     assert (tmp_path / "datasheet.html").stat().st_size > 10_000
     assert any("of the labels are wrong; the certificate says: at most" in text for text in texts)
 
@@ -86,7 +150,8 @@ def test_label_your_own_goes_from_a_folder_to_a_datasheet(tmp_path):
 @pytest.mark.slow
 def test_what_to_label_compares_selections(tmp_path):
     sizes = {"labels": 150, "more": 150, "held_out": 600, "first": 2400}
-    execute("03_what_to_label", tmp_path, width=4, downsample=4, **sizes)
+    texts = execute("03_what_to_label", tmp_path, width=4, downsample=4, **sizes, **SOLVED)
+    assert any(re.search(r"right: [\s\S]*S is larger with B chosen by (margin|random)", text) for text in texts)
     assert pictures(tmp_path) == {"selected", "ranked", "compared"}
     table = read(tmp_path / "selected_by.csv")
     margin, random = (list(table["by"]).index(by) for by in ("margin", "random"))

@@ -1,4 +1,4 @@
-"""Lesson 5: checks of what the learner writes, each with a hint at the usual mistakes.
+"""Checks of what the learner writes in the lessons, each with a hint at the usual mistakes.
 
 A check returns whether the answer is right. It prints "not yet" while the answer raises NotImplementedError, as an
 untouched stub does, and raises AssertionError, which says what is wrong, for any other answer.
@@ -18,7 +18,8 @@ from mcal_jax.algorithm.plan import Plan
 from mcal_jax.errors import McalError
 from mcal_jax.runs.settings import home
 
-NOTEBOOK = "05_write_it_yourself"
+NOTEBOOKS = ("00_read_me_first", "01_power_laws", "02_cost_surfaces", "03_what_to_label", "05_write_it_yourself")
+"""Those in which something is to be written."""
 FOLDED = re.compile(r"<details><summary>Solution</summary>\s+```python\n(.*?)```", re.DOTALL)
 
 Answer = Callable[..., Any]
@@ -55,9 +56,10 @@ NEARLY_FREE_LABELS = JOBS[0][0]._replace(label_price=1e-5)
 
 
 def solutions() -> dict[str, str]:
-    """The Python of each folded solution in the notebook, by the name of the function that it defines."""
-    notebook = json.loads((home() / "notebooks" / f"{NOTEBOOK}.ipynb").read_text(encoding="utf-8"))
-    texts = FOLDED.findall("\n".join("".join(cell["source"]) for cell in notebook["cells"]))
+    """The Python of each folded solution in the notebooks, by the name of the function that it defines."""
+    paths = [home() / "notebooks" / f"{name}.ipynb" for name in NOTEBOOKS]
+    cells = [cell for path in paths for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+    texts = FOLDED.findall("\n".join("".join(cell["source"]) for cell in cells))
     return {re.findall(r"^def (\w+)", text, re.MULTILINE)[0]: text for text in texts}
 
 
@@ -95,6 +97,12 @@ def _ask(own: Answer, *inputs: Any) -> Any:
     return value
 
 
+def _ask_number(own: Answer, *inputs: Any) -> float:
+    value = _ask(own, *inputs)
+    assert np.shape(value) == (), f"{own.__name__} must return one number, not {value!r}"
+    return float(value)
+
+
 def _equal(value: Any, expected: Any) -> bool:
     return np.shape(value) == np.shape(expected) and bool(np.allclose(value, expected, rtol=1e-5, atol=1e-9))
 
@@ -102,6 +110,89 @@ def _equal(value: Any, expected: Any) -> bool:
 def _why(value: Any, hints: Sequence[tuple[Any, str]], usual: str) -> str:
     """The hint of the wrong answer that ``value`` is, or the ``usual`` one."""
     return next((hint for wrong, hint in hints if _equal(value, wrong)), usual)
+
+
+@_reported
+def check_total_cost(total_cost: Answer) -> str:
+    """Task of lesson 0: whether ``total_cost(T, B, R, C_h, C_t)`` is Eqn 1, from sizes and prices in US dollars."""
+    for T, B, R, label_price, training in ((2_500, 8_000, 12_000, 0.04, 90.0), (500, 1_000, 0, 0.003, 7.5)):
+        value, right = _ask_number(total_cost, T, B, R, label_price, training), label_price * (T + B + R) + training
+        hints = [
+            (right - label_price * T, "the labels of T are paid for, too"),
+            (right - label_price * B, "the labels of B are paid for, too"),
+            (right - label_price * R, "the labels of R are paid for, too"),
+            (right - training, "training costs C_t: add it"),
+            (right + training * (B - 1), "C_t is the cost of all training, not of one image: add it once"),
+            (label_price * (T + B + R + training), "C_t is money already: only labels are multiplied by C_h"),
+        ]
+        told = f"|T| {T:,}, |B| {B:,}, |R| {R:,}, C_h {label_price:g}, C_t {training:g}: {value:,.2f} US dollars"
+        why = _why(value, hints, "every human label costs C_h, and training costs C_t")
+        assert _equal(value, right), f"{told}, expected {right:,.2f}: {why}"
+    return "the bill of two jobs"
+
+
+@_reported
+def check_error_at_twice(error_at_twice: Answer) -> str:
+    """Task of lesson 1: whether ``error_at_twice(size, alpha, gamma, k)`` is Eqn 3 at 2 ``size``."""
+    for size, alpha, gamma, k in ((1_000, 3.0, 0.4, 15_000.0), (4_000, 2.0, 0.3, 6_000.0)):
+        value, twice = _ask_number(error_at_twice, size, alpha, gamma, k), 2 * size
+        right = alpha * twice**-gamma * np.exp(-twice / k)
+        hints = [
+            (alpha * size**-gamma * np.exp(-size / k), "that is the error at |B|, not at 2 |B|"),
+            (alpha * twice**-gamma, "the last factor of Eqn 3 is missing: np.exp(-size / k) at twice the size"),
+            (alpha * twice**-gamma * np.exp(-size / k), "|B| is doubled in the last factor of Eqn 3, too"),
+            (alpha * twice**-gamma * np.exp(twice / k), "the exponent of the last factor is negative"),
+            (alpha * twice**gamma * np.exp(-twice / k), "the error falls: the exponent is -gamma"),
+        ]
+        told = f"|B| {size:,}, alpha {alpha:g}, gamma {gamma:g}, k {k:,.0f}: {value:.4g}, expected {right:.4g}"
+        assert _equal(value, right), f"{told}: {_why(value, hints, 'put 2 |B| into Eqn 3 for |B|')}"
+    return "Eqn 3 at twice the size, for two laws"
+
+
+@_reported
+def check_largest_theta(largest_theta: Answer) -> str:
+    """Task of lesson 2: whether ``largest_theta(job, B, error)`` is the largest of ``job.thetas`` that keeps Eqn 2."""
+    for job, law in JOBS:
+        error = power_law(*law)
+        for B in (job.sizes[len(job.sizes) // 2], job.sizes[-8]):
+            value, thetas = _ask_number(largest_theta, job, B, error), job.thetas
+            right = thetas[_wrong(job, error, B, thetas) < job.epsilon].max()
+            hints = [
+                (thetas[error(B, thetas) < job.epsilon].max(), "weigh the error by |S| / |X|"),
+                (thetas[thetas * error(B, thetas) < job.epsilon].max(), "|S| is theta (|X| - |T| - |B|)"),
+                (0, "that is the smallest"),
+            ]
+            told = f"|B| = {B:,} of {job.n:,}: theta = {value:.0%}, expected {right:.0%}"
+            why = _why(value, hints, "the largest theta for which |S| / |X| error(B, theta) is below job.epsilon")
+            assert _equal(value, right), f"{told}: {why}"
+    return f"the largest theta of {len(JOBS)} jobs, at two sizes of B each"
+
+
+@_reported
+def check_largest_S(largest_S: Answer) -> str:
+    """Task of lesson 3: whether ``largest_S(wrong, bound)`` is the largest |S| with less than ``bound`` wrong."""
+    cases = (
+        ([0, 0, 1, 0, 0, 0, 0, 1, 1, 1, 1], 0.3),
+        ([0, 0, 0, 0, 0, 1, 1, 1], 0.2),
+        ([1, 0, 0, 0, 0, 0, 1, 1], 0.25),
+        ([1, 1, 1, 1], 0.5),
+        ([0, 0, 0, 1], 0.5),
+    )
+    for given, bound in cases:
+        wrong = np.array(given, bool)
+        value, counts = _ask_number(largest_S, wrong, bound), np.arange(1, len(wrong) + 1)
+        allowed = np.cumsum(wrong) / counts < bound
+        right = max(counts[allowed], default=0)
+        hints = [
+            (max(right - 1, 0), "a position is not a number of images: the first image has position 0"),
+            (int(np.cumprod(allowed).sum()), "the error may fall again later: look for the last |S| allowed"),
+            (int((np.cumsum(wrong) / len(wrong) < bound).sum()), "divide the mistakes in S by |S|, not by all images"),
+            (int((~wrong).sum()), "S may hold wrong labels, as long as their share is below the bound"),
+        ]
+        told = f"wrong {''.join(map(str, given))}, bound {bound:g}: |S| = {value:g}, expected {right}"
+        why = _why(value, hints, "the largest m for which less than the bound of the first m images is wrong")
+        assert _equal(value, right), f"{told}: {why}"
+    return f"the largest S of {len(cases)} rankings"
 
 
 @_reported

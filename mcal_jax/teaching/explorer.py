@@ -20,8 +20,8 @@ def explorer(n: int, curve: Analytic, config: Config) -> Player:
     """The cost of a job of ``n`` images by part against |B|, one frame for each gamma, share of mistakes of the
     annotators, and price of a label in US dollars; those of ``curve`` and ``config`` are shown first.
 
-    What annotators get wrong of epsilon, the machine may not (``certificate.with_annotator_error``). That a classifier
-    learns worse from wrong labels is left out.
+    Mistakes of annotators use up a part of epsilon; only the rest is left to the machine
+    (``certificate.with_annotator_error``). That a classifier learns worse from wrong labels is left out.
     """
     gammas, prices = sorted({*GAMMAS, curve.gamma}), sorted({*PRICES, config.label_price})
     mistakes = [wrong for wrong in MISTAKES if wrong < config.epsilon]

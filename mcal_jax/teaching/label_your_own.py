@@ -1,4 +1,4 @@
-"""Lesson 4: a folder of pictures without labels, and a scripted person who labels what she is asked for."""
+"""Lesson 4: a folder of pictures without labels, and a scripted annotator who labels what is asked for."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -37,6 +37,11 @@ def fit(history: Sequence[TrainResult], theta: float = 1.0, law: str = "truncate
     return powerlaw.fit(np.array([training.size for training in history]), np.array(errors), np.array(tested), law=law)
 
 
+def constants(law: Law) -> tuple[float, float, float]:
+    """alpha, gamma and k of Eqn 3; k is infinite where ``law`` does not bend."""
+    return float(np.exp(law.a) * law.B0**law.gamma), law.gamma, law.B0 / law.kappa if law.kappa else np.inf
+
+
 def extrapolations(
     curve: Curve, sizes: Sequence[int], points: Sequence[int], n_test: int, target: int, seeds: Sequence[int]
 ) -> dict[str, list[float]]:

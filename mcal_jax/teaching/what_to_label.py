@@ -62,9 +62,14 @@ def score_pool(
     return ScoredPool(pool, scores, scores.label != truth[pool], orders)
 
 
+def wrong_by_rank(scores: Scores, truth: np.ndarray) -> np.ndarray:
+    """Whether images of true labels ``truth`` are mislabelled, those of the largest margin first; [images]."""
+    return (scores.label != truth)[acquisition.rank_confident(scores)]
+
+
 def error_by_theta(scores: Scores, truth: np.ndarray, thetas: np.ndarray) -> np.ndarray:
     """The error among the most confident fraction (by L(.), the margin) of images with labels ``truth``; [thetas]."""
-    wrong = np.cumsum((scores.label != truth)[acquisition.rank_confident(scores)])
+    wrong = np.cumsum(wrong_by_rank(scores, truth))
     count = np.maximum(trials(thetas, len(truth)), 1)
     return wrong[count - 1] / count
 
