@@ -150,7 +150,7 @@ def test_of_an_incomplete_sweep_the_finished_runs_are_read_and_the_others_counte
     assert list(runs["state"]) == ["finished", "begun", *["missing"] * 4]
     assert list(runs["record"].isna()) == [False, *[True] * 5]
     assert scale.coverage(runs) == "1 of 6 runs"
-    assert scale.scale(runs, "smoke").startswith("profile smoke, seed 0, 1 of 6 runs; CIFAR-10: ")
+    assert scale.scale(runs, "smoke").startswith("profile smoke, seed 0, 1 of 6 runs; CIFAR-10 images 32x32, ")
     assert scale.short_scale(runs, "smoke").endswith(", seed 0\n1 of 6 runs")
     seeds = frames.seed_counts(runs, ["data_set", "epsilon"])
     assert seeds.to_dict() == {("cifar10", 0.05): "1 of 3", ("cifar100", 0.05): "0 of 3"}
