@@ -1,13 +1,11 @@
 """The results of ``audit`` in sentences."""
 
-from collections.abc import Iterable
-
 import numpy as np
 import pandas as pd
 
 from mcal_jax.paper.audit import BILLED, CONSTRAINTS, THETA_OF, finest
 from mcal_jax.paper.published import DATA_SETS, SERVICES, data_set_name
-from mcal_jax.plots import percent
+from mcal_jax.plots import listed, percent
 
 
 def read_table_1(rows: pd.DataFrame, epsilon: float = 0.05) -> str:
@@ -110,9 +108,3 @@ def read_estimates(rows: pd.DataFrame) -> str:
 
 def _signed(points: float) -> str:
     return f"{points:+.1f}".replace("-", "\N{MINUS SIGN}")
-
-
-def listed(words: Iterable[str]) -> str:
-    """Words as "a, b and c"."""
-    *first, last = ["", *words]
-    return " and ".join(filter(None, [", ".join(filter(None, first)), last]))

@@ -14,7 +14,7 @@ from mcal_jax.paper.published import (
     data_set_name,
     service_name,
 )
-from mcal_jax.plots import money, percent, tenths
+from mcal_jax.plots import listed, money, percent, tenths
 from mcal_jax.plots.architectures import display_name
 
 
@@ -36,14 +36,6 @@ def _points(row: pd.Series) -> str:
     """The miss of the truncated law, with that of the plain one where they differ by a twentieth of a point."""
     plain = "" if abs(row["power"] - row["truncated"]) < 5e-4 else f" (plain law {100 * row['power']:.1f})"
     return f"{100 * row['truncated']:.1f}{plain}"
-
-
-def listed(texts: Sequence[str]) -> str:
-    """
-    >>> listed(["3", "5", "7"])
-    '3, 5 and 7'
-    """
-    return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
 
 
 def same_size(rows: pd.DataFrame) -> str:

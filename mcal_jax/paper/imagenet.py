@@ -18,11 +18,10 @@ from mcal_jax import plots
 from mcal_jax.algorithm import costs
 from mcal_jax.algorithm.config import PerImageEpoch
 from mcal_jax.algorithm.job import Job
-from mcal_jax.paper.audit_text import listed
 from mcal_jax.paper.figures import WIDTH
 from mcal_jax.paper.published import IMAGENET, Decision, data_set_name
 from mcal_jax.paper.records import Labelling, finished
-from mcal_jax.plots import COLOURS, percent
+from mcal_jax.plots import COLOURS, listed, percent
 from mcal_jax.plots.architectures import appearance, display_name
 from mcal_jax.plots.labels import Label
 from mcal_jax.runs.driver import drive

@@ -50,7 +50,7 @@ from mcal_jax.plots.style import (
     use_style,
 )
 from mcal_jax.plots.tables import error_columns, plan_columns, set_columns, size_columns, surface_columns
-from mcal_jax.plots.text import html, literal, markdown, money, percent, plain, table, tenths
+from mcal_jax.plots.text import html, listed, literal, markdown, money, percent, plain, table, tenths
 
 __all__ = [
     "ACQUISITION_COLOURS",
@@ -92,6 +92,7 @@ __all__ = [
     "ink_on",
     "interval",
     "ledger",
+    "listed",
     "literal",
     "log_sizes",
     "markdown",

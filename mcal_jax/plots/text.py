@@ -5,7 +5,7 @@ notebook, ``plain`` removes the backslash for a file or a terminal.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,6 +38,16 @@ def tenths(share: float) -> str:
     ('6.7 %', '20 %')
     """
     return percent(share, 1).replace(".0 %", " %")
+
+
+def listed(texts: Iterable[str]) -> str:
+    """Texts as a list in words.
+
+    >>> listed(["3", "5", "7"]), listed([])
+    ('3, 5 and 7', '')
+    """
+    *first, last = ["", *texts]
+    return " and ".join(filter(None, [", ".join(filter(None, first)), last]))
 
 
 def literal(name: str, max_length: int = 60) -> str:
