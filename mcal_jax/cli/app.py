@@ -20,7 +20,10 @@ Start with: mcal run
 
 It labels the 10,000 Fashion-MNIST images that come with the package, with
 their true labels in the place of humans at $0.04 each, and says what it
-decides and why.""",
+decides and why.
+
+An error is told in one line; --debug, anywhere in a command, shows where it
+was raised.""",
 )
 data_app = App(name="data", help="The data sets on this machine.")
 app.command(data_app)

@@ -149,7 +149,9 @@ class CertifyOptions:
     classes: Annotated[str | None, Parameter(help="names of the classes: cat,dog; default: all that occur")] = None
     price: Annotated[float | None, Parameter(help="US dollars per label; default: 0.04, or the column cost")] = None
     epsilon: Annotated[float | None, Parameter(help="bound on the error of the labels; default: 0.05")] = None
-    confidence: Annotated[float | None, Parameter(help="confidence level of the bound; default: 0.95")] = None
+    confidence: Annotated[
+        float | None, Parameter(help="confidence level of the bound, --certify of mcal label; default: 0.95")
+    ] = None
     class_epsilon: Annotated[
         float | None, Parameter(help="bound on the wrong labels among what the classifier calls each class")
     ] = None
