@@ -127,7 +127,7 @@ def uncertainty_beats_kcenter(e: Evidence) -> Finding | None:
     if not {*uncertainty, "kcenter"} <= set(cost.index):
         return None
     less = 1 - cost[uncertainty].mean() / cost["kcenter"]
-    text = f"{signed(less)} cheaper than k-center (CIFAR-10, Amazon, ResNet18)"
+    text = f"cheaper than k-center: {signed(less)} (CIFAR-10, Amazon, ResNet18)"
     return Finding(text, [inside(less, 0.15, 0.35)], least_seeds(runs, "acquisition"))
 
 
@@ -139,7 +139,7 @@ def machine_share(e: Evidence) -> Finding | None:
             more = shares.iloc[0] - shares.iloc[-1]
             margins.append(more)
             cases.append(f"{data_set_name(data_set)} {display_name(net)} {signed(more)}")
-    text = "least less largest batch, of X: " + ", ".join(cases)
+    text = "machine labels with the smallest batches less those with the largest, of X: " + ", ".join(cases)
     return Finding(text, margins, least_seeds(e.trajectories, CURVE))
 
 
