@@ -16,6 +16,8 @@ from mcal_jax.paper.records import Trajectory, finished
 
 FORMS = ("power", "truncated")
 """The forms of a law that the paper compares."""
+COINCIDE = 5e-4
+"""Two errors that differ by less, a twentieth of a point, are those of laws that coincide."""
 
 
 def longest(trajectories: pd.DataFrame) -> Trajectory:

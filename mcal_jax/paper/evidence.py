@@ -212,8 +212,13 @@ def truncated_better(e: Evidence) -> Finding | None:
     if not misses:
         return None
     power, truncated = 100 * np.mean(misses, axis=0)
-    text = f"miss at the largest |B|, θ = 50 %, 5 points used: {truncated:.2f} points truncated, {power:.2f} plain"
-    return Finding(f"{text} ({len(misses)} curves)", [p - t for p, t in misses], long["seed"].nunique())
+    margins = [p - t for p, t in misses if abs(p - t) >= curves.COINCIDE]
+    text = (
+        f"miss at the largest |B|, θ = 50 %, 5 points used: {truncated:.2f} points truncated, {power:.2f} plain; "
+        f"truncated is nearer in {sum(margin > 0 for margin in margins)} of {len(misses)} curves, farther in "
+        f"{sum(margin < 0 for margin in margins)}"
+    )
+    return Finding(text, margins, long["seed"].nunique())
 
 
 @once_a_record

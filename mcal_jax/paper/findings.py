@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from mcal_jax.paper.curves import COINCIDE
 from mcal_jax.paper.published import (
     ACTIVE_LEARNING_GAINS,
     LARGE_BATCH_LOSS,
@@ -34,7 +35,7 @@ def laws(rows: pd.DataFrame) -> str:
 
 def _points(row: pd.Series) -> str:
     """The miss of the truncated law, with that of the plain one where they differ by a twentieth of a point."""
-    plain = "" if abs(row["power"] - row["truncated"]) < 5e-4 else f" (plain law {100 * row['power']:.1f})"
+    plain = "" if abs(row["power"] - row["truncated"]) < COINCIDE else f" (plain law {100 * row['power']:.1f})"
     return f"{100 * row['truncated']:.1f}{plain}"
 
 
