@@ -166,7 +166,7 @@ def pooled(fits: Sequence[TrainResult]) -> TrainResult:
 
 @cache
 def curves() -> list[tuple[int, Lengthened]]:
-    """|X| and the learning curve of every recorded trajectory.
+    """|X| and the learning curve of every trajectory recorded by version 0.1: later ones would change the worlds.
 
     Before its first |B|, the trainings of MCAL on the same images by the same recipe count whose T did not age: what is
     left of an aged T is no sample of X.
@@ -176,7 +176,7 @@ def curves() -> list[tuple[int, Lengthened]]:
         log = RunLog.read(path)
         kind, n = json.dumps([log.run["data"], log.run["recipe"], log.run["width"]]), log.job.n
         fits = [fit for entry in log.entries if isinstance(fit := answer_from_json(entry.answer), TrainResult)]
-        if log.job.algorithm == "trajectory":
+        if log.job.algorithm == "trajectory" and log.made["versions"]["mcal-jax"].startswith("0.1."):
             trajectories.append((kind, n, tuple(fits)))
         elif log.job.algorithm == "mcal" and not log.job.config.age_test_set:
             for fit in fits:
