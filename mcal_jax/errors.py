@@ -12,6 +12,10 @@ class BeingWritten(McalError):
     """Another process, or another part of this one, has the file open for writing."""
 
 
+class LogClosed(McalError):
+    """A run log was to be written after it was closed, or after its run came to the end."""
+
+
 class NoRuns(McalError):
     """None of the runs that a figure or table needs is there."""
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -51,7 +52,7 @@ def write_atomically(path: Path, text: str) -> None:
 def write_bytes_atomically(path: Path, content: bytes) -> None:
     """``write_atomically`` for what is not text. Raises McalError."""
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name[:200]}.{os.getpid()}")
+    temporary = target.with_name(f".{target.name[:200]}.{os.getpid()}-{threading.get_ident()}")
     try:
         is_device = target.exists() and not target.is_file()
         target.parent.mkdir(parents=True, exist_ok=True)

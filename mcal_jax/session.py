@@ -224,7 +224,8 @@ class Session:
     @property
     def plan(self) -> Plan | None:
         """The plan behind the open batch; None before a classifier has been trained."""
-        return self._driver.request.plan if self._driver.request else None
+        request = self._driver.request
+        return request.plan if request else None
 
     def result(self) -> Result:
         """The labels of all images and how they came about. Raises McalError while labels are wanted."""

@@ -199,7 +199,12 @@ class Room:
     def answer(self, name):
         """Whether there was an image to answer."""
         for image in self.desk.take(name):
-            self.desk.answer(name, image, int(self.truth[image] + (self.rng.random() > self.right[name])) % 3)
+            label = int(self.truth[image] + (self.rng.random() > self.right[name])) % 3
+            try:
+                self.desk.answer(name, image, label)
+            except McalError as error:  # a gold question at the very end
+                assert "every image has a label by now" in str(error)
+                return False
             self.asked[name].append(image)
             return True
         return False
@@ -307,6 +312,16 @@ def gold_in_hand(room):
             return image
         room.desk.answer("ada", image, int(room.truth[image]))
     raise AssertionError("no gold question came")
+
+
+def test_a_gold_question_answered_after_the_end_is_refused_as_any_other(tmp_path):
+    given = np.where(np.arange(N) < 50, np.arange(N) % 3, -1)
+    room = Room(tmp_path / "run.jsonl", {"ada": 1.0}, given=given, gold=0.5)
+    gold_in_hand(room)
+    image = room.desk.undo("ada")
+    room.session.log.close()
+    with pytest.raises(McalError, match=f"image {image} is not yours to label: every image has a label by now"):
+        room.desk.answer("ada", image, 2)
 
 
 @pytest.mark.parametrize("opinions", [1, 2])

@@ -1,11 +1,13 @@
 """The run log as record, checkpoint and input of replay, and everything that can be wrong with one."""
 
+import contextlib
 import errno
 import itertools
 import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from mcal_jax.algorithm import stopping
 from mcal_jax.algorithm.config import Config, PerHour, PerImageEpoch
 from mcal_jax.algorithm.job import Job, algorithm
 from mcal_jax.algorithm.protocol import Label, Labels, MachineLabel, Train, TrainResult
-from mcal_jax.errors import McalError
+from mcal_jax.errors import LogClosed, McalError
 from mcal_jax.runs import codec, runlog
 from mcal_jax.runs.answers import check_answer
 from mcal_jax.runs.driver import drive, end_json, replay
@@ -447,6 +449,57 @@ def test_a_disk_that_fills_in_mid_run_is_one_line_and_the_run_resumes(tmp_path, 
     assert "No space left" in message
     log.close()
     assert same_run(go_on(path), whole)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no limits of that kind")
+def test_a_line_that_does_not_fit_leaves_nothing_and_can_be_written_again(tmp_path):
+    import resource
+
+    path = tmp_path / "run.jsonl"
+    log = RunLog.create(path, JOB, {})
+    log.append_part({"number": 0, "vote": 1})
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, limits[1]))
+    try:
+        message = error_of(log.append_part, {"number": 0, "vote": 2})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(path) in message
+    assert path.read_bytes() == before
+    log.append_part({"number": 0, "vote": 2})
+    log.close()
+    assert [part["vote"] for part in RunLog.read(path).parts] == [1, 2] == [part["vote"] for part in log.parts]
+
+
+def test_several_threads_write_one_log(tmp_path):
+    path, parts = tmp_path / "run.jsonl", 60
+    log = RunLog.create(path, JOB, {})
+    answers = [(Label(np.arange(400), 1, "random", "train"), Labels(np.array([i]), np.array([0]))) for i in range(parts)]
+
+    def work(who):
+        for i in range(parts):
+            if who:
+                with log.together() if who == 1 else contextlib.nullcontext():
+                    log.append_part({"number": i, "who": who})
+            else:
+                log.append(i, *answers[i])
+
+    switching = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(work, range(4)))
+    finally:
+        sys.setswitchinterval(switching)
+        log.close()
+    read = RunLog.read(path)
+    assert read.parts == log.parts
+    assert len(read.entries) == parts
+    for who in (1, 2, 3):
+        assert [part["number"] for part in read.parts if part["who"] == who] == list(range(parts))
+    with pytest.raises(LogClosed, match="is closed; open it again"):
+        log.append_part({"number": 0})
 
 
 def test_only_one_process_at_a_time_writes_a_log(tmp_path):

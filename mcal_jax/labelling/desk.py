@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from mcal_jax.algorithm.protocol import UNKNOWN
 from mcal_jax.annotators.panel import Panel
-from mcal_jax.errors import McalError
+from mcal_jax.errors import LogClosed, McalError
 from mcal_jax.labelling.ballot import Ballot
 from mcal_jax.labelling.gold import GoldQuestions, check_rate
 from mcal_jax.labelling.jury import Jury
@@ -125,7 +125,10 @@ class Desk:
                 return
             if not item or not (annotator in item.holders or self._is_free(annotator, item)):
                 raise McalError(f"image {image} is not yours to label: it has a label, or someone else has it now")
-            self._ballot.keep(annotator, image, item, label, self._seen)
+            try:
+                self._ballot.keep(annotator, image, item, label, self._seen)
+            except LogClosed:  # a gold question, answered while the session came to its end
+                raise McalError(f"image {image} is not yours to label: every image has a label by now") from None
             self._leases.end(annotator, image)
             self._leases.want(image)
             self._given.setdefault(annotator, []).append(image)

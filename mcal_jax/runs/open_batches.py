@@ -151,19 +151,19 @@ class OpenBatches:
         self._keep_said(self._number_of(index), annotator, undone=index)
 
     def gold(self, answer: GoldAnswer) -> None:
-        """Keep an answer to a gold question, which labels nothing."""
+        """Keep an answer to a gold question, which labels nothing. It may come from a thread of its own."""
         said = {"gold": answer.image, "answer": answer.label, "truth": answer.truth}
-        self._keep_said(min(self.batches, default=0), answer.annotator, **said)
+        self._keep_said(self._first(), answer.annotator, **said)
 
     def undo_gold(self, index: int, annotator: str) -> None:
-        """Take back this annotator's answer to a gold question."""
-        self._keep_said(min(self.batches, default=0), annotator, undone_gold=index)
+        """Take back this annotator's answer to a gold question. It may come from a thread of its own."""
+        self._keep_said(self._first(), annotator, undone_gold=index)
 
     def agree(self, panel: dict[str, Any]) -> None:
         """Keep by what rules several annotators label, unless the log says so already."""
         before = next((part["panel"] for part in reversed(self.log.parts) if "panel" in part), None)
         if panel != before:
-            self._keep({"number": min(self.batches, default=0), "panel": panel})
+            self._keep({"number": self._first(), "panel": panel})
 
     def said(self) -> Iterator[Opinion | GoldAnswer]:
         """Answers and votes that came in while these batches were open and were not taken back, in their order."""
@@ -175,6 +175,10 @@ class OpenBatches:
         labels = self.labels[batch.indices].copy()
         self._set(batch.indices, UNANSWERED)
         return batch, labels
+
+    def _first(self) -> int:
+        """The number of the first open batch, 0 where none is open."""
+        return min(list(self.batches), default=0)
 
     def _keep_said(self, number: int, annotator: str, **said: Any) -> None:
         self._keep({"number": number, **said, "annotator": annotator, "time": round(time.time(), 3)})

@@ -19,7 +19,7 @@ from mcal_jax.algorithm.config import LATER, PRICES
 from mcal_jax.algorithm.fields import OLD_NAMES
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import Answer, Request
-from mcal_jax.errors import McalError
+from mcal_jax.errors import LogClosed, McalError
 from mcal_jax.files import Lock, read_bytes, write_atomically
 from mcal_jax.runs.codec import answer_json, differences, first_line, plan_json, request_json
 
@@ -47,7 +47,8 @@ class Entry(NamedTuple):
 class RunLog:
     """A run log on disk. ``run`` is whatever describes the world (data set, seed, ...) as JSON, ``content`` what the
     images are, as far as that is known, ``made`` where and with which versions it was begun, ``rules`` the version
-    of the decision rules, ``parts`` answers of humans as they came in (see ``Session``).
+    of the decision rules, ``parts`` answers of humans as they came in (see ``Session``). Several threads may write:
+    annotators answer gold questions while a classifier trains.
 
     Raises McalError if the file can't be read or written, is damaged before its last line, or is of another
     format version.
@@ -64,6 +65,7 @@ class RunLog:
         self.end: dict[str, Any] | None = None
         self._file: Any = None
         self._lock: Lock | None = None
+        self._writer = threading.RLock()  # held from the checksum of a line until the line is in the file
         self._together: int | None = None  # the thread whose lines wait for the disk together
         self._is_waiting = False  # whether there are such lines
 
@@ -158,8 +160,9 @@ class RunLog:
     def append_part(self, part: dict[str, Any]) -> None:
         """Write a part of an answer: images that humans were asked about, or labels of some of them. Raises
         McalError."""
-        self._write({"part": part})
-        self.parts.append(part)
+        with self._writer:
+            self._write({"part": part})
+            self.parts.append(part)
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -168,11 +171,12 @@ class RunLog:
         try:
             yield
         finally:
-            self._together = None
-            if self._is_waiting and self._file and not self._file.closed:
-                self._is_waiting = False
-                with self._writing():
-                    os.fsync(self._file.fileno())
+            with self._writer:
+                self._together = None
+                if self._is_waiting and self._file and not self._file.closed:
+                    self._is_waiting = False
+                    with self._writing():
+                        os.fsync(self._file.fileno())
 
     def finish(self, end: dict[str, Any]) -> None:
         """Write the outcome in figures, or compare it with the one written before. Raises McalError if they differ,
@@ -190,24 +194,33 @@ class RunLog:
 
     def close(self) -> None:
         """Close the file, and let other processes write it."""
-        if self._file:
-            self._file.close()
-        if self._lock:
-            self._lock.release()
+        with self._writer:
+            if self._file:
+                self._file.close()
+            if self._lock:
+                self._lock.release()
 
     def _write(self, line: dict[str, Any]) -> None:
+        """Add a line, whole or not at all: where the disk is full, the same call can be made again later."""
         if not self._file:
             return
-        if self._file.closed:
-            raise McalError(f"{self.path} is closed; open it again")
-        sealed, self.checksum = seal(line, self.checksum)
-        with self._writing():
-            self._file.seek(0, os.SEEK_END)
-            self._file.write(sealed)
-            self._file.flush()
-            self._is_waiting = self._together == threading.get_ident()
-            if not self._is_waiting:
-                os.fsync(self._file.fileno())
+        with self._writer, self._writing():
+            if self._file.closed:
+                raise LogClosed(f"{self.path} is closed; open it again")
+            sealed, checksum = seal(line, self.checksum)
+            before = self._file.seek(0, os.SEEK_END)
+            try:
+                left = memoryview(sealed)
+                while left:
+                    left = left[self._file.write(left) :]
+                self._is_waiting = self._together == threading.get_ident()
+                if not self._is_waiting:
+                    os.fsync(self._file.fileno())
+            except OSError:
+                with contextlib.suppress(OSError):
+                    self._file.truncate(before)
+                raise
+            self.checksum = checksum
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -261,7 +274,7 @@ def _job(path: Path, head: dict[str, Any]) -> Job:
 def _open(path: Path) -> Any:
     """The file, open for reading and writing. Raises McalError."""
     try:
-        return open(path, "r+b")
+        return open(path, "r+b", buffering=0)
     except OSError as error:
         what = "read" if isinstance(error, FileNotFoundError) else "write"
         raise McalError(f"can't {what} {path}: {error.strerror}") from None
