@@ -202,8 +202,8 @@ class Room:
             label = int(self.truth[image] + (self.rng.random() > self.right[name])) % 3
             try:
                 self.desk.answer(name, image, label)
-            except McalError as error:  # a gold question at the very end
-                assert "every image has a label by now" in str(error)
+            except McalError:  # a gold question at the very end
+                assert self.desk.wait(10)
                 return False
             self.asked[name].append(image)
             return True

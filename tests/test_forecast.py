@@ -74,6 +74,11 @@ def test_data_of_unknown_size_can_not_be_foretold():
         Forecaster("paper").seconds(planned)
 
 
+@pytest.mark.parametrize("profile", ["smoke", "laptop"])
+def test_every_profile_can_be_foretold(nothing_recorded, profile):
+    assert all(line.left > 0 for line in Forecaster(profile).by_sweep())
+
+
 def test_the_command_prints_a_line_for_each_sweep_and_figure(nothing_recorded, capsys):
     code, out, _ = mcal(capsys, "sweep", "--profile", "paper", "--plan", "--rate", "100000")
     assert code == 0

@@ -475,7 +475,7 @@ def test_a_line_that_does_not_fit_leaves_nothing_and_can_be_written_again(tmp_pa
 def test_several_threads_write_one_log(tmp_path):
     path, parts = tmp_path / "run.jsonl", 60
     log = RunLog.create(path, JOB, {})
-    answers = [(Label(np.arange(400), 1, "random", "train"), Labels(np.array([i]), np.array([0]))) for i in range(parts)]
+    request, answer = Label(np.arange(400), 1, "random", "train"), Labels(np.array([5]), np.array([0]))
 
     def work(who):
         for i in range(parts):
@@ -483,7 +483,7 @@ def test_several_threads_write_one_log(tmp_path):
                 with log.together() if who == 1 else contextlib.nullcontext():
                     log.append_part({"number": i, "who": who})
             else:
-                log.append(i, *answers[i])
+                log.append(i, request, answer)
 
     switching = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

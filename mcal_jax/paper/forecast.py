@@ -14,7 +14,7 @@ from mcal_jax.algorithm import costs
 from mcal_jax.algorithm.protocol import TrainResult
 from mcal_jax.errors import McalError
 from mcal_jax.paper import experiments
-from mcal_jax.paper.published import IMAGES, RESIZED
+from mcal_jax.paper.published import IMAGES, OTHER_IMAGES
 from mcal_jax.runs import sweeps
 from mcal_jax.runs.codec import answer_from_json
 from mcal_jax.runs.execution import log_path
@@ -111,7 +111,7 @@ def _recorded(run: Run, profile: str) -> Sequence[float]:
 
 def _images(planned: Planned) -> int:
     """|X| of a run. Raises McalError for a data set whose size is not known."""
-    data, known = planned.run.data, (IMAGES | RESIZED).get(planned.data_set)
+    data, known = planned.run.data, (IMAGES | OTHER_IMAGES).get(planned.data_set)
     if data.per_class is not None:
         return data.per_class * (100 if planned.data_set == "cifar100" else 10)
     if data.first is None and known is None:
