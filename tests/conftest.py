@@ -1,5 +1,6 @@
 """What several test files need: hand-made trainings, random configurations, runs in simulated worlds, and results."""
 
+import contextlib
 import csv
 import json
 import os
@@ -21,10 +22,12 @@ from mcal_jax.runs.driver import drive
 from mcal_jax.runs.settings import Run
 from mcal_jax.testing.worlds import assert_partition, labelled_by_humans, same  # noqa: F401 - for the tests
 from mcal_jax.training.architectures import ARCHITECTURES
+from mcal_jax.training.cache import programs_folder
 from mcal_jax.worlds.simulated import Analytic, SimulatedWorld
 
-# A program is compiled once for all tests and their processes: XLA takes seconds for each.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "programs"))
+# A program is compiled once for all processes and clones on a machine: XLA takes seconds for each.
+with contextlib.suppress(OSError):
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(programs_folder()))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 

@@ -1,9 +1,12 @@
 """The command line as a user meets it: exit codes, one-line errors, nothing half-written."""
 
 import ast
+import contextlib
 import csv
+import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,19 +19,45 @@ from mcal_jax.cli import main
 TINY = ["--data", "tiny.npz"]
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A folder to work in, with 400 images of two kinds that a net tells apart easily."""
+def prepare(folder):
+    """Writes 400 images of two kinds that a net tells apart easily, and a run on them."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 400)
     images = rng.integers(0, 60, (400, 8, 8), dtype=np.uint8) + (labels * 120).astype(np.uint8)[:, None, None]
-    np.savez(tmp_path / "tiny.npz", images=images, labels=labels)
-    np.savez(tmp_path / "unlabelled.npz", images=images)
-    (tmp_path / "run.yaml").write_text(
+    np.savez(folder / "tiny.npz", images=images, labels=labels)
+    np.savez(folder / "unlabelled.npz", images=images)
+    (folder / "run.yaml").write_text(
         "data: {name: tiny.npz}\nwidth: 2\nconfig: {test_fraction: 0.1}\n", encoding="utf-8"
     )
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder to work in, prepared."""
+    prepare(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder in which the run has been made, and what it printed."""
+    path = tmp_path_factory.mktemp("made")
+    prepare(path)
+    out = io.StringIO()
+    with contextlib.chdir(path), pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+        patch.setattr(sys, "argv", ["mcal", "run", "run.yaml", "--log", "a.jsonl"])
+        with contextlib.suppress(SystemExit):
+            main()
+    return path, out.getvalue()
+
+
+@pytest.fixture
+def finished(folder, made):
+    """The folder to work in, with the log and the labels of the run, and what that printed."""
+    for name in ("a.jsonl", "a.csv"):
+        shutil.copy(made[0] / name, folder)
+    return folder, made[1]
 
 
 def mcal(capsys, *words: str) -> tuple[int, str, str]:
@@ -43,9 +72,8 @@ def mcal(capsys, *words: str) -> tuple[int, str, str]:
     return code, out.out, out.err
 
 
-def test_a_run_is_logged_shown_again_and_writes_every_label(folder, capsys):
-    code, out, _ = mcal(capsys, "run", "run.yaml", "--log", "a.jsonl")
-    assert code == 0
+def test_a_run_is_logged_shown_again_and_writes_every_label(finished, capsys):
+    folder, out = finished
     assert "stopped by" in out
     assert "savings" in out
     rows = list(csv.DictReader((folder / "a.csv").open(encoding="utf-8")))
@@ -59,36 +87,44 @@ def test_a_run_is_logged_shown_again_and_writes_every_label(folder, capsys):
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_in_training_is_one_line_and_the_same_command_goes_on(folder, capsys, sent, code):
-    mcal(capsys, "run", "run.yaml", "--log", "whole.jsonl")
+def test_a_signal_in_training_is_one_line_and_the_same_command_goes_on(finished, capsys, sent, code):
+    folder, _ = finished
     # A shell has its background jobs ignore SIGINT, and so would a test that is run by one.
-    code_of_child = """
+    code_of_child = f"""
 import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
 from mcal_jax.cli import main
+from mcal_jax.training.trainer import Trainer
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+fit, begun = Trainer.fit, []
+
+def interrupted(trainer, indices, labels, key, on_progress=None):
+    begun.append(len(indices))
+    stop = len(begun) == 3 and (lambda *at: signal.raise_signal({int(sent)}))
+    return fit(trainer, indices, labels, key, stop or on_progress)
+
+Trainer.fit = interrupted
 main()
 """
-    command = [sys.executable, "-c", code_of_child, "run", "run.yaml", "--log", "a.jsonl"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while "plan:" not in (line := process.stdout.readline()):
-            assert line, process.stderr.read()
-        process.send_signal(sent)
-        _, told = process.communicate()
+    command = [sys.executable, "-c", code_of_child, "run", "run.yaml", "--log", "b.jsonl"]
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert process.stdout.count("plan:") == 2
+    told = process.stderr
     assert process.returncode == code
     assert told.count("\n") == 1
     assert "goes on from here" in told
-    assert not (folder / "a.csv").exists()
-    assert mcal(capsys, "run", "run.yaml", "--log", "a.jsonl")[0] == 0
+    assert not (folder / "b.csv").exists()
+    assert mcal(capsys, "run", "run.yaml", "--log", "b.jsonl")[0] == 0
     ends = [
         json.loads((folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()[-1])["end"]
-        for name in ("whole", "a")
+        for name in ("a", "b")
     ]
     assert ends[0]["labels"] == ends[1]["labels"]
     assert ends[0]["dollars"] == ends[1]["dollars"]
 
 
-def test_resume_and_plan_work_on_a_log_cut_short(folder, capsys):
-    mcal(capsys, "run", "run.yaml", "--log", "a.jsonl")
+def test_resume_and_plan_work_on_a_log_cut_short(finished, capsys):
+    folder, _ = finished
     whole = (folder / "a.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     (folder / "b.jsonl").write_text("".join(whole[:-4]) + whole[-4][:20], encoding="utf-8")
     code, out, _ = mcal(capsys, "plan", "b.jsonl")
@@ -176,8 +212,8 @@ def test_options_are_fields_of_the_run_or_of_its_config():
     assert names <= Run.model_fields.keys() | Config.model_fields.keys()
 
 
-def test_plan_loads_no_jax(folder, capsys):
-    mcal(capsys, "run", "run.yaml", "--log", "a.jsonl")
+def test_plan_loads_no_jax(finished):
+    folder, _ = finished
     code = "import sys; sys.modules['jax'] = None; sys.argv = ['mcal', 'plan', 'a.jsonl']; "
     code += "from mcal_jax.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)

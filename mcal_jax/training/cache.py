@@ -5,8 +5,6 @@ import os
 import platform
 from pathlib import Path
 
-import jax
-
 from mcal_jax.files import cache_folder
 
 
@@ -24,15 +22,25 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
+def programs_folder() -> Path:
+    """The folder of compiled programs in the user's cache folder: one for this kind of processor.
+
+    A user's cache may be shared by machines whose processors do not know the same instructions, and JAX does not tell
+    their programs apart. Raises OSError as ``cache_folder`` does.
+    """
+    return cache_folder() / f"programs-{digest(processor().encode())}"
+
+
 def enable_compilation_cache(folder: str | os.PathLike | None = None) -> Path | None:
-    """Keeps compiled programs in ``folder``, by default one for this kind of processor in the user's cache folder.
+    """Keeps compiled programs in ``folder``, by default ``programs_folder``.
 
     A later process that trains the same net compiles nothing. Returns the folder, or None if the user's can't be
-    written to: then programs are compiled in every process. A user's cache may be shared by machines whose
-    processors do not know the same instructions, and JAX does not tell their programs apart.
+    written to: then programs are compiled in every process.
     """
+    import jax
+
     try:
-        path = Path(folder) if folder is not None else cache_folder() / f"programs-{digest(processor().encode())}"
+        path = Path(folder) if folder is not None else programs_folder()
     except OSError:
         return None
     jax.config.update("jax_compilation_cache_dir", str(path))
