@@ -1,13 +1,8 @@
-"""Checks of what the learner writes in the lessons, each with a hint at the usual mistakes.
+"""Checks of what the learner writes in the lessons, each with a hint at the usual mistakes; see ``checking``."""
 
-A check returns whether the answer is right. It prints "not yet" while the answer raises NotImplementedError, as an
-untouched stub does, and raises AssertionError, which says what is wrong, for any other answer.
-"""
-
-import functools
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,12 +12,12 @@ from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.plan import Plan
 from mcal_jax.errors import McalError
 from mcal_jax.runs.settings import home
+from mcal_jax.teaching.checking import Answer, ask, ask_number, expect, is_equal, report
 
 NOTEBOOKS = ("00_read_me_first", "01_power_laws", "02_cost_surfaces", "03_what_to_label", "05_write_it_yourself")
 """Those in which something is to be written."""
 FOLDED = re.compile(r"<details><summary>Solution</summary>\s+```python\n(.*?)```", re.DOTALL)
 
-Answer = Callable[..., Any]
 Error = Callable[[Any, Any], Any]  # (|B|, theta) -> eps(S^theta(D(B))), Eqn 3; the two broadcast
 
 
@@ -78,45 +73,11 @@ def answer(own: Answer, solved: bool = False) -> Answer:
     return scope[name]
 
 
-def _reported(check: Callable[[Answer], str]) -> Callable[[Answer], bool]:
-    @functools.wraps(check)
-    def report(own: Answer) -> bool:
-        try:
-            print(f"right: {check(own)}")
-        except NotImplementedError as missing:
-            print(f"not yet: {missing}")
-            return False
-        return True
-
-    return report
-
-
-def _ask(own: Answer, *inputs: Any) -> Any:
-    value = own(*inputs)
-    assert value is not None, f"{own.__name__} returns nothing: does its last line begin with return?"
-    return value
-
-
-def _ask_number(own: Answer, *inputs: Any) -> float:
-    value = _ask(own, *inputs)
-    assert np.shape(value) == (), f"{own.__name__} must return one number, not {value!r}"
-    return float(value)
-
-
-def _equal(value: Any, expected: Any) -> bool:
-    return np.shape(value) == np.shape(expected) and bool(np.allclose(value, expected, rtol=1e-5, atol=1e-9))
-
-
-def _why(value: Any, hints: Sequence[tuple[Any, str]], usual: str) -> str:
-    """The hint of the wrong answer that ``value`` is, or the ``usual`` one."""
-    return next((hint for wrong, hint in hints if _equal(value, wrong)), usual)
-
-
-@_reported
+@report
 def check_total_cost(total_cost: Answer) -> str:
     """Task of lesson 0: whether ``total_cost(T, B, R, C_h, C_t)`` is Eqn 1, from sizes and prices in US dollars."""
     for T, B, R, label_price, training in ((2_500, 8_000, 12_000, 0.04, 90.0), (500, 1_000, 0, 0.003, 7.5)):
-        value, right = _ask_number(total_cost, T, B, R, label_price, training), label_price * (T + B + R) + training
+        value, right = ask_number(total_cost, T, B, R, label_price, training), label_price * (T + B + R) + training
         hints = [
             (right - label_price * T, "the labels of T are paid for, too"),
             (right - label_price * B, "the labels of B are paid for, too"),
@@ -125,17 +86,17 @@ def check_total_cost(total_cost: Answer) -> str:
             (right + training * (B - 1), "C_t is the cost of all training, not of one image: add it once"),
             (label_price * (T + B + R + training), "C_t is money already: only labels are multiplied by C_h"),
         ]
-        told = f"|T| {T:,}, |B| {B:,}, |R| {R:,}, C_h {label_price:g}, C_t {training:g}: {value:,.2f} US dollars"
-        why = _why(value, hints, "every human label costs C_h, and training costs C_t")
-        assert _equal(value, right), f"{told}, expected {right:,.2f}: {why}"
+        job = f"|T| {T:,}, |B| {B:,}, |R| {R:,}, C_h {label_price:g}, C_t {training:g}"
+        told = f"{job}: {value:,.2f} US dollars, expected {right:,.2f}"
+        expect(value, right, told, hints, "every human label costs C_h, and training costs C_t")
     return "the bill of two jobs"
 
 
-@_reported
+@report
 def check_error_at_twice(error_at_twice: Answer) -> str:
     """Task of lesson 1: whether ``error_at_twice(size, alpha, gamma, k)`` is Eqn 3 at 2 ``size``."""
     for size, alpha, gamma, k in ((1_000, 3.0, 0.4, 15_000.0), (4_000, 2.0, 0.3, 6_000.0)):
-        value, twice = _ask_number(error_at_twice, size, alpha, gamma, k), 2 * size
+        value, twice = ask_number(error_at_twice, size, alpha, gamma, k), 2 * size
         right = alpha * twice**-gamma * np.exp(-twice / k)
         hints = [
             (alpha * size**-gamma * np.exp(-size / k), "that is the error at |B|, not at 2 |B|"),
@@ -145,17 +106,17 @@ def check_error_at_twice(error_at_twice: Answer) -> str:
             (alpha * twice**gamma * np.exp(-twice / k), "the error falls: the exponent is -gamma"),
         ]
         told = f"|B| {size:,}, alpha {alpha:g}, gamma {gamma:g}, k {k:,.0f}: {value:.4g}, expected {right:.4g}"
-        assert _equal(value, right), f"{told}: {_why(value, hints, 'put 2 |B| into Eqn 3 for |B|')}"
+        expect(value, right, told, hints, "put 2 |B| into Eqn 3 for |B|")
     return "Eqn 3 at twice the size, for two laws"
 
 
-@_reported
+@report
 def check_largest_theta(largest_theta: Answer) -> str:
     """Task of lesson 2: whether ``largest_theta(job, B, error)`` is the largest of ``job.thetas`` that keeps Eqn 2."""
     for job, law in JOBS:
         error = power_law(*law)
         for B in (job.sizes[len(job.sizes) // 2], job.sizes[-8]):
-            value, thetas = _ask_number(largest_theta, job, B, error), job.thetas
+            value, thetas = ask_number(largest_theta, job, B, error), job.thetas
             right = thetas[_wrong(job, error, B, thetas) < job.epsilon].max()
             hints = [
                 (thetas[error(B, thetas) < job.epsilon].max(), "weigh the error by |S| / |X|"),
@@ -163,12 +124,12 @@ def check_largest_theta(largest_theta: Answer) -> str:
                 (0, "that is the smallest"),
             ]
             told = f"|B| = {B:,} of {job.n:,}: theta = {value:.0%}, expected {right:.0%}"
-            why = _why(value, hints, "the largest theta for which |S| / |X| error(B, theta) is below job.epsilon")
-            assert _equal(value, right), f"{told}: {why}"
+            usual = "the largest theta for which |S| / |X| error(B, theta) is below job.epsilon"
+            expect(value, right, told, hints, usual)
     return f"the largest theta of {len(JOBS)} jobs, at two sizes of B each"
 
 
-@_reported
+@report
 def check_largest_S(largest_S: Answer) -> str:
     """Task of lesson 3: whether ``largest_S(wrong, bound)`` is the largest |S| with less than ``bound`` wrong."""
     cases = (
@@ -180,7 +141,7 @@ def check_largest_S(largest_S: Answer) -> str:
     )
     for given, bound in cases:
         wrong = np.array(given, bool)
-        value, counts = _ask_number(largest_S, wrong, bound), np.arange(1, len(wrong) + 1)
+        value, counts = ask_number(largest_S, wrong, bound), np.arange(1, len(wrong) + 1)
         allowed = np.cumsum(wrong) / counts < bound
         right = max(counts[allowed], default=0)
         hints = [
@@ -190,17 +151,16 @@ def check_largest_S(largest_S: Answer) -> str:
             (int((~wrong).sum()), "S may hold wrong labels, as long as their share is below the bound"),
         ]
         told = f"wrong {''.join(map(str, given))}, bound {bound:g}: |S| = {value:g}, expected {right}"
-        why = _why(value, hints, "the largest m for which less than the bound of the first m images is wrong")
-        assert _equal(value, right), f"{told}: {why}"
+        expect(value, right, told, hints, "the largest m for which less than the bound of the first m images is wrong")
     return f"the largest S of {len(cases)} rankings"
 
 
-@_reported
+@report
 def check_margin(margin: Answer) -> str:
     """Exercise 1: whether ``margin`` maps probabilities [images, classes] to margins [images] (section 3.3)."""
     given = np.array([[0.1, 0.7, 0.2], [0.25, 0.3, 0.45], [0.05, 0.05, 0.9], [0.4, 0.4, 0.2]])
     ranked, p = np.sort(given, axis=1), given.copy()
-    value, right = _ask(margin, p), ranked[:, -1] - ranked[:, -2]
+    value, right = ask(margin, p), ranked[:, -1] - ranked[:, -2]
     assert np.array_equal(p, given), "margin changes the array that it is given: np.sort(p) copies, p.sort() does not"
     assert np.shape(value) == (4,), f"for 4 images of 3 classes the shape must be (4,), not {np.shape(value)}"
     sorted_columns = np.sort(given, axis=0)
@@ -211,17 +171,17 @@ def check_margin(margin: Answer) -> str:
         (ranked[:, -1], "that is the highest probability alone: subtract the second highest"),
         (-right, "the sign is wrong: the highest minus the second highest"),
     ]
-    why = _why(value, hints, "the highest minus the second highest, in each row")
-    assert _equal(value, right), f"margins {np.round(value, 3)}, expected {np.round(right, 3)}: {why}"
+    told = f"margins {np.round(value, 3)}, expected {np.round(right, 3)}"
+    expect(value, right, told, hints, "the highest minus the second highest, in each row")
     return "the margin is small where two classes compete"
 
 
-@_reported
+@report
 def check_fit(fit: Answer) -> str:
     """Exercise 2: whether ``fit(sizes, errors)`` finds (alpha, gamma) of Eqn 3 without truncation; both [trainings]."""
     sizes = np.array([250.0, 500.0, 1000.0, 2000.0, 4000.0])
     for alpha, gamma in ((2.0, 0.5), (0.7, 0.25)):
-        value = _ask(fit, sizes, alpha * sizes**-gamma)
+        value = ask(fit, sizes, alpha * sizes**-gamma)
         assert np.shape(value) == (2,), "return two numbers: alpha, gamma"
         hints = [
             ((gamma, alpha), "alpha comes first, then gamma"),
@@ -231,7 +191,7 @@ def check_fit(fit: Answer) -> str:
         ]
         usual = "take the logarithm of both, sizes and errors: only then is the law a straight line"
         told = f"alpha {value[0]:.3g}, gamma {value[1]:.3g} for {alpha} |B|^-{gamma}"
-        assert _equal(value, (alpha, gamma)), f"{told}: {_why(value, hints, usual)}"
+        expect(value, (alpha, gamma), told, hints, usual)
     return "it finds alpha and gamma of two laws"
 
 
@@ -240,12 +200,12 @@ def power_law(alpha: float, gamma: float, quality: float) -> Error:
     return lambda size, theta: alpha * size**-gamma * theta**quality
 
 
-@_reported
+@report
 def check_search(search: Answer) -> str:
     """Exercise 3: whether ``search(job, error)`` finds the cheapest (|B|, theta) that keeps the bound, and its cost."""
     for job, law in JOBS:
         error = power_law(*law)
-        _check_pair(job, error, _ask(search, job, error))
+        _check_pair(job, error, ask(search, job, error))
     return f"the cheapest allowed pair of {len(JOBS)} jobs"
 
 
@@ -283,8 +243,8 @@ def _check_pair(job: JobNumbers, error: Error, found: Any) -> None:
         (bill - job.training_price * size, "training on B costs job.training_price for each image"),
         (bill - job.label_price * size, "the labels of B are paid for, too"),
     ]
-    why = _why(cost, hints, "Eqn 1 adds the labels of T, B and R and the training")
-    assert _equal(cost, bill), f"{pair} costs {bill:,.2f} US dollars, not {cost:,.2f}: {why}"
+    told = f"{pair} costs {bill:,.2f} US dollars, not {cost:,.2f}"
+    expect(cost, bill, told, hints, "Eqn 1 adds the labels of T, B and R and the training")
     assert cost <= least * (1 + 1e-6), (
         f"{pair} costs {cost:,.2f} US dollars, and {least:,.2f} is possible: try every pair, keep the cheapest, and"
         f" weigh the error by |S| / |X| before you compare it with epsilon"
@@ -311,12 +271,12 @@ def plan_of(size: int, B_opt: int, cost: float) -> Plan:
     return Plan(size, 1.0, (0.0, 1e-3), (), None, B_opt, 0.5, cost, cost, 0.5, 0.04, cost, 100, False, "power")  # type: ignore[arg-type]
 
 
-@_reported
+@report
 def check_stop(rule: Answer) -> str:
     """Exercise 4: whether ``rule(n, plans, config)`` says when to train no more (lines 9 and 19)."""
     for costs, B_opt, stability, right, why in STOP_CASES:
         plans = [plan_of(1000, B_opt, cost) for cost in costs]
-        value = _ask(rule, 50_000, plans, Config(stability=stability))
+        value = ask(rule, 50_000, plans, Config(stability=stability))
         assert isinstance(value, bool | np.bool_), f"{rule.__name__} must return True or False, not {value!r}"
         case = f"C* {' -> '.join(f'{cost:g}' for cost in costs)}, |B| 1,000, best |B| {B_opt:,}"
         assert bool(value) is right, f"{case}: expected {right}, got {bool(value)}: {why}"
@@ -331,11 +291,11 @@ def scores_of(probabilities: np.ndarray) -> Scores:
     return Scores(probabilities.argmax(axis=1).astype(np.int32), *(column.astype(np.float32) for column in columns))
 
 
-@_reported
+@report
 def check_ratio(ratio: Answer) -> str:
     """Exercise 5: whether ``ratio(scores)`` is second highest / highest probability, and registered by its name."""
     given = np.array([[0.8, 0.15, 0.05], [0.4, 0.35, 0.25], [0.5, 0.45, 0.05], [0.6, 0.3, 0.1]])
-    value, right = np.asarray(_ask(ratio, scores_of(given))), np.array([0.1875, 0.875, 0.9, 0.5])
+    value, right = np.asarray(ask(ratio, scores_of(given))), np.array([0.1875, 0.875, 0.9, 0.5])
     assert value.shape == (4,), f"a score for each of 4 images has the shape (4,), not {value.shape}"
     hints = [
         (-right, "humans label the highest scores first: the more doubtful, the higher"),
@@ -345,7 +305,7 @@ def check_ratio(ratio: Answer) -> str:
     ]
     usual = "the second highest probability is confidence - margin; divide it by the confidence"
     told = f"scores {np.round(value, 3)}, expected {np.round(right, 3)}"
-    assert _equal(value, right), f"{told}: {_why(value, hints, usual)}"
+    expect(value, right, told, hints, usual)
     name = ratio.__name__
     assert name in ACQUISITIONS, f'not registered: acquisition.ACQUISITIONS.register("{name}", {name})'
     chosen = select(name, 2, PoolView(4, scores=scores_of(given)))
@@ -353,17 +313,17 @@ def check_ratio(ratio: Answer) -> str:
     return f"Config(acquisition={name!r}) labels by it"
 
 
-@_reported
+@report
 def check_plan(plan: Answer) -> str:
     """Exercise 6: whether ``plan(job, sizes, errors, quality)`` plans a job from a pilot, or leaves it to humans."""
     sizes = np.array([500.0, 1000.0, 2000.0, 4000.0])
     for job, (alpha, gamma, quality) in JOBS[:2]:
-        found = _ask(plan, job, sizes, alpha * sizes**-gamma, quality)
+        found = ask(plan, job, sizes, alpha * sizes**-gamma, quality)
         _check_pair(job, power_law(alpha, gamma, quality), found)
     job, (alpha, gamma, quality) = NEARLY_FREE_LABELS, JOBS[0][1]
-    found = _ask(plan, job, sizes, alpha * sizes**-gamma, quality)
+    found = ask(plan, job, sizes, alpha * sizes**-gamma, quality)
     assert np.shape(found) == (3,), "return three numbers: |B|, theta and the cost of the job"
-    assert _equal(found, (0, 0, job.n * job.label_price)), (
+    assert is_equal(found, (0, 0, job.n * job.label_price)), (
         f"labels at {job.label_price:g} US dollars cost less than any training: compare with humans only, "
         f"and return 0, 0.0 and the cost of |X| labels where that is cheaper; got {tuple(map(float, found))}"
     )
