@@ -296,7 +296,7 @@ def test_images_without_labels_are_labelled_by_a_function(tmp_path):
         width=2,
         recipe="brief",
         log=tmp_path / "run.jsonl",
-        config=Config(epsilon=0.4, theta_step=0.25),
+        config=Config(epsilon=0.4, theta_step=0.25, seed_fraction=0.1),
     )
     result = label(known.images, annotate=annotate, **settings)
     assert result.true_error is None
@@ -332,9 +332,8 @@ def test_classes_are_named_or_numbered():
 
 def test_images_that_no_human_can_tell_are_billed_and_not_trained_on(tmp_path):
     known = load("fashion_mnist_10k", first=220, downsample=2)
-    session = Session(
-        known, width=2, recipe="brief", config=Config(epsilon=0.6, theta_step=0.25), log=tmp_path / "run.jsonl"
-    )
+    config = Config(epsilon=0.6, theta_step=0.25, seed_fraction=0.1)
+    session = Session(known, width=2, recipe="brief", config=config, log=tmp_path / "run.jsonl")
     unknown = []
     while (batch := session.ask()) is not None:
         session.tell_unknown(batch.indices[:2], annotator="ada")
@@ -355,7 +354,7 @@ def test_images_that_no_human_can_tell_are_billed_and_not_trained_on(tmp_path):
 def test_a_job_goes_on_where_no_human_could_tell_a_single_image_of_B(tmp_path, price):
     labels = np.arange(300) % 2
     features = np.random.default_rng(0).normal(3 * labels[:, None], 1, (300, 4)).astype(np.float32)
-    config = Config(theta_step=0.25, **({"training_price": price} if price else {}))
+    config = Config(theta_step=0.25, seed_fraction=0.1, **({"training_price": price} if price else {}))
     settings = dict(classes=["a", "b"], log=tmp_path / "run.jsonl")
     session, trained = Session(features, config=config, **settings), 0
     while (batch := session.ask()) is not None:
