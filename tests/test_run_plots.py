@@ -109,6 +109,12 @@ def test_runs_are_what_their_names_say(runs):
     assert len(runs["race"].finished.outcome.race) == 3
 
 
+def breaks_the_constraint(plan, config):
+    """Where a cost surface breaks Eqn 2, or the budget: bool [sizes, thetas]."""
+    surface = plan.surface
+    return surface.error >= config.epsilon if config.budget is None else surface.cost > config.budget
+
+
 @pytest.mark.parametrize("name", ["usual", "budget"])
 def test_the_shade_ends_at_the_line_and_is_just_what_breaks_the_constraint(runs, name):
     done = runs[name]
@@ -121,7 +127,7 @@ def test_the_shade_ends_at_the_line_and_is_just_what_breaks_the_constraint(runs,
     (outline,) = shade.get_paths()
     sizes, thetas = np.meshgrid(surface.sizes[1:-1], surface.thetas[:-1], indexing="ij")
     inside = outline.contains_points(np.column_stack([sizes.ravel(), thetas.ravel()])).reshape(sizes.shape)
-    broken = plots.infeasible(plan, done.config)[1:-1, :-1]
+    broken = breaks_the_constraint(plan, done.config)[1:-1, :-1]
     off_the_line = np.abs(thetas - surface.best_theta[1:-1, None]) > 1e-9
     assert np.array_equal(inside[off_the_line], broken[off_the_line])
     assert broken.any()
@@ -136,7 +142,7 @@ def test_the_ring_is_at_the_optimum_and_the_frontier_under_the_shade(usual):
     ring = next(line for label, line in lines.items() if label.startswith("optimum"))
     assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (plan.B_opt, plan.theta)
     best = lines["largest θ allowed"].get_ydata()
-    for theta, allowed in zip(best, ~plots.infeasible(plan, usual.config), strict=True):
+    for theta, allowed in zip(best, ~breaks_the_constraint(plan, usual.config), strict=True):
         assert theta == plan.surface.thetas[allowed][-1]
 
 

@@ -47,12 +47,6 @@ _THETA_LABELS = {"remaining": "share of the images not in T or B", "all": "share
 _TOTAL = "predicted total cost (US dollars)"
 
 
-def infeasible(plan: Plan, config: Config) -> np.ndarray:
-    """Where the cost surface breaks the constraint (Eqn 2, or the budget in budget mode): bool [sizes, thetas]."""
-    surface = plan.surface
-    return surface.error >= config.epsilon if config.budget is None else surface.cost > config.budget
-
-
 @use_style()
 def cost_surface(plans: Sequence[Plan], n: int, config: Config, ax: Axes | None = None) -> Figure:
     """A figure of the cost surface of the last of ``plans`` (line 18): total cost by |B| (across) and theta (up).
