@@ -149,6 +149,7 @@ class Session:
             while (request := self._driver.request) is not None:
                 number = self._driver.number
                 if not isinstance(request, Label | Relabel):
+                    self.log.check_open()  # before a training, not after it
                     self._driver.answer(self._world.answer(request, number))
                 elif isinstance(request, Label) and request.purpose in OWNED:
                     self._answer_owned(request)
@@ -288,12 +289,12 @@ class Session:
 
     def _complete(self, request: Label | Relabel) -> None:
         """Answer the request with the labels of its whole batch."""
-        batch, labels = self.batches.complete(self._driver.number)
-        answer: Labels | SecondLabels = Labels(batch.indices, labels, retired=batch.retired)
-        if isinstance(request, Relabel):
-            answer = SecondLabels(batch.indices, labels != self._driver.labels[batch.indices])
-        self._world.restore(request, self._driver.number, answer)
-        self._driver.answer(answer)
+        with self.batches.complete(self._driver.number) as (batch, labels):
+            answer: Labels | SecondLabels = Labels(batch.indices, labels, retired=batch.retired)
+            if isinstance(request, Relabel):
+                answer = SecondLabels(batch.indices, labels != self._driver.labels[batch.indices])
+            self._world.restore(request, self._driver.number, answer)
+            self._driver.answer(answer)
 
     def _summary(self) -> dict[str, object]:
         driver = self._driver
