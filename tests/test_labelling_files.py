@@ -293,6 +293,9 @@ def test_a_job_remembers_its_door_and_its_size(photos, tmp_path, simulated):
         work.work_on(photos, emit=lambda line: None, **given)
     assert (tmp_path / "photos.mcal" / "batch-0000").is_dir()
     assert not list((tmp_path / "photos.mcal").glob("*.csv"))
+    with pytest.raises(McalError, match="is the log of other images"):
+        work.work_on(photos, emit=lambda line: None, size=6)
+    work.work_on(photos, emit=lambda line: None)  # what was refused is not remembered
 
 
 def test_known_labels_are_not_asked_for_and_cost_nothing(tmp_path, simulated):
