@@ -24,7 +24,7 @@ from mcal_jax.data import Dataset
 from mcal_jax.display import html_table
 from mcal_jax.errors import McalError
 from mcal_jax.files import absolute
-from mcal_jax.inputs import Images, as_annotator, as_dataset, class_numbers, with_defaults
+from mcal_jax.inputs import Images, as_annotator, as_dataset, class_number, class_numbers, with_defaults
 from mcal_jax.result import Result
 from mcal_jax.runs.driver import Driver
 from mcal_jax.runs.images import check_content, content
@@ -205,8 +205,9 @@ class Session:
 
         It is labelled by ``tell`` alone. Raises McalError as ``tell`` does.
         """
+        number = UNKNOWN if label == UNKNOWN else class_number(label, self.dataset.classes)
         with self._lock:
-            self.batches.vote(image, label, annotator)
+            self.batches.vote(int(image), number, annotator)
 
     def undo(self, image: int, *, annotator: str = "") -> None:
         """Take back the answer to an ``image`` of an open batch: ``ask`` asks for it again. Raises McalError."""

@@ -178,6 +178,19 @@ def test_a_second_opinion_waits_for_the_test_set(tmp_path):
     assert session.result().bill == drive(job, SimulatedWorld(N, MIDDLING, seed=3)).outcome.ledger
 
 
+def test_votes_of_a_second_opinion_are_not_votes_of_the_first_one_after_a_restart(tmp_path):
+    job = Job(n=N, config=Config.certified(epsilon=0.3, repeat=0.5, test_fraction=0.2))
+    session = open_session(tmp_path, job)
+    first = session.ask()
+    session.tell(first, [0] * len(first))
+    again = session.ask()
+    assert again.purpose == "relabel"
+    session.vote(again.indices[0], 1, annotator="ada")
+    session.close()
+    desk = open_desk(open_session(tmp_path, job), opinions=2)
+    assert sum(map(len, desk.jury.panel.votes.values())) == 1
+
+
 def test_k_annotators_vote_and_a_tie_goes_to_one_more(tmp_path):
     session = open_session(tmp_path)
     desk = open_desk(session, opinions=2)

@@ -250,7 +250,10 @@ def test_wrong_labels_are_refused_whole(tmp_path):
     ):
         with pytest.raises(McalError, match=says):
             session.tell(indices, labels)
+    with pytest.raises(McalError, match="class 3 of 3"):
+        session.vote(one, 3, annotator="ada")
     assert np.array_equal(session.ask().indices, batch.indices)
+    session.vote(one, batch.indices.dtype.type(1), annotator="ada")  # numbers of NumPy's are numbers
     session.tell([one], ["b"])
     assert one not in session.ask().indices
     with pytest.raises(McalError, match=f"image {one} has a label"):
