@@ -21,8 +21,9 @@ def is_table(path: str | os.PathLike) -> bool:
 
 
 def read_rows(path: Path) -> "pd.DataFrame":
-    """The rows of a table, values of the types that they look like. Raises McalError."""
-    return _read(path, {}, {})
+    """The rows of a table, values of the types that they look like; of text only an empty cell is missing: None and NA
+    may be classes. Raises McalError."""
+    return _read(path, dict(keep_default_na=False, na_values=[""]), {})
 
 
 def read_text(path: Path) -> "pd.DataFrame":
