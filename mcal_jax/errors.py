@@ -1,5 +1,6 @@
 """Errors that a user sees, each in one line, and the hint at the name that was probably meant."""
 
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -14,6 +15,10 @@ class BeingWritten(McalError):
 
 class LogClosed(McalError):
     """A run log was to be written after it was closed, or after its run came to the end."""
+
+
+class LogNotWritten(McalError):
+    """The disk did not take what was to be written into a run log."""
 
 
 class NoRuns(McalError):
@@ -40,6 +45,15 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     names = list(known)
     near = nearest(name, names)
     return f"did you mean {near!r}?" if near else f"known: {', '.join(names) or 'none'}"
+
+
+def as_text(name: str) -> str:
+    r"""The name of a file as text that tables and messages can hold: bytes that are not UTF-8 are escaped.
+
+    >>> as_text(os.fsdecode(b"\xff.png"))
+    '\\xff.png'
+    """
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def shown(name: str) -> str:

@@ -1,6 +1,5 @@
 """What a finished run delivers: the labels, who gave them, what they cost, and how sure they are."""
 
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +10,10 @@ from mcal_jax.algorithm.outcome import Certificate, Ledger, Outcome
 from mcal_jax.algorithm.plan import Plan
 from mcal_jax.algorithm.protocol import Label, Labels, MachineLabel
 from mcal_jax.data import Dataset
+from mcal_jax.data.tables import parquet
 from mcal_jax.display import html_table
-from mcal_jax.errors import McalError, suggestion
-from mcal_jax.files import write_atomically
+from mcal_jax.errors import McalError, as_text, suggestion
+from mcal_jax.files import write_atomically, write_bytes_atomically
 from mcal_jax.registry import short_name
 from mcal_jax.runs import report
 from mcal_jax.runs.annotator_table import annotators
@@ -150,7 +150,7 @@ class Result:
         price[job.known_images] = 0.0
         columns: dict[str, Any] = {
             "index": np.arange(n),
-            **({"file": [_text(name) for name in files]} if files else {}),
+            **({"file": [as_text(name) for name in files]} if files else {}),
             "label": self.labels,
             "class": [class_name(label, self.classes) for label in self.labels],
             "source": np.where(self.by_machine, "machine", "human"),
@@ -191,7 +191,7 @@ class Result:
             ".jsonl": lambda rows: rows.to_json(orient="records", lines=True, date_format="iso"),
         }
         if path.suffix == ".parquet":
-            self.to_frame().to_parquet(path, index=False)
+            write_bytes_atomically(path, parquet(self.to_frame()))
             return path
         if path.suffix not in writers:
             raise McalError(f"can't save labels as {path.name!r}: {suggestion(path.suffix, [*writers, '.parquet'])}")
@@ -236,8 +236,3 @@ class Result:
 
     def _repr_html_(self) -> str:
         return html_table("Result", self.facts())
-
-
-def _text(name: str) -> str:
-    """The name of a file as text that tables can hold: bytes that are not UTF-8 are escaped."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -24,7 +24,7 @@ from mcal_jax.data import Dataset
 from mcal_jax.display import html_table
 from mcal_jax.errors import McalError
 from mcal_jax.files import absolute
-from mcal_jax.inputs import Images, as_annotator, as_dataset, class_numbers, with_defaults
+from mcal_jax.inputs import Images, as_annotator, as_dataset, class_number, class_numbers, with_defaults
 from mcal_jax.result import Result
 from mcal_jax.runs.driver import Driver
 from mcal_jax.runs.images import check_content, content
@@ -149,6 +149,7 @@ class Session:
             while (request := self._driver.request) is not None:
                 number = self._driver.number
                 if not isinstance(request, Label | Relabel):
+                    self.log.check_open()  # before a training, not after it
                     self._driver.answer(self._world.answer(request, number))
                 elif isinstance(request, Label) and request.purpose in OWNED:
                     self._answer_owned(request)
@@ -204,8 +205,9 @@ class Session:
 
         It is labelled by ``tell`` alone. Raises McalError as ``tell`` does.
         """
+        number = UNKNOWN if label == UNKNOWN else class_number(label, self.dataset.classes)
         with self._lock:
-            self.batches.vote(image, label, annotator)
+            self.batches.vote(int(image), number, annotator)
 
     def undo(self, image: int, *, annotator: str = "") -> None:
         """Take back the answer to an ``image`` of an open batch: ``ask`` asks for it again. Raises McalError."""
@@ -288,12 +290,12 @@ class Session:
 
     def _complete(self, request: Label | Relabel) -> None:
         """Answer the request with the labels of its whole batch."""
-        batch, labels = self.batches.complete(self._driver.number)
-        answer: Labels | SecondLabels = Labels(batch.indices, labels, retired=batch.retired)
-        if isinstance(request, Relabel):
-            answer = SecondLabels(batch.indices, labels != self._driver.labels[batch.indices])
-        self._world.restore(request, self._driver.number, answer)
-        self._driver.answer(answer)
+        with self.batches.complete(self._driver.number) as (batch, labels):
+            answer: Labels | SecondLabels = Labels(batch.indices, labels, retired=batch.retired)
+            if isinstance(request, Relabel):
+                answer = SecondLabels(batch.indices, labels != self._driver.labels[batch.indices])
+            self._world.restore(request, self._driver.number, answer)
+            self._driver.answer(answer)
 
     def _summary(self) -> dict[str, object]:
         driver = self._driver

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import os
 import re
 import shutil
 import socket
@@ -105,6 +106,7 @@ def test_a_page_labels_skips_and_takes_back(desk):
         ("answer", {"image": 0}, "label: a whole number"),
         ("answer", {"image": 0, "label": 3}, "class 3 of 3"),
         ("take", {"count": 1000}, "count: a whole number from 1 to 12"),
+        ("answer", {"label": 0, "count": None}, "count: a whole number from 1 to 12"),
         ("take", {"annotator": ""}, "annotator: a name"),
         ("take", {"annotator": "a\x00"}, "no control characters"),
         ("take", {"annotator": "a" * 61}, "at most 60"),
@@ -112,11 +114,22 @@ def test_a_page_labels_skips_and_takes_back(desk):
     ],
 )
 def test_a_call_that_makes_no_sense_changes_nothing(desk, name, body, says):
-    before = len(desk.session.log.parts)
-    reply = Browser(desk).send("POST", f"/api/{name}", {"annotator": "ada", "count": 3, **body})
+    held, before = desk.take("ada")[0], len(desk.session.log.parts)
+    reply = Browser(desk).send("POST", f"/api/{name}", {"annotator": "ada", "count": 3, "image": held, **body})
     assert reply.status_code == 409
     assert says in reply.json()["error"]
     assert len(desk.session.log.parts) == before
+
+
+def test_a_file_whose_name_is_no_text_is_shown(tmp_path):
+    files = tuple(os.fsdecode(b"caf\xe9-%d.png" % i) for i in range(N))
+    session = Session.over(SimulatedWorld(N, EASY, seed=3), JOB, pool()._replace(files=files), tmp_path / "run.jsonl")
+    desk = Desk(session)
+    with desk._changed:
+        assert desk._changed.wait_for(lambda: desk._state == "labelling", 20)
+    (image,) = Browser(desk).call("take", count=1).json()["images"]
+    assert image["name"] == f"caf\\xe9-{image['image']}.png"
+    desk.close()
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -98,6 +98,27 @@ class Killed(BaseException):
     """The process is no more."""
 
 
+def test_a_job_goes_on_where_its_table_got_labels_since_then(tmp_path):
+    frame, truth = rows()
+    frame["label"] = ""
+    table, log = tmp_path / "p.csv", tmp_path / "run.jsonl"
+    frame.to_csv(table, index=False)
+    with pytest.raises(McalError, match="items have no label yet"):
+        certify(table, log=log)
+    sample = certify_table(table, emit=lambda line: None)
+    frame["label"] = [*truth[:-20], *[""] * 20]  # fewer than the sample are left
+    frame.to_csv(table, index=False)
+    with pytest.raises(McalError, match="items have no label yet"):
+        certify(table, log=log)
+    assert len(certify_table(table, emit=lambda line: None)) < len(sample)
+    frame["label"] = truth
+    frame.to_csv(table, index=False)
+    results = certify(table, log=log), certify_table(table, emit=lambda line: None)
+    for result in results:
+        assert result.certificate.sample == len(sample)
+        assert result.bill.total == pytest.approx(0.04 * (~result.by_machine).sum())
+
+
 def test_killed_at_any_line_of_its_log_it_goes_on_to_the_same_labels(tmp_path, monkeypatch):
     frame, truth = rows()
     path = tmp_path / "p.csv"

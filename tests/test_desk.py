@@ -1,5 +1,7 @@
 """The desk: every image to one annotator at a time, or to k, whatever they do and whenever the process dies."""
 
+import errno
+import os
 import statistics
 import sys
 import threading
@@ -12,7 +14,7 @@ from conftest import MIDDLING
 
 from mcal_jax import Config, McalError, Session, from_arrays
 from mcal_jax.algorithm.job import Job
-from mcal_jax.algorithm.protocol import UNKNOWN
+from mcal_jax.algorithm.protocol import UNKNOWN, Train
 from mcal_jax.labelling.desk import Desk
 from mcal_jax.runs.driver import drive
 from mcal_jax.worlds.simulated import SimulatedWorld
@@ -176,6 +178,19 @@ def test_a_second_opinion_waits_for_the_test_set(tmp_path):
     assert session.result().bill == drive(job, SimulatedWorld(N, MIDDLING, seed=3)).outcome.ledger
 
 
+def test_votes_of_a_second_opinion_are_not_votes_of_the_first_one_after_a_restart(tmp_path):
+    job = Job(n=N, config=Config.certified(epsilon=0.3, repeat=0.5, test_fraction=0.2))
+    session = open_session(tmp_path, job)
+    first = session.ask()
+    session.tell(first, [0] * len(first))
+    again = session.ask()
+    assert again.purpose == "relabel"
+    session.vote(again.indices[0], 1, annotator="ada")
+    session.close()
+    desk = open_desk(open_session(tmp_path, job), opinions=2)
+    assert sum(map(len, desk.jury.panel.votes.values())) == 1
+
+
 def test_k_annotators_vote_and_a_tie_goes_to_one_more(tmp_path):
     session = open_session(tmp_path)
     desk = open_desk(session, opinions=2)
@@ -281,6 +296,89 @@ def test_what_no_human_can_tell_is_billed_and_counts_against_the_machine(tmp_pat
     assert set(rows["source"]) == {"human"}
     assert (rows["cost"] == session.log.job.config.label_price).all()
     assert result.true_error == pytest.approx(np.mean(result.labels != 0))
+
+
+def test_a_desk_that_failed_while_a_classifier_was_trained_hands_out_nothing_afterwards(tmp_path):
+    class Slow(SimulatedWorld):
+        began, go_on = threading.Event(), threading.Event()
+
+        def answer(self, request, number):
+            if isinstance(request, Train):
+                self.began.set()
+                assert self.go_on.wait(20)
+            return super().answer(request, number)
+
+    desk = open_desk(Session.over(Slow(N, MIDDLING, seed=3), JOB, pool(), tmp_path / "run.jsonl"))
+    while not Slow.began.wait(0.01):
+        for image in desk.take("ada", 5):
+            desk.answer("ada", image, 0)
+    desk.fail("the disk is gone")
+    Slow.go_on.set()
+    desk._thread.join(20)
+    assert (desk.status().state, desk.status().message) == ("failed", "the disk is gone")
+    assert desk.wait(0)
+    assert desk.take("ada", 5) == []
+
+
+def test_a_job_goes_on_with_fewer_opinions_than_it_was_begun_with(tmp_path):
+    desk = open_desk(open_session(tmp_path), opinions=2)
+    seen = desk.take("ada", 5)
+    for image in seen:
+        desk.answer("ada", image, 1)
+    desk.close()
+    desk.session.close()
+    session = open_session(tmp_path)
+    assert not set(label_all(open_desk(session), "bob", 1)) & set(seen)
+    result = session.result()
+    human = int((~result.by_machine).sum())
+    price = JOB.config.label_price
+    table = result.annotators().set_index("annotator")
+    assert table["answers"].to_dict() == {"ada": 5, "bob": human - 5}
+    assert table["cost"].to_dict() == pytest.approx({"ada": 5 * price / 2, "bob": (human - 5) * price})
+
+
+def test_prices_by_annotator_are_paid_for_single_opinions_too(tmp_path):
+    session = open_session(tmp_path)
+    seen = label_all(open_desk(session, prices={"ada": 0.11}), "ada")
+    assert session.result().annotators()["cost"].tolist() == pytest.approx([0.11 * len(seen)])
+
+
+def test_a_vote_whose_label_could_not_be_written_is_settled_by_the_next_desk(tmp_path, monkeypatch):
+    desk = open_desk(open_session(tmp_path), opinions=2)
+    image = desk.take("ada", 1)[0]
+    desk.answer("ada", image, 1)
+    assert image in desk.take("bob", N)
+    written, sync = [], os.fsync
+
+    def fills_up(descriptor):
+        written.append(descriptor)
+        if len(written) == 2:  # the vote fits, the label does not
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fills_up)
+        with pytest.raises(McalError, match="No space left"):
+            desk.answer("bob", image, 1)
+    assert desk.wait(0)
+    assert desk.status().state == "failed"
+    assert "No space left" in desk.status().message
+    desk.session.close()
+    again = open_desk(open_session(tmp_path), opinions=2)
+    assert again.session.batches.labels[image] == 1
+    assert not {image} & {*again.take("cyd", N), *again.take("bob", N)}
+
+
+def test_a_desk_that_is_closed_gives_nothing_to_those_who_still_ask(tmp_path):
+    pytest.importorskip("crowdkit")
+    clock = Clock()
+    desk = open_desk(open_session(tmp_path), opinions=2, mistake_cost=5.0, lease=60.0, clock=clock)
+    desk.take("ada")
+    desk.answer("bob", desk.take("bob")[0], 1)
+    desk.close()
+    clock.now += 100  # ada has left, for whom images waited
+    assert desk.take("bob") == []
+    assert desk.status().left == 0
 
 
 def test_a_failure_of_the_session_is_told(tmp_path):

@@ -54,16 +54,17 @@ def result(logs, request):
     return Result(paths[request.param], pool)
 
 
-def test_a_name_that_is_no_text_is_escaped(tmp_path):
+def test_a_name_that_is_no_text_or_a_formula_is_escaped(tmp_path):
     names = (os.fsdecode(b"caf\xe9.png"), *FILES[1:])
     pool = from_arrays(np.zeros((N, 4, 4), np.uint8), None, CLASSES)._replace(files=names)
     job = Job(n=N, config=Config(epsilon=0.3), algorithm="humans_only")
     with Session.over(SimulatedWorld(N, MIDDLING, seed=3), job, pool, tmp_path / "run.jsonl") as session:
-        session.tell(session.ask(), ["cat"] * N)
+        session.tell(session.ask(), ["cat"] * N, annotator="=1+1")
         result = session.result()
     assert result.to_frame()["file"].tolist() == ["caf\\xe9.png", *FILES[1:]]
-    written = export.write(result, "csv", tmp_path / "labels.csv")
-    assert "caf\\xe9.png" in pd.read_csv(written)["file"].tolist()
+    written = pd.read_csv(export.write(result, "csv", tmp_path / "labels.csv"))
+    assert "caf\\xe9.png" in written["file"].tolist()
+    assert set(written["annotator"]) == {"./=1+1"}
 
 
 def test_a_row_for_each_image_says_all_that_is_known(result):
@@ -126,6 +127,8 @@ def test_a_missing_pyarrow_and_a_wrong_format_are_said_in_a_line(result, tmp_pat
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(McalError, match=r"pip install 'mcal-jax\[tables\]'"):
         export.write(result, "parquet", tmp_path / "labels.parquet")
+    with pytest.raises(McalError, match=r"pip install 'mcal-jax\[tables\]'"):
+        result.save(tmp_path / "labels.parquet")
     with pytest.raises(McalError, match="unknown format 'excel'"):
         export.write(result, "excel", tmp_path / "labels.xls")
     with pytest.raises(McalError, match=r"ends in \.html or \.md"):

@@ -247,6 +247,22 @@ def test_names_of_files_survive_tables_and_links(photos):
     assert all(len(os.fsencode(link)) < 256 and not link.startswith(".") for link in links.name_of)
 
 
+def test_each_image_has_a_name_of_its_own_however_its_path_is_written(photos, tmp_path):
+    def visit(out, *names):
+        pool = dataset(photos)
+        pool = pool._replace(files=(*names, *pool.files[len(names) :]))
+        out.mkdir(exist_ok=True)
+        with Session.over(SimulatedWorld(N, MIDDLING, seed=3), JOB, pool, out / "run.jsonl") as session:
+            return len(DOORS["csv"](Visit(session, photos, out, "", lambda line: None)))
+
+    odd = [f"././{name}" for name in dataset(photos).files]
+    first = visit(tmp_path / "odd", *odd)
+    fill(tmp_path / "odd" / "batch-0000.csv", which=slice(first - 1))
+    assert visit(tmp_path / "odd", *odd) == 1
+    with pytest.raises(McalError, match=r"two images called a.png"):
+        visit(tmp_path / "twice", "a.png", "./a.png")
+
+
 @pytest.mark.parametrize("classes", [["a/b", "c"], ["Cat", "cat"], ["unlabelled", "x"], ["..", "x"]])
 def test_classes_that_cannot_be_folders_are_refused(classes):
     with pytest.raises(McalError, match="use the door csv"):
@@ -293,6 +309,9 @@ def test_a_job_remembers_its_door_and_its_size(photos, tmp_path, simulated):
         work.work_on(photos, emit=lambda line: None, **given)
     assert (tmp_path / "photos.mcal" / "batch-0000").is_dir()
     assert not list((tmp_path / "photos.mcal").glob("*.csv"))
+    with pytest.raises(McalError, match="is the log of other images"):
+        work.work_on(photos, emit=lambda line: None, size=6)
+    work.work_on(photos, emit=lambda line: None)  # what was refused is not remembered
 
 
 def test_known_labels_are_not_asked_for_and_cost_nothing(tmp_path, simulated):

@@ -124,6 +124,9 @@ def test_labels_may_be_known_in_part(tmp_path):
     assert (pool.labels, pool.given.tolist()) == (None, [1, -1, 0])
     (tmp_path / "pool.csv").write_text("file,label\na.png,1\nb.png,\nc.png,0\n")
     assert from_table(tmp_path / "pool.csv", classes=["cat", "dog"]).given.tolist() == [1, -1, 0]
+    (tmp_path / "pool.csv").write_text("file,label\na.png,None\nb.png,\nc.png,NA\n")
+    pool = from_table(tmp_path / "pool.csv")  # names of classes, whatever they look like
+    assert (pool.classes, pool.given.tolist()) == (("NA", "None"), [1, -1, 0])
     (tmp_path / "pool.csv").write_text("file,label\na.png,cow\nb.png,\n")
     with pytest.raises(McalError, match="'cow', which is none of its 2 classes"):
         from_table(tmp_path / "pool.csv", classes=["cat", "dog"])

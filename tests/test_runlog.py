@@ -457,19 +457,71 @@ def test_a_line_that_does_not_fit_leaves_nothing_and_can_be_written_again(tmp_pa
 
     path = tmp_path / "run.jsonl"
     log = RunLog.create(path, JOB, {})
-    log.append_part({"number": 0, "vote": 1})
+    log.append_parts({"number": 0, "vote": 1})
     before = path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, limits[1]))
     try:
-        message = error_of(log.append_part, {"number": 0, "vote": 2})
+        message = error_of(log.append_parts, {"number": 0, "vote": 2})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert str(path) in message
     assert path.read_bytes() == before
-    log.append_part({"number": 0, "vote": 2})
+    log.append_parts({"number": 0, "vote": 2})
     log.close()
     assert [part["vote"] for part in RunLog.read(path).parts] == [1, 2] == [part["vote"] for part in log.parts]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()])
+def test_lines_that_are_interrupted_leave_nothing_and_can_be_written_again(tmp_path, monkeypatch, error):
+    path = tmp_path / "run.jsonl"
+    log = RunLog.create(path, JOB, {})
+    before = path.read_bytes()
+
+    def broken(descriptor):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", broken)
+        with pytest.raises((McalError, KeyboardInterrupt)):
+            log.append_parts({"number": 0, "vote": 1}, {"number": 1, "vote": 2})
+    assert path.read_bytes() == before
+    log.append_parts({"number": 0, "vote": 1}, {"number": 1, "vote": 2})
+    log.close()
+    assert [part["vote"] for part in RunLog.read(path).parts] == [1, 2] == [part["vote"] for part in log.parts]
+
+
+def test_nothing_is_written_behind_half_a_line(tmp_path):
+    class Broken:
+        """A file of a disk that goes away in the middle of a line."""
+
+        def __init__(self, file):
+            self.file = file
+
+        def write(self, text):
+            if self.file.tell() > size:
+                raise OSError(errno.EIO, "Input/output error")
+            return self.file.write(text[:10])
+
+        def truncate(self, length):
+            raise OSError(errno.EIO, "Input/output error")
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+    path = tmp_path / "run.jsonl"
+    log = RunLog.create(path, JOB, {})
+    log.append_parts({"number": 0, "vote": 1})
+    size = path.stat().st_size
+    log._file = Broken(log._file)
+    assert "Input/output error" in error_of(log.append_parts, {"number": 0, "vote": 2})
+    assert path.stat().st_size == size + 10
+    assert "is closed; open it again" in error_of(log.append_parts, {"number": 0, "vote": 2})
+    log.close()
+    log = RunLog.resume(path)
+    log.append_parts({"number": 0, "vote": 2})
+    log.close()
+    assert [part["vote"] for part in RunLog.read(path).parts] == [1, 2]
 
 
 def test_several_threads_write_one_log(tmp_path):
@@ -481,7 +533,7 @@ def test_several_threads_write_one_log(tmp_path):
         for i in range(parts):
             if who:
                 with log.together() if who == 1 else contextlib.nullcontext():
-                    log.append_part({"number": i, "who": who})
+                    log.append_parts({"number": i, "who": who})
             else:
                 log.append(i, request, answer)
 
@@ -499,7 +551,7 @@ def test_several_threads_write_one_log(tmp_path):
     for who in (1, 2, 3):
         assert [part["number"] for part in read.parts if part["who"] == who] == list(range(parts))
     with pytest.raises(LogClosed, match="is closed; open it again"):
-        log.append_part({"number": 0})
+        log.append_parts({"number": 0})
 
 
 def test_only_one_process_at_a_time_writes_a_log(tmp_path):

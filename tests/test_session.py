@@ -1,7 +1,10 @@
 """Ask and tell: a pool labelled step by step is the run of ``drive``, whatever happens in between."""
 
 import asyncio
+import contextlib
 import dataclasses
+import errno
+import os
 
 import numpy as np
 import pytest
@@ -247,13 +250,73 @@ def test_wrong_labels_are_refused_whole(tmp_path):
     ):
         with pytest.raises(McalError, match=says):
             session.tell(indices, labels)
+    with pytest.raises(McalError, match="class 3 of 3"):
+        session.vote(one, 3, annotator="ada")
     assert np.array_equal(session.ask().indices, batch.indices)
+    session.vote(one, batch.indices.dtype.type(1), annotator="ada")  # numbers of NumPy's are numbers
     session.tell([one], ["b"])
     assert one not in session.ask().indices
     with pytest.raises(McalError, match=f"image {one} has a label"):
         session.tell([one], ["a"])
     with pytest.raises(McalError, match="are still to be labelled"):
         session.result()
+
+
+def test_no_label_is_asked_for_again_where_a_whole_batch_cannot_be_written(tmp_path, monkeypatch):
+    session = Session.over(world(), JOBS["recommended"], pool(), tmp_path / "run.jsonl")
+    first = session.ask()
+    session.tell(first, answers_of(world(), first))
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(McalError, match="No space left"):
+            session.ask()
+    assert session.progress().labelled == len(first)
+    assert not set(session.ask().indices) & set(first.indices)
+    assert finish(session, world())[1].bill == drive(JOBS["recommended"], world()).outcome.ledger
+
+
+def test_a_session_that_is_interrupted_while_it_plans_goes_on_from_its_log(tmp_path):
+    def open_session():
+        return Session.over(world(), JOBS["recommended"], pool(), tmp_path / "run.jsonl")
+
+    session = open_session()
+    first = session.ask()
+    session.tell(first, answers_of(world(), first))
+    observe = session._driver.observe
+
+    def interrupted(number, request, answer):
+        raise KeyboardInterrupt
+
+    session._driver.observe = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        session.ask()
+    session._driver.observe = observe
+    with pytest.raises(McalError, match="is closed; open it again"):
+        session.ask()
+    session.close()
+    assert finish(open_session(), world())[1].bill == drive(JOBS["recommended"], world()).outcome.ledger
+
+
+@pytest.mark.parametrize("room", [0, 1])
+def test_labels_for_two_batches_are_taken_together_or_not_at_all(tmp_path, monkeypatch, room):
+    session = Session.over(world(), JOBS["recommended"], pool(), tmp_path / "run.jsonl")
+    both = [session.ask().indices[0], session.ask_ahead().indices[0]]
+    synced = []
+
+    def fills_up(descriptor):
+        if len(synced) == room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        synced.append(descriptor)
+
+    with monkeypatch.context() as patched, contextlib.suppress(McalError):
+        patched.setattr(os, "fsync", fills_up)
+        session.tell(both, [0, 0])
+    left = [session.ask().indices, session.ask_ahead().indices]
+    assert [both[k] in left[k] for k in (0, 1)] == [not room, not room]
 
 
 def test_a_closed_session_takes_no_labels(tmp_path):

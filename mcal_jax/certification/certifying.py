@@ -75,9 +75,9 @@ def certify(
     else:
         given = from_scores(predictions, confidence, classes)
     settings = dict(epsilon=epsilon, certify=level, class_epsilon=class_epsilon, label_price=label_price)
-    job = certification_job(given, settings, sample)
     folder = None if log else tempfile.TemporaryDirectory(prefix="mcal-")
     path = absolute(log) if log else Path(folder.name, "run.jsonl")  # type: ignore[union-attr]
+    job = certification_job(given, settings, sample, RunLog.read(path) if path.exists() else None)
     with open_session(given, job, path, seed) as session:
         if annotate is not None:
             session.run(annotate)
@@ -86,10 +86,13 @@ def certify(
     return Result(path, folder=folder)
 
 
-def certification_job(predictions: Predictions, settings: dict[str, Any], sample: int | None = None) -> Job:
+def certification_job(
+    predictions: Predictions, settings: dict[str, Any], sample: int | None = None, begun: RunLog | None = None
+) -> Job:
     """What is to be done: certify ``predictions`` by ``settings``, fields of ``Config``; None stands for a default.
 
-    Raises McalError.
+    Where a job was ``begun``, its ``sample`` is the default, and labels that a table got since then are answers, which
+    are billed. Raises McalError.
     """
     given = {name: value for name, value in settings.items() if value is not None}
     costs = predictions.costs
@@ -101,7 +104,8 @@ def certification_job(predictions: Predictions, settings: dict[str, Any], sample
         config = Config(**{"certify": 0.95, "certificate": "trimmed", **given})
     except ValidationError as error:
         raise McalError(explain(error, Config)) from None
-    n, owned = len(predictions.labels), predictions.owned
+    n, owned = len(predictions.labels), begun.job.owned if begun else predictions.owned
+    sample = sample or (begun.job.sample if begun else None)
     if sample is not None and not 1 <= sample <= n - len(owned):
         raise McalError(f"sample: 1 to {n - len(owned)} items can be labelled to certify the others, got {sample}")
     return Job(
@@ -136,7 +140,6 @@ def open_session(
         begun = RunLog.read(log)
         if (begun.content, begun.run.get("seed")) != (content, seed):
             raise McalError(f"{log} is the log of other predictions, confidences, classes or another seed")
-        job = job.model_copy(update={"owned": begun.job.owned})  # labels that the table got since then are answers
     truth = predictions.truth if predictions.is_known else None
     world = PredictionsWorld(predictions.labels, predictions.order, predictions.classes, seed=seed, truth=truth)
     run = {"data": {"name": predictions.name}, "seed": seed}

@@ -99,10 +99,13 @@ def from_scores(predictions: Any, confidence: Any, classes: Sequence[str] | None
         raise McalError(f"{len(given)} predictions and {len(scores)} confidences: give one of each for every image")
     if classes is None:
         by_name = any(isinstance(one, str) for one in given)
-        classes = sorted(set(map(str, given))) if by_name else [str(k) for k in range(int(max(given)) + 1)]
+        numbers = [one for one in given if isinstance(one, int | np.integer)]
+        classes = sorted(set(map(str, given))) if by_name else [str(k) for k in range(max(numbers, default=0) + 1)]
     names = tuple(map(str, classes))
-    numbers = {name: number for number, name in enumerate(names)}
-    labels = [numbers.get(one, -1) if one in numbers else class_number(one, names) for one in given]
+    number_of = {name: number for number, name in enumerate(names)}
+    labels = [
+        number_of[one] if isinstance(one, str) and one in number_of else class_number(one, names) for one in given
+    ]
     return Predictions("predictions", np.array(labels, np.int32), scores, names)
 
 

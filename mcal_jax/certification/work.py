@@ -78,7 +78,7 @@ def _begin(
     predictions = from_table(table, classes or (begun.content.get("class_names") if begun else None))
     if about["door"] != "csv":
         _check_pictures(predictions, absolute(table).parent, about["door"])
-    job = certification_job(predictions, *_settings(begun, settings, sample))
+    job = certification_job(predictions, _settings(begun, settings), sample, begun)
     if begun is None:
         for line in described(predictions, job):
             emit(line)
@@ -117,13 +117,13 @@ def wanted(session: Session, batch: Batch) -> str:
     return f"wanted: {what}, ${batch.cost:,.2f}; batch {batch.number}; {alone}"
 
 
-def _settings(begun: RunLog | None, given: dict[str, Any], sample: int | None) -> tuple[dict[str, Any], int | None]:
-    """Settings and |V|: what is given, else as the job began."""
+def _settings(begun: RunLog | None, given: dict[str, Any]) -> dict[str, Any]:
+    """What is given, else as the job began."""
     if begun is None:
-        return given, sample
+        return given
     config = begun.job.config
     names = ("epsilon", "certify", "class_epsilon", *(() if begun.job.label_costs else ("label_price",)))
-    return {**{name: getattr(config, name) for name in names}, **given}, sample or begun.job.sample
+    return {**{name: getattr(config, name) for name in names}, **given}
 
 
 def _check_pictures(predictions: Predictions, folder: Path, door: str) -> None:

@@ -1,5 +1,6 @@
 """Tables of the user as data frames: CSV, TSV, Parquet and JSON lines, by the ending of the name."""
 
+import io
 import os
 import warnings
 from pathlib import Path
@@ -20,8 +21,9 @@ def is_table(path: str | os.PathLike) -> bool:
 
 
 def read_rows(path: Path) -> "pd.DataFrame":
-    """The rows of a table, values of the types that they look like. Raises McalError."""
-    return _read(path, {}, {})
+    """The rows of a table, values of the types that they look like; of text only an empty cell is missing: None and NA
+    may be classes. Raises McalError."""
+    return _read(path, dict(keep_default_na=False, na_values=[""]), {})
 
 
 def read_text(path: Path) -> "pd.DataFrame":
@@ -35,6 +37,18 @@ def read_text(path: Path) -> "pd.DataFrame":
 def as_text(column: "pd.Series") -> list[str]:
     """The values of a column as a person would write them: whole numbers without a point, "" for what is missing."""
     return ["" if isna else _as_text(value) for value, isna in zip(column, column.isna(), strict=True)]
+
+
+def parquet(frame: "pd.DataFrame") -> bytes:
+    """The content of a Parquet file of a table. Raises McalError, also where pyarrow is missing."""
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        raise McalError("Parquet needs pyarrow: pip install 'mcal-jax[tables]'") from None
+    file = io.BytesIO()
+    with one_line_errors("this table can't be written as Parquet"):
+        frame.to_parquet(file, index=False)
+    return file.getvalue()
 
 
 def _read(path: Path, csv: dict[str, Any], jsonl: dict[str, Any]) -> "pd.DataFrame":

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mcal_jax.algorithm.protocol import UNKNOWN
-from mcal_jax.data import image_name
+from mcal_jax.data import Dataset, image_name
 from mcal_jax.errors import McalError, shown, suggestion
 from mcal_jax.files import read_bytes
 from mcal_jax.runs.codec import unpack
@@ -48,12 +49,22 @@ def safe_name(name: str) -> str:
 
 
 def plain_name(name: str) -> str:
-    """The name that ``safe_name`` was given.
+    """The name that ``safe_name`` was given, less what leads to no other folder.
 
-    >>> plain_name(safe_name("=1.png")), plain_name("a/b.png")
-    ('=1.png', 'a/b.png')
+    >>> plain_name(safe_name("=1.png")), plain_name("a/b.png"), plain_name("././a.png")
+    ('=1.png', 'a/b.png', 'a.png')
     """
-    return name.removeprefix("./")
+    return re.sub(r"^(\./)+", "", name)
+
+
+def positions(dataset: Dataset) -> dict[str, int]:
+    """The number of each image of a pool by its plain name. Raises McalError where two images have the same one."""
+    names = [plain_name(image_name(dataset, i)) for i in range(len(dataset.images))]
+    numbers = {name: i for i, name in enumerate(names)}
+    if len(numbers) < len(names):
+        twice = next(name for i, name in enumerate(names) if numbers[name] != i)
+        raise McalError(f"'{dataset.name}' has two images called {shown(twice)}: answers could not tell them apart")
+    return numbers
 
 
 def read_table(path: Path, annotator: str, most: int) -> list[Row]:
@@ -101,7 +112,7 @@ def take(session: Session, number: int, batch: Batch | None, rows: Iterable[Row]
     A row is refused that names no image of the pool, no class, or an image that is not asked for, and one that
     contradicts a label taken before, or another row. All others are taken.
     """
-    position = {plain_name(image_name(session.dataset, i)): i for i in range(len(session.dataset.images))}
+    position = positions(session.dataset)
     earlier = _labels_of_batch(session, number)
     wanted = set(batch.indices.tolist()) if batch is not None and batch.number == number else set()
     new: dict[int, tuple[int, Row]] = {}

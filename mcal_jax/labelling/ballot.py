@@ -52,7 +52,7 @@ class Ballot:
             assert item.label is not None
             self.jury.answer_gold(GoldAnswer(image, label, item.label, annotator))
             item.votes[annotator] = label
-        elif self.jury.panel.opinions > 1:
+        elif self.jury.panel.opinions > 1 or item.votes:
             self.jury.vote(item.number, image, annotator, label)
             self.settle(image, item, present)
         else:
@@ -84,7 +84,7 @@ class Ballot:
             if len(item.votes) < item.needed:
                 self.waiting[item.number].add(image)
                 return
-            if self.jury.panel.opinions > 1 and not self.jury.panel.is_joint:
+            if not self.jury.panel.is_joint:
                 item.label = self.jury.label(item.number, image)
                 self._tell([image], item.label, ", ".join(item.votes))
         self.waiting[item.number].discard(image)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from mcal_jax.algorithm.protocol import UNKNOWN
 from mcal_jax.annotators.panel import Panel
-from mcal_jax.errors import LogClosed, McalError
+from mcal_jax.errors import LogClosed, LogNotWritten, McalError
 from mcal_jax.labelling.ballot import Ballot
 from mcal_jax.labelling.gold import GoldQuestions, check_rate
 from mcal_jax.labelling.jury import Jury
@@ -129,6 +129,9 @@ class Desk:
                 self._ballot.keep(annotator, image, item, label, self._seen)
             except LogClosed:  # a gold question, answered while the session came to its end
                 raise McalError(f"image {image} is not yours to label: every image has a label by now") from None
+            except LogNotWritten as error:  # a vote may be on the disk, and the label that follows from it not
+                self.fail(str(error))
+                raise
             self._leases.end(annotator, image)
             self._leases.want(image)
             self._given.setdefault(annotator, []).append(image)
@@ -200,7 +203,7 @@ class Desk:
     def close(self) -> None:
         """Hand out no more images. The session stays open; a training that runs goes on to its end."""
         with self._changed:
-            self._closed, self._given = True, {}
+            self._closed, self._given, self._ballot.waiting = True, {}, {}
             self._leases.replace({})
             self._changed.notify_all()
 
@@ -221,6 +224,8 @@ class Desk:
                 batch = self.session.ask()
                 ahead = self.session.ask_ahead()
                 with self._changed:
+                    if self._closed:
+                        return
                     if batch is None:
                         self._state, self._ballot.waiting = "finished", {}
                         self._leases.replace({})
@@ -228,7 +233,7 @@ class Desk:
                         return
                     self._pace.end()
                     self._open([each for each in (batch, ahead) if each])
-                    while self._ballot.waiting[batch.number] and not self._closed:
+                    while not self._closed and self._ballot.waiting[batch.number]:
                         self._changed.wait()
                     if self._closed:
                         return

@@ -1,11 +1,10 @@
 """Finished labels as files: CSV, JSON lines, Parquet, Label Studio's JSON, and the datasheet."""
 
-import io
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mcal_jax.data.dataset import one_line_errors
+from mcal_jax.data.tables import parquet
 from mcal_jax.errors import McalError, suggestion
 from mcal_jax.files import write_atomically, write_bytes_atomically
 from mcal_jax.labelling import datasheet
@@ -13,9 +12,6 @@ from mcal_jax.labelling.answers import safe_name
 from mcal_jax.labelling.label_studio.tasks import CHOICE, IMAGE
 from mcal_jax.labelling.table import plain_rows, rows
 from mcal_jax.result import Result
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 ENDINGS = {"csv": ".csv", "parquet": ".parquet", "jsonl": ".jsonl", "label-studio": ".json", "datasheet": ".html"}
 """The formats, and how the names of their files end. A datasheet may also end in .md."""
@@ -27,10 +23,11 @@ def write(result: Result, form: str, path: str | Path) -> Path:
     if form == "datasheet":
         datasheet.write(result, path)
     elif form == "parquet":
-        write_bytes_atomically(path, _parquet(rows(result)))
+        write_bytes_atomically(path, parquet(rows(result)))
     elif form == "csv":
         frame = rows(result)
-        frame["file"] = [safe_name(name) for name in frame["file"]]
+        for column in ("file", "annotator"):  # annotators choose their names
+            frame[column] = [safe_name(name) for name in frame[column]]
         write_atomically(path, frame.to_csv(index=False, lineterminator="\n"))
     elif form == "jsonl":
         write_atomically(path, "".join(f"{json.dumps(row)}\n" for row in plain_rows(result)))
@@ -61,15 +58,3 @@ def label_studio_tasks(result: Result) -> list[dict[str, Any]]:
             task["predictions"] = [{"model_version": result.outcome.architecture, **score, "result": [choice]}]
         tasks.append(task)
     return tasks
-
-
-def _parquet(frame: "pd.DataFrame") -> bytes:
-    """Raises McalError, also where pyarrow is missing."""
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        raise McalError("Parquet needs pyarrow: pip install 'mcal-jax[tables]'") from None
-    file = io.BytesIO()
-    with one_line_errors("these labels can't be written as Parquet"):
-        frame.to_parquet(file, index=False)
-    return file.getvalue()

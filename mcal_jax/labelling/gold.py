@@ -42,7 +42,7 @@ class GoldQuestions:
             self.truth = {i: label for i, label in enumerate(given.tolist()) if label != UNKNOWN}
         parts, still_open = self.session.log.parts, self.session.batches.batches
         for opinion in opinions(parts):
-            self._seen[opinion.image].update(opinion.annotator.split(", "))
+            self._seen[opinion.image].update([opinion.annotator, *opinion.annotator.split(", ")])
             if given is None and opinion.final and opinion.number not in still_open and opinion.label != UNKNOWN:
                 self.truth[opinion.image] = opinion.label
         for answer in gold_answers(parts):

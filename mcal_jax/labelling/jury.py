@@ -20,14 +20,14 @@ class Jury:
 
     def open(self, batches: Iterable[Batch], gold: float) -> None:
         """Learn which batches are open; the first time, take in what the log knows, and keep the rules in it."""
-        if not self.batches and (self.panel.opinions > 1 or gold):
+        is_first, self.batches = not self.batches, {batch.number: batch for batch in batches}
+        if is_first:
             self.session.batches.agree({**self.rules, "gold": gold})
             for opinion in opinions(self.session.log.parts):
                 if not opinion.final:
                     self.panel.add(self._key(opinion.number, opinion.image), opinion.annotator, opinion.label)
             for answer in gold_answers(self.session.log.parts):
                 self.panel.add_gold(answer.image, answer.annotator, answer.label, answer.truth)
-        self.batches = {batch.number: batch for batch in batches}
 
     def votes(self, number: int, image: int) -> dict[str, int]:
         """What was said of an image of a batch, by annotator: a dictionary that grows."""

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from mcal_jax.data import Dataset, image_name
+from mcal_jax.data import Dataset
 from mcal_jax.files import write_bytes_atomically
+from mcal_jax.labelling.answers import positions
 
 
 class LinkNames:
@@ -23,8 +24,7 @@ class LinkNames:
         self.link_of: dict[str, str] = {}
         self.name_of: dict[str, str] = {}
         used: set[str] = set()
-        for index in range(len(dataset.images)):
-            name = image_name(dataset, index).removeprefix("./")
+        for name in positions(dataset):
             link = name.replace("/", "--")
             if link.startswith(".") or link.casefold() in used or len(os.fsencode(link)) > 200:
                 stem, ending = os.path.splitext(link)

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from mcal_jax.data import image_name
-from mcal_jax.labelling.answers import Row, plain_name, take
+from mcal_jax.labelling.answers import Row, positions, take
 from mcal_jax.labelling.doors import Visit
 from mcal_jax.session import Batch
 
@@ -30,6 +29,7 @@ def go_on(visit: Visit, read: Reader, hand_out: HandOut, put_away: Callable[[Bat
     ``put_away`` is called with the batch that is open then, and clears away what belongs to earlier ones. Raises
     McalError.
     """
+    names = list(positions(visit.session.dataset))
     batch = visit.session.ask()
     while True:
         mentioned = _collect(visit, batch, read(batch))
@@ -39,8 +39,7 @@ def go_on(visit: Visit, read: Reader, hand_out: HandOut, put_away: Callable[[Bat
             return None
         if before is not None and batch.number == before.number:
             break
-    wanted = [plain_name(image_name(visit.session.dataset, i)) for i in batch.indices]
-    missing = [name for name in wanted if name not in mentioned]
+    missing = [names[i] for i in batch.indices if names[i] not in mentioned]
     if missing:
         where = hand_out(visit, batch, missing)
         visit.emit(f"written: {where}")

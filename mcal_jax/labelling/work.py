@@ -98,12 +98,15 @@ def _begin(
     classes = classes or (begun.content.get("class_names") if begun else None)
     config = _config(begun, settings)
     pool = _open(source, classes, folder / "cache", about["size"])
+    memory = json.dumps(about) + "\n"
     if begun is None:
         for line in describe(pool.dataset):
             emit(line)
-    write_atomically(folder / "job.json", json.dumps(about) + "\n")
+        write_atomically(folder / "job.json", memory)  # before there is a log of images of this size
     of_session = _of_session(begun, of_session)
-    return Session(pool.dataset, classes=classes, config=config, log=log, emit=emit, **of_session), pool.folder
+    session = Session(pool.dataset, classes=classes, config=config, log=log, emit=emit, **of_session)
+    write_atomically(folder / "job.json", memory)  # what is refused is not remembered
+    return session, pool.folder
 
 
 class Way(NamedTuple):

@@ -86,12 +86,20 @@ class Driver:
             self._go_on(request, answer)
 
     def answer(self, answer: Answer) -> None:
-        """Answer the request, log both, and go on to the next. Raises McalError if the answer does not fit."""
+        """Answer the request, log both, and go on to the next. Raises McalError if the answer does not fit.
+
+        Where going on fails or is interrupted, the log is closed: it is ahead of this driver, another one goes on.
+        """
         assert self.request is not None
         check_answer(self.request, answer)
         if self.log:
             self.log.append(self.number, self.request, answer)
-        self._go_on(self.request, answer)
+        try:
+            self._go_on(self.request, answer)
+        except BaseException:
+            if self.log:
+                self.log.close()
+            raise
 
     def _go_on(self, request: Request, answer: Answer) -> None:
         if isinstance(answer, Labels):

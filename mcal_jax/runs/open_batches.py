@@ -1,8 +1,10 @@
 """The batches that humans are labelling: what was asked for and what was answered, in the run log before it is used."""
 
+import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,7 +53,7 @@ class OpenBatch(NamedTuple):
 
 class Opinion(NamedTuple):
     """What one annotator called one image of the batch ``number``; ``final``: it is the image's label, not one vote of
-    several; ``time`` in seconds since 1970."""
+    several; ``time`` in seconds since 1970; ``panel``: the rules by which annotators were asked then (``agree``)."""
 
     image: int
     label: int
@@ -59,12 +61,13 @@ class Opinion(NamedTuple):
     final: bool
     number: int
     time: float
+    panel: Mapping[str, Any]
 
 
 class GoldAnswer(NamedTuple):
     """What one annotator answered to a gold question: an image whose label, ``truth``, was known.
 
-    ``number`` is the batch that was open then.
+    ``number`` is the batch that was open then, ``panel`` the rules by which annotators were asked.
     """
 
     image: int
@@ -72,26 +75,29 @@ class GoldAnswer(NamedTuple):
     truth: int
     annotator: str
     number: int = -1
+    panel: Mapping[str, Any] = MappingProxyType({})
 
 
 def said(parts: Iterable[dict[str, Any]]) -> Iterator[Opinion | GoldAnswer]:
     """Answers in the parts of a log that were not taken back, in the order they came in, whatever the clock says."""
     kept: dict[tuple[int, int, str | None], Opinion | GoldAnswer] = {}
+    panel: dict[str, Any] = {}
     for part in parts:
+        panel = part.get("panel", panel)
         number, annotator, when = part["number"], part.get("annotator", ""), part.get("time", 0.0)
         if "labels" in part:
             images, labels = unpack(part["indices"], int).tolist(), unpack(part["labels"], int).tolist()
             for image, label in zip(images, labels, strict=True):
-                kept[number, image, None] = Opinion(image, label, annotator, True, number, when)
+                kept[number, image, None] = Opinion(image, label, annotator, True, number, when, panel)
         elif "vote" in part:
             image = part["image"]
-            kept[number, image, annotator] = Opinion(image, part["vote"], annotator, False, number, when)
+            kept[number, image, annotator] = Opinion(image, part["vote"], annotator, False, number, when, panel)
         elif "undone" in part:
             kept.pop((number, part["undone"], None), None)
             kept.pop((number, part["undone"], annotator), None)
         elif "gold" in part:
             image = part["gold"]
-            kept[GOLD, image, annotator] = GoldAnswer(image, part["answer"], part["truth"], annotator, number)
+            kept[GOLD, image, annotator] = GoldAnswer(image, part["answer"], part["truth"], annotator, number, panel)
         elif "undone_gold" in part:
             kept.pop((GOLD, part["undone_gold"], annotator), None)
     yield from kept.values()
@@ -137,27 +143,31 @@ class OpenBatches:
         self._check_open(indices)
         if len(known := indices[self.labels[indices] != UNANSWERED]):
             raise McalError(f"image {known[0]} has a label in this batch already")
-        for number, of in self._by_batch(indices):
-            self._keep_said(number, annotator, indices=pack(indices[of]), labels=pack(labels[of]))
+        self._keep(
+            *(
+                _part(number, annotator, indices=pack(indices[of]), labels=pack(labels[of]))
+                for number, of in self._by_batch(indices)
+            )
+        )
 
     def vote(self, index: int, label: int, annotator: str) -> None:
         """Keep what one of several annotators calls an image that has no answer yet. Raises McalError as ``tell``."""
         self._check_open(np.array([index]))
-        self._keep_said(self._number_of(index), annotator, image=index, vote=label)
+        self._keep(_part(self._number_of(index), annotator, image=index, vote=label))
 
     def undo(self, index: int, annotator: str) -> None:
         """Take back the answer to an image and the vote of this annotator on it. Raises McalError if it is not open."""
         self._check_open(np.array([index]))
-        self._keep_said(self._number_of(index), annotator, undone=index)
+        self._keep(_part(self._number_of(index), annotator, undone=index))
 
     def gold(self, answer: GoldAnswer) -> None:
         """Keep an answer to a gold question, which labels nothing. It may come from a thread of its own."""
         said = {"gold": answer.image, "answer": answer.label, "truth": answer.truth}
-        self._keep_said(self._first(), answer.annotator, **said)
+        self._keep(_part(self._first(), answer.annotator, **said))
 
     def undo_gold(self, index: int, annotator: str) -> None:
         """Take back this annotator's answer to a gold question. It may come from a thread of its own."""
-        self._keep_said(self._first(), annotator, undone_gold=index)
+        self._keep(_part(self._first(), annotator, undone_gold=index))
 
     def agree(self, panel: dict[str, Any]) -> None:
         """Keep by what rules several annotators label, unless the log says so already."""
@@ -169,23 +179,28 @@ class OpenBatches:
         """Answers and votes that came in while these batches were open and were not taken back, in their order."""
         yield from said(part for part in self.log.parts if part["number"] in self.batches)
 
-    def complete(self, number: int) -> tuple[OpenBatch, np.ndarray]:
-        """A batch all of whose images have answers, and these; it is open no more."""
+    @contextlib.contextmanager
+    def complete(self, number: int) -> Iterator[tuple[OpenBatch, np.ndarray]]:
+        """A batch all of whose images have answers, and these; it is open no more, unless what is done with them fails:
+        then nothing is asked for again."""
         batch = self.batches.pop(number)
         labels = self.labels[batch.indices].copy()
         self._set(batch.indices, UNANSWERED)
-        return batch, labels
+        try:
+            yield batch, labels
+        except BaseException:
+            self.batches[number] = batch
+            self._set(batch.indices, labels)
+            raise
 
     def _first(self) -> int:
         """The number of the first open batch, 0 where none is open."""
         return min(list(self.batches), default=0)
 
-    def _keep_said(self, number: int, annotator: str, **said: Any) -> None:
-        self._keep({"number": number, **said, "annotator": annotator, "time": round(time.time(), 3)})
-
-    def _keep(self, part: dict[str, Any]) -> None:
-        self.log.append_part(part)
-        self._take_in(part)
+    def _keep(self, *parts: dict[str, Any]) -> None:
+        self.log.append_parts(*parts)
+        for part in parts:
+            self._take_in(part)
 
     def _take_in(self, part: dict[str, Any]) -> None:
         """Learn from a part of the log."""
@@ -219,6 +234,11 @@ class OpenBatches:
 
     def _number_of(self, index: int) -> int:
         return next(number for number, _ in self._by_batch(np.array([index])))
+
+
+def _part(number: int, annotator: str, **said: Any) -> dict[str, Any]:
+    """What an annotator says now of batch ``number``, as a part of a log."""
+    return {"number": number, **said, "annotator": annotator, "time": round(time.time(), 3)}
 
 
 def request_after_test(job: Job, test: Indices) -> Label | None:

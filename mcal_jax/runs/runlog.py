@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from mcal_jax.algorithm.config import LATER, PRICES
 from mcal_jax.algorithm.fields import OLD_NAMES
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import Answer, Request
-from mcal_jax.errors import LogClosed, McalError
+from mcal_jax.errors import LogClosed, LogNotWritten, McalError
 from mcal_jax.files import Lock, read_bytes, write_atomically
 from mcal_jax.runs.codec import answer_json, differences, first_line, plan_json, request_json
 
@@ -157,12 +157,12 @@ class RunLog:
             line["plan"] = plan_json(request.plan)
         self._write(line)
 
-    def append_part(self, part: dict[str, Any]) -> None:
-        """Write a part of an answer: images that humans were asked about, or labels of some of them. Raises
-        McalError."""
+    def append_parts(self, *parts: dict[str, Any]) -> None:
+        """Write parts of an answer, all or none: images that humans were asked about, or labels of some of them.
+        Raises McalError."""
         with self._writer:
-            self._write({"part": part})
-            self.parts.append(part)
+            self._write(*({"part": part} for part in parts))
+            self.parts.extend(parts)
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -175,8 +175,7 @@ class RunLog:
                 self._together = None
                 if self._is_waiting and self._file and not self._file.closed:
                     self._is_waiting = False
-                    with self._writing():
-                        os.fsync(self._file.fileno())
+                    self._sync()
 
     def finish(self, end: dict[str, Any]) -> None:
         """Write the outcome in figures, or compare it with the one written before. Raises McalError if they differ,
@@ -200,34 +199,54 @@ class RunLog:
             if self._lock:
                 self._lock.release()
 
-    def _write(self, line: dict[str, Any]) -> None:
-        """Add a line, whole or not at all: where the disk is full, the same call can be made again later."""
+    def check_open(self) -> None:
+        """Raises LogClosed for a log that was opened to be written and is closed."""
+        if self._file and self._file.closed:
+            raise LogClosed(f"{self.path} is closed; open it again")
+
+    def _write(self, *lines: dict[str, Any]) -> None:
+        """Add lines, all or none: where the disk is full, or at Ctrl-C, the same call can be made again later."""
         if not self._file:
             return
-        with self._writer, self._writing():
-            if self._file.closed:
-                raise LogClosed(f"{self.path} is closed; open it again")
-            sealed, checksum = seal(line, self.checksum)
-            before = self._file.seek(0, os.SEEK_END)
+        with self._writer:
+            self.check_open()
+            before, length = self.checksum, self._file.seek(0, os.SEEK_END)
             try:
-                left = memoryview(sealed)
-                while left:
-                    left = left[self._file.write(left) :]
-                self._is_waiting = self._together == threading.get_ident()
-                if not self._is_waiting:
-                    os.fsync(self._file.fileno())
-            except OSError:
-                with contextlib.suppress(OSError):
-                    self._file.truncate(before)
+                self._add(lines)
+            except BaseException:
+                self.checksum = before
+                try:
+                    self._file.truncate(length)
+                except OSError:
+                    self._file.close()  # nothing may be written behind half a line
                 raise
-            self.checksum = checksum
+
+    def _add(self, lines: Iterable[dict[str, Any]]) -> None:
+        text = b""
+        for line in lines:
+            sealed, self.checksum = seal(line, self.checksum)
+            text += sealed
+        left = memoryview(text)
+        with self._writing():
+            while left:
+                left = left[self._file.write(left) :]
+        if self._together == threading.get_ident():
+            self._is_waiting = True
+        else:
+            self._sync()
+            self._is_waiting = False
+
+    def _sync(self) -> None:
+        """Wait until all lines are on the disk. Raises McalError."""
+        with self._writing():
+            os.fsync(self._file.fileno())
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise McalError(f"can't write {self.path}: {error.strerror}; resume it when that is mended") from None
+            raise LogNotWritten(f"can't write {self.path}: {error.strerror}; resume it when that is mended") from None
 
 
 def seal(line: dict[str, Any], before: str) -> tuple[bytes, str]:

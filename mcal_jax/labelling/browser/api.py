@@ -6,7 +6,7 @@ from pathlib import PurePath
 from typing import Any
 
 from mcal_jax.algorithm.protocol import UNKNOWN
-from mcal_jax.errors import McalError
+from mcal_jax.errors import McalError, as_text
 from mcal_jax.labelling.browser.pictures import Pictures
 from mcal_jax.labelling.desk import Desk
 
@@ -36,10 +36,9 @@ class Api:
         if name not in self.calls:
             raise McalError(f"no call {name!r}")
         annotator = _annotator(body)
+        count = 0 if name in ("hello", "pause") else _number(body, "count", 1, MOST_IMAGES)
         reply = self.calls[name](annotator, body)
-        if isinstance(reply, dict):
-            return reply
-        return self._state(annotator, 0 if name == "pause" else _number(body, "count", 1, MOST_IMAGES))
+        return reply if isinstance(reply, dict) else self._state(annotator, count)
 
     def picture(self, body: Mapping[str, Any]) -> tuple[bytes, str]:
         """An image, encoded, and its media type. Raises McalError."""
@@ -48,7 +47,7 @@ class Api:
     def _hello(self, annotator: str, body: Mapping[str, Any]) -> dict[str, Any]:
         dataset = self.desk.session.dataset
         return {
-            "name": PurePath(dataset.name).name,
+            "name": as_text(PurePath(dataset.name).name),
             "classes": list(dataset.classes),
             "opinions": self.desk.opinions,
         }

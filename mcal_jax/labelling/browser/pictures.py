@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from mcal_jax.data import Dataset
-from mcal_jax.errors import McalError, shown
+from mcal_jax.errors import McalError, as_text, shown
 
 LONGEST = 1600
 """Pixels of the longer side, beyond which pictures are scaled down."""
@@ -24,8 +24,8 @@ class Pictures:
         self.encoded = lru_cache(256)(self._encoded)
 
     def name(self, index: int) -> str:
-        """What an image is called."""
-        return self.dataset.files[index] if self.dataset.files else f"image {index}"
+        """What an image is called, as text that can be sent."""
+        return as_text(self.dataset.files[index]) if self.dataset.files else f"image {index}"
 
     def _encoded(self, index: int) -> tuple[bytes, str]:
         """An image as PNG or JPEG, and its media type. Raises McalError for an index outside of the pool."""

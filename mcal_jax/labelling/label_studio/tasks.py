@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-from mcal_jax.data import Dataset, image_name
+from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError, shown
 from mcal_jax.files import read_bytes
-from mcal_jax.labelling.answers import Row, plain_name
+from mcal_jax.labelling.answers import Row, positions
 from mcal_jax.labelling.browser.pictures import Pictures
 
 IMAGE, CHOICE = "image", "choice"
@@ -69,7 +69,7 @@ def data_uri(content: bytes, media: str) -> str:
 
 def encoded(dataset: Dataset, folder: Path | None, names: Iterable[str]) -> Iterator[tuple[str, bytes, str]]:
     """Name, content and media type of each picture."""
-    position = {plain_name(image_name(dataset, i)): i for i in range(len(dataset.images))}
+    position = positions(dataset)
     pictures = Pictures(dataset, folder)
     for name in names:
         yield name, *pictures.encoded(position[name])
@@ -144,8 +144,7 @@ def read_tasks(
     An image gets the label that most of its annotators chose, once as many as its task wants have answered; where they
     are divided, there is a row for each of them. Annotators are called as ``people`` says, by their numbers.
     """
-    names = [plain_name(image_name(dataset, i)) for i in range(len(dataset.images))]
-    name_of = {task_name(name): name for name in names}
+    name_of = {task_name(name): name for name in positions(dataset)}
     of_file: dict[str, list[Task]] = defaultdict(list)
     refused = []
     for place, raw in enumerate(tasks, 1):
