@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -36,13 +36,13 @@ def sweep(
     """
     from mcal_jax.runs import clusters, sweeps
 
-    at_least_one("jobs", jobs)
+    at_least(1, jobs=jobs)
     if plan:
-        return _foretell(profile, rate)
+        return _foretell(names, profile, rate)
     if rate is not None:
         raise McalError("rate: it is for plan; leave it out")
     executor = on.executor(jobs)
-    chosen = names or sweeps.sweeps()
+    chosen = names or sweeps.sweeps(profile)
     planned = {one.run.id: one for name in chosen for one in sweeps.planned(name, profile)}
     if dry:
         for one in planned.values():
@@ -55,14 +55,15 @@ def sweep(
         raise SystemExit(f"mcal: {failed} runs failed")
 
 
-def _foretell(profile: str, rate: float | None) -> None:
-    """Print the seconds of an accelerator by sweep and by experiment."""
+def _foretell(names: Sequence[str], profile: str, rate: float | None) -> None:
+    """Print the seconds of an accelerator by sweep, of those named or of all, and then by experiment too."""
     from mcal_jax.paper import forecast
 
     if rate is not None and not 0 < rate < math.inf:
         raise McalError(f"rate: images per second, a number above 0, got {rate!r}")
     by = forecast.Forecaster(profile, rate or forecast.RATE)
-    for title, lines in (("sweep", by.by_sweep()), ("figure or table", by.by_experiment())):
+    tables = [("sweep", by.by_sweep(names))] + ([] if names else [("figure or table", by.by_experiment())])
+    for title, lines in tables:
         emit(f"{title:20} {'runs':>5} {'there':>5} {'seconds':>9} {'to make':>9}")
         for line in lines:
             emit(f"{line.name:20} {line.runs:5} {line.there:5} {line.seconds:9,.0f} {line.left:9,.0f}")

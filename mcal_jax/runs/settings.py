@@ -273,7 +273,7 @@ def explain(error: ValidationError, kind: type[Settings]) -> str:
 def named(folder: str, name: str) -> Path:
     """The YAML file of a profile, a sweep or (``folder`` ".") an experiment. Raises McalError for an unknown name."""
     path = home() / "experiments" / folder / f"{name}.yaml"
-    if not path.is_file():
+    if "/" in name or not path.is_file():
         what = {"profiles": "profile", "runs": "sweep"}.get(folder, "experiment")
         if folder == "runs" and name in OLD_SWEEPS:
             raise McalError(f"unknown sweep {name!r}; it is called {OLD_SWEEPS[name]} now")
