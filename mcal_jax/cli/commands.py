@@ -50,8 +50,9 @@ def run(
     """
     from mcal_jax.runs import execution
 
+    scale = "smoke" if profile is None else profile
     result = execution.execute(
-        _run(config, options, profile), log, profile=profile or "smoke", data_dir=data_dir, labels=labels,
+        _run(config, options, profile), log, profile=scale, data_dir=data_dir, labels=labels,
         inputs={"CONFIG": config} if config else None, deterministic=deterministic, emit=emit,
     )  # fmt: skip
     _show(result, labels)
@@ -67,7 +68,9 @@ def _run(config: Path | None, options: RunOptions, profile: str | None):
     if config:
         return settings.from_file(config, options.data, emit=emit, **changes)
     run = settings.describe(
-        options.data or "fashion_mnist_10k", profile=profile or "smoke", **certified_by_default(changes)
+        "fashion_mnist_10k" if options.data is None else options.data,
+        profile="smoke" if profile is None else profile,
+        **certified_by_default(changes),
     )
     if profile is None and data.is_own(run.data.name):
         return images.with_suitable_scale(run, given=changes, emit=emit)

@@ -190,6 +190,8 @@ def server_of(door: str, url: str | None, key: str | None) -> Server:
 
 def job_folder(source: Images, out: str | os.PathLike | None) -> Path:
     """The folder of the job. Raises McalError for one that is a file, or lies within the source."""
+    if source == "":
+        raise McalError("source: the name is empty")
     if out is None:
         if not isinstance(source, str | os.PathLike):
             raise McalError("out: these images have no name, so give the folder of the job")

@@ -193,7 +193,7 @@ def _changed(given: dict[str, Any], data_set: str | None, **changes: Any) -> dic
         if (name := OLD_NAMES.get(k, k)) in Config.model_fields and name not in Run.model_fields
     }
     top = {k: v for k, v in present.items() if k not in inner}
-    named_data = {"data": {"name": data_set}} if data_set else {}
+    named_data = {} if data_set is None else {"data": {"name": data_set}}
     return merge(merge(merge(given, named_data), top), {"config": inner} if inner else {})
 
 
