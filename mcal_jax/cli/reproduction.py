@@ -10,9 +10,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from mcal_jax.cli.app import DataDir, Profile, app, at_least_one, emit
+from mcal_jax.cli.app import WHOLE, DataDir, Profile, app, emit
 from mcal_jax.cli.clusters import NO_CLUSTER, ClusterOptions
-from mcal_jax.errors import McalError
+from mcal_jax.errors import McalError, at_least
 from mcal_jax.files import check_writable
 
 
@@ -20,7 +20,9 @@ from mcal_jax.files import check_writable
 def sweep(
     *names: str,
     profile: Profile = "smoke",
-    jobs: Annotated[int | None, Parameter(help="runs at once; default: one a core, one on an accelerator")] = None,
+    jobs: Annotated[
+        int | None, Parameter(help="runs at once; default: one a core, one on an accelerator"), WHOLE
+    ] = None,
     dry: Annotated[bool, Parameter(help="only say which runs are there and which are not")] = False,
     plan: Annotated[bool, Parameter(help="only say how long an accelerator takes, by sweep and figure")] = False,
     rate: Annotated[float | None, Parameter(help="with plan: images/s of a ResNet18; default: an H200's")] = None,
@@ -74,7 +76,7 @@ def _foretell(names: Sequence[str], profile: str, rate: float | None) -> None:
 def reproduce(
     *names: str,
     profile: Profile = "smoke",
-    jobs: Annotated[int | None, Parameter(help="notebooks, and runs, at once; default: by the cores")] = None,
+    jobs: Annotated[int | None, Parameter(help="notebooks, and runs, at once; default: by the cores"), WHOLE] = None,
     again: Annotated[bool, Parameter(help="make also what is up to date")] = False,
     recorded: Annotated[bool, Parameter(help="train nothing: only what recorded runs show")] = False,
     rerun: Annotated[bool, Parameter(help="forget the recorded runs that are needed, and train them again")] = False,
@@ -103,7 +105,7 @@ def reproduce(
     """
     from mcal_jax.paper import experiments
 
-    at_least_one("jobs", jobs)
+    at_least(1, jobs=jobs)
     if parameters is not None:
         if names or recorded or rerun:
             raise McalError("parameters: the file names the notebook; leave figures, recorded and rerun out")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import ValidationError
 
 from mcal_jax.algorithm.config import Config
 from mcal_jax.data import Dataset, describe, from_folder, from_table, is_own, is_table, load
@@ -24,7 +23,7 @@ from mcal_jax.labelling.servers import Server, server
 from mcal_jax.result import Result
 from mcal_jax.runs.runlog import RunLog
 from mcal_jax.runs.session_setup import recorded
-from mcal_jax.runs.settings import Emit, check, explain
+from mcal_jax.runs.settings import Emit, check, configured
 from mcal_jax.session import Batch, Session
 
 PURPOSES = {
@@ -80,6 +79,7 @@ def work_on(
     way = way_of(about, annotator, url, api_key, page)
     session, pictures = _begin(source, classes, folder, about, settings or {}, of_session, emit)
     with session:
+        write_atomically(folder / "job.json", json.dumps(about) + "\n")
         batch = way.visit(session, pictures, folder, emit)
         if batch is None:
             return finish(session.result(), folder, emit)
@@ -101,7 +101,6 @@ def _begin(
     if begun is None:
         for line in describe(pool.dataset):
             emit(line)
-    write_atomically(folder / "job.json", json.dumps(about) + "\n")
     of_session = _of_session(begun, of_session)
     return Session(pool.dataset, classes=classes, config=config, log=log, emit=emit, **of_session), pool.folder
 
@@ -220,10 +219,9 @@ def _of_session(begun: RunLog | None, given: dict[str, Any]) -> dict[str, Any]:
 
 def _config(begun: RunLog | None, settings: dict[str, Any]) -> Config:
     """The configuration: as the job began, or certified, with the settings given. Raises McalError."""
-    try:
-        return check(Config, {**begun.job.config.model_dump(), **settings}) if begun else Config.certified(**settings)
-    except ValidationError as error:
-        raise McalError(explain(error, Config)) from None
+    if begun is None:
+        return configured("certified", **settings)
+    return check(Config, {**begun.job.config.model_dump(), **settings})
 
 
 def _open(source: Images, classes: Sequence[str] | None, cache: Path, size: int | None) -> Source:

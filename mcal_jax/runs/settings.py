@@ -254,6 +254,15 @@ def check(kind: type[S], content: dict[str, Any]) -> S:
         raise McalError(explain(error, kind)) from None
 
 
+def configured(preset: Preset, **given: Any) -> Config:
+    """The algorithm's configuration: a preset, and what differs from it. Raises McalError naming the first wrong
+    field."""
+    try:
+        return Config.preset(preset, **given)
+    except ValidationError as error:
+        raise McalError(explain(error, Config)) from None
+
+
 def explain(error: ValidationError, kind: type[Settings]) -> str:
     """The first complaint of pydantic in one line, with the nearest key for an unknown one."""
     # An unknown key explains a missing one; of the branches of a union, the one that came farthest counts.
