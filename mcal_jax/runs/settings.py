@@ -267,7 +267,8 @@ def explain(error: ValidationError, kind: type[Settings]) -> str:
     """The first complaint of pydantic in one line, with the nearest key for an unknown one."""
     # An unknown key explains a missing one; of the branches of a union, the one that came farthest counts.
     first = max(error.errors(), key=lambda e: (e["type"] == "extra_forbidden", len(e["loc"])))
-    where = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
+    kinds = ("[", "constrained-")  # parts of a place that are names of types
+    where = ".".join(str(part) for part in first["loc"] if not any(kind in str(part) for kind in kinds))
     if first["type"] == "extra_forbidden":
         known: Any = kind
         for part in first["loc"][:-1]:
@@ -276,7 +277,8 @@ def explain(error: ValidationError, kind: type[Settings]) -> str:
             )
         fields = getattr(known, "model_fields", ())
         return f"{where}: unknown key" + (f"; {suggestion(str(first['loc'][-1]), fields)}" if fields else "")
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}, got {first['input']!r}".removeprefix(": ")
+    got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"  # the whole of the settings
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}{got}".removeprefix(": ")
 
 
 def named(folder: str, name: str) -> Path:
