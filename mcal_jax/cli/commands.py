@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from mcal_jax.cli.app import DataDir, LabelsFile, app, data_app, emit
 from mcal_jax.cli.options import NOTHING_GIVEN, RunOptions
+from mcal_jax.errors import McalError, shown
 
 
 @app.command
@@ -126,6 +127,8 @@ def check(*logs: Path) -> None:
     """
     from mcal_jax.runs import report
 
+    if not logs:
+        raise McalError("logs: name at least one")
     states = [report.check_line(log) for log in logs]
     for state, _ in states:
         emit(state)
@@ -159,4 +162,4 @@ def data_prepare(name: str, *, data_dir: DataDir = None) -> None:
 def _show(result, labels: Path | None) -> None:
     path = labels or result.path.with_suffix(".csv")
     result.write_labels(path)
-    emit(f"\n{result.summary()}\nlog {result.path}\nlabels {path}")
+    emit(f"\n{result.summary()}\nlog {shown(str(result.path))}\nlabels {shown(str(path))}")
