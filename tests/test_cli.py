@@ -138,6 +138,7 @@ def test_resume_and_plan_work_on_a_log_cut_short(folder, capsys):
         (["sweep", "trajectorie", "--plan"], "did you mean 'trajectories'"),
         (["sweep", "../runs/aged", "--dry"], "unknown sweep '../runs/aged'"),
         (["reproduce", "--profile", "x"], "unknown profile 'x'"),
+        (["reproduce", "--parameters", "run.yaml", "--profile", "laptop"], "parameters: the file names the notebook"),
         (["reproduce", "runs/mcal"], "unknown experiment 'runs/mcal'"),
         (["estimate", "0", *LAW], "n: at least 1, got 0"),
         (["estimate", "500", *LAW, "--seed", "-1"], "seed: at least 0, got -1"),

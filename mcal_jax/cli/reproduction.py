@@ -107,8 +107,11 @@ def reproduce(
 
     at_least(1, jobs=jobs)
     if parameters is not None:
-        if names or recorded or rerun:
-            raise McalError("parameters: the file names the notebook; leave figures, recorded and rerun out")
+        if names or recorded or rerun or profile != "smoke" or on != NO_CLUSTER:
+            raise McalError(
+                "parameters: the file names the notebook and all that it is given; leave figures, profile, recorded, "
+                "rerun, scheduler and cluster out"
+            )
         return _vary(parameters, out, jobs, again, data_dir)
     if out is not None:
         raise McalError("out: it is for parameters; figures go to results/")
