@@ -78,7 +78,13 @@ def test_settings_that_make_no_sense_begin_no_job(photos, served, capsys, monkey
 
 
 @pytest.mark.parametrize(
-    ("words", "says"), [(("--seed", "-1"), "seed: at least 0, got -1"), (("--width", "0"), "width: at least 1, got 0")]
+    ("words", "says"),
+    [
+        (("--seed", "-1"), "seed: at least 0, got -1"),
+        (("--width", "0"), "width: at least 1, got 0"),
+        (("--acquisition", "none.py:mine"), "none.py: No such file"),
+        (("--objective", "least_error"), "objective least_error: it needs budget"),
+    ],
 )
 def test_a_job_that_can_not_begin_leaves_nothing_to_go_on_with(photos, capsys, monkeypatch, words, says):
     begin = ("--classes", "cat,dog", "--door", "folder", "--recipe", "brief")

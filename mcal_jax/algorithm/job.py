@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from mcal_jax.algorithm import baselines, costs
+from mcal_jax.algorithm.acquisition import find
 from mcal_jax.algorithm.certify_predictions import certify_predictions
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.fields import Fraction, Settings
@@ -97,6 +98,13 @@ def certified_by_default(plain: dict[str, Any]) -> dict[str, Any]:
     """A run in plain values, by the certified preset if none is given and its algorithm can certify."""
     is_given = "preset" in plain or plain.get("algorithm", "mcal") not in PLANNED
     return plain if is_given else {**plain, "preset": "certified"}
+
+
+def check_job(job: Job) -> None:
+    """Raises McalError for a job that can't be done, and for a strategy that can't be loaded; nothing is requested."""
+    algorithm(job).send(None)
+    for name in (job.config.acquisition, *job.compare):
+        find(name)
 
 
 def algorithm(job: Job, stop: StopRule | None = None) -> Algorithm:
