@@ -600,6 +600,15 @@ def test_titles_of_bars_name_only_the_runs_that_are_there(evidence):
     assert findings.bars(one, None).count("images per class") == 1
 
 
+@pytest.mark.filterwarnings("error:Attempting to set identical low and high ylims")
+def test_one_batch_size_says_nothing_about_the_others(trajectories):
+    rows = tables.delta_rows(frame(trajectories[:1]), "amazon")
+    lost = tables.batch_losses(rows)
+    assert findings.machine_share(lost) == "The share that the machine labels by batch"
+    assert findings.training(rows, "cifar10").endswith("the training cost of active learning by batch")
+    figures.machine_share(rows, lost, (0.1, 0.15), "t").draw_without_rendering()
+
+
 def test_all_pictures_draw_and_leave_nothing_open(trajectories, runs, evidence):
     delta_rows = tables.delta_rows(frame(trajectories), "amazon")
     drawn = [

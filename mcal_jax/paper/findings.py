@@ -149,6 +149,8 @@ def stopped_in_hindsight(rows: pd.DataFrame) -> str:
 
 def training(rows: pd.DataFrame, data_set: str) -> str:
     """Of ``delta_rows``: how much the batch size changes the training cost."""
+    if not rows.groupby("architecture")["delta"].nunique().gt(1).any():
+        return f"{data_set_name(data_set)}: the training cost of active learning by batch"
     spans = rows.groupby("architecture")["training"].agg(["min", "max"])
     ratio, paper = (spans["max"] / spans["min"]).max(), TRAINING_COST_RATIOS.get(data_set)
     printed = f" (paper: {paper}-fold)" if paper else ""
@@ -158,6 +160,8 @@ def training(rows: pd.DataFrame, data_set: str) -> str:
 
 def machine_share(lost: pd.DataFrame) -> str:
     """Of ``batch_losses``: how much less the machine labels with the largest batches."""
+    if lost.empty:
+        return "The share that the machine labels by batch"
     means = lost.groupby("data_set", sort=False)["lost"].mean()
     each = [_fewer(100 * value) + f" on {data_set_name(name)}" for name, value in means.items()]
     low, high = LARGE_BATCH_LOSS
