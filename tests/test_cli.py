@@ -125,6 +125,8 @@ def test_resume_and_plan_work_on_a_log_cut_short(folder, capsys):
         (["run", *TINY, "--width", "1.5"], "Invalid value for --width: a whole number is needed, got '1.5'"),
         (["run", *TINY, "--repeat", "0.5", "--preset", "paper"], "so it needs certify\n"),
         (["run", *TINY, "--objective", "least_error"], "objective least_error: it needs budget"),
+        (["run", *TINY, "--objective", "least_cost"], "objective least_cost: it keeps no certify"),
+        (["run", *TINY, "--objective", "certified_least_cost", "--budget", "9"], "it keeps no budget"),
         (["run", *TINY, "--objective", "certified_least_cost", "--preset", "paper"], "it needs certify"),
         (["run", *TINY, "--acquisition", "none.py:mine"], "none.py: No such file"),
         (["run", *TINY, "--noise", "2"], "noise: Input should be less than 1, got 2.0"),

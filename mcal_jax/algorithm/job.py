@@ -11,7 +11,7 @@ from mcal_jax.algorithm.certify_predictions import certify_predictions
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.fields import Fraction, Settings
 from mcal_jax.algorithm.mcal import mcal
-from mcal_jax.algorithm.objectives import OBJECTIVES, objective_of
+from mcal_jax.algorithm.objectives import NEEDS, OBJECTIVES, objective_of
 from mcal_jax.algorithm.outcome import Algorithm
 from mcal_jax.algorithm.plan import Owned
 from mcal_jax.algorithm.protocol import Indices
@@ -103,6 +103,10 @@ def certified_by_default(plain: dict[str, Any]) -> dict[str, Any]:
 def check_job(job: Job) -> None:
     """Raises McalError for a job that can't be done, and for a strategy that can't be loaded; nothing is requested."""
     algorithm(job).send(None)
+    kept = NEEDS.get(str(job.objective), ("certify", "budget"))
+    for name in ("certify", "budget"):
+        if getattr(job.config, name) is not None and name not in kept:
+            raise McalError(f"objective {job.objective}: it keeps no {name}; leave one of them out")
     for name in (job.config.acquisition, *job.compare):
         find(name)
 

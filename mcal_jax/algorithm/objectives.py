@@ -147,12 +147,13 @@ OBJECTIVES: Registry[Objective] = Registry(
 )
 
 
-NEEDS = {
+NEEDS: dict[str, tuple[str, ...]] = {
+    "least_cost": (),
     "certified_least_cost": ("certify",),
     "least_error": ("budget",),
     "certified_least_error": ("certify", "budget"),
 }
-"""Settings without which an objective of the package has no sense."""
+"""Which of certify and budget an objective of the package keeps, and has no sense without."""
 
 
 def objective_of(config: Config, objective: "str | Objective | None" = None) -> Objective:
