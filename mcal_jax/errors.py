@@ -25,6 +25,13 @@ class NoRuns(McalError):
     """None of the runs that a figure or table needs is there."""
 
 
+def at_least(least: int, **given: int | None) -> None:
+    """Raises McalError for a number that is given and smaller, by its name."""
+    for name, value in given.items():
+        if value is not None and not value >= least:
+            raise McalError(f"{name}: at least {least}, got {value}")
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The nearest of the ``known`` names, None where none is near.
 

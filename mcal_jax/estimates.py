@@ -12,7 +12,7 @@ from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.services import PURPOSES, Service
 from mcal_jax.display import html_table
-from mcal_jax.errors import McalError
+from mcal_jax.errors import McalError, at_least
 from mcal_jax.result import Result
 from mcal_jax.runs.driver import drive
 from mcal_jax.runs.recorded import RecordedRun
@@ -88,8 +88,8 @@ def plan(
     >>> estimate.cost.shape, bool((estimate.savings > 0).all())
     ((3,), True)
     """
-    if runs < 1:
-        raise McalError(f"runs: at least 1, got {runs}")
+    at_least(1, n=n, runs=runs)
+    at_least(0, seed=seed)
     curve = as_curve(law)
     job = Job(n=n, architectures=(architecture,), config=config or Config.certified())
     services = job.config.services
@@ -121,6 +121,7 @@ def choose_services(
     >>> choice.services.train.name, choice.cost < min(choice.alone.values()) + 1e-9
     ('crowd', True)
     """
+    at_least(1, n=n)
     return cheapest(n, offered, config or Config.certified(), as_curve(law).wrong_share, architecture)
 
 

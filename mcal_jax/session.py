@@ -15,7 +15,7 @@ import numpy as np
 
 import mcal_jax
 from mcal_jax.algorithm.config import Config
-from mcal_jax.algorithm.job import Job, algorithm
+from mcal_jax.algorithm.job import Job, check_job
 from mcal_jax.algorithm.objectives import OBJECTIVES
 from mcal_jax.algorithm.plan import Plan
 from mcal_jax.algorithm.protocol import OWNED, UNKNOWN, Indices, Label, Labels, Relabel, SecondLabels, World
@@ -97,7 +97,7 @@ class Session:
             objective=None if objective is None else OBJECTIVES.name_of(objective),
         )
         job = with_owned(job, self.dataset, known_at_random, settings.seed, begun)
-        algorithm(job).send(None)  # an impossible job is refused before anything is written
+        check_job(job)  # before anything is written
         if begun:
             check_content(begun, self.dataset, self._emit)
         self._tally = Tally(job, on_progress)

@@ -13,10 +13,12 @@ import sys
 
 import numpy as np
 import pytest
+from cyclopts import Token
 
 from mcal_jax.cli import main
 
 TINY = ["--data", "tiny.npz"]
+LAW = ["--alpha", "3", "--gamma", "0.4"]
 
 
 def prepare(folder):
@@ -156,9 +158,34 @@ def test_resume_and_plan_work_on_a_log_cut_short(finished, capsys):
         (["plan", "run.yaml"], "run.yaml: not a run log"),
         (["reproduce", "mcal_rum"], "unknown experiment 'mcal_rum'; did you mean 'mcal_run'"),
         (["run", "--epsilonn", "1"], "--epsilon"),
+        (["run", *TINY, "--width", "1.5"], "Invalid value for --width: a whole number is needed, got '1.5'"),
+        (["run", *TINY, "--repeat", "0.5", "--preset", "paper"], "so it needs certify\n"),
+        (["run", *TINY, "--objective", "least_error"], "objective least_error: it needs budget"),
+        (["run", *TINY, "--objective", "least_cost"], "objective least_cost: it keeps no certify"),
+        (["run", *TINY, "--objective", "certified_least_cost", "--budget", "9"], "it keeps no budget"),
+        (["run", *TINY, "--objective", "certified_least_cost", "--preset", "paper"], "it needs certify"),
+        (["run", *TINY, "--acquisition", "none.py:mine"], "none.py: No such file"),
+        (["run", *TINY, "--noise", "2"], "noise: Input should be less than 1, got 2.0"),
         (["sweep", "dear_training"], "it is called expensive_training now"),
         (["run", "twice.yaml"], "safety is the old name of safety_z"),
         (["data", "prepare", "fashion_mnits", "--data-dir", "empty"], "fashion_mnist"),
+        (["run", "--data", ""], "unknown data set ''"),
+        (["run", "run.yaml", "--data", ""], "unknown data set ''"),
+        (["run", *TINY, "--profile", ""], "unknown profile ''"),
+        (["label", ""], "source: the name is empty"),
+        (["check"], "logs: name at least one"),
+        (["sweep", "--dry", "--profile", "x"], "unknown profile 'x'"),
+        (["sweep", "--plan", "--profile", "x"], "unknown profile 'x'"),
+        (["sweep", "trajectorie", "--plan"], "did you mean 'trajectories'"),
+        (["sweep", "../runs/aged", "--dry"], "unknown sweep '../runs/aged'"),
+        (["reproduce", "--profile", "x"], "unknown profile 'x'"),
+        (["reproduce", "--parameters", "run.yaml", "--profile", "laptop"], "parameters: the file names the notebook"),
+        (["reproduce", "runs/mcal"], "unknown experiment 'runs/mcal'"),
+        (["estimate", "0", *LAW], "n: at least 1, got 0"),
+        (["estimate", "500", *LAW, "--seed", "-1"], "seed: at least 0, got -1"),
+        (["estimate", "500", *LAW, "--epsilon", "nan"], "epsilon: Input should be less than 1, got nan"),
+        (["estimate", "500", *LAW, "--label-price", "0"], "label_price: "),
+        (["estimate", "500", "--alpha", "inf", "--gamma", "0.4"], "law: two numbers"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -198,6 +225,18 @@ def test_help_loads_no_library_that_it_can_do_without(command):
     loaded = set(ast.literal_eval(done.stdout.splitlines()[-1]))
     assert "cyclopts" in loaded
     assert not loaded & {"jax", "scipy", "lmfit", "pandas", "matplotlib", "numpy", "pydantic", "yaml", "filelock"}
+
+
+def test_no_whole_number_is_rounded():
+    from mcal_jax.cli.app import app, whole
+
+    commands = [app[name] for name in app if not name.startswith("-")]
+    options = [one for own in commands if own.default_command for one in own.assemble_argument_collection()]
+    numbers = [one for one in options if one.hint in (int, int | None)]
+    assert len(numbers) > 14
+    assert {one.parameter.converter for one in numbers} == {whole}
+    read = [whole(int, [Token(value=text)]) for text in ("30", "30.0", "3e1", "-1", "12345678901234567890123")]
+    assert read == [30, 30, 30, -1, 12345678901234567890123]
 
 
 def test_options_are_fields_of_the_run_or_of_its_config():
@@ -335,6 +374,13 @@ def test_estimate_says_what_a_job_would_cost(capsys):
     assert (code, error) == (2, "mcal: law: give --like LOG, or --alpha and --gamma\n")
 
 
+@pytest.mark.parametrize("profile", ["smoke", "laptop", "paper"])
+def test_all_sweeps_of_a_profile_are_those_that_have_runs_for_it(capsys, profile):
+    code, out, _ = mcal(capsys, "sweep", "--dry", "--profile", profile)
+    assert code == 0
+    assert len(out.splitlines()) > 30
+
+
 def test_notebooks_are_copied_and_never_written_over(folder, capsys):
     from mcal_jax.runs.settings import home
 
@@ -351,6 +397,8 @@ def test_notebooks_are_copied_and_never_written_over(folder, capsys):
     assert (code, err.count("\n")) == (2, 1)
     assert "course/day 1: 05_write_it_yourself.ipynb is there already" in err
     assert [path.read_text(encoding="utf-8") for path in (folder / "course/day 1").iterdir()] == ["mine"]
+    code, out, _ = mcal(capsys, "notebooks", "a b/two\nlines")
+    assert out.startswith(f"{len(shipped)} notebooks in 'a b/two\\nlines'; begin with: jupyter lab '")
     code, _, err = mcal(capsys, "notebooks", "run.yaml")
     assert (code, err.count("\n")) == (2, 1)
     assert "can't write" in err

@@ -77,6 +77,23 @@ def test_settings_that_make_no_sense_begin_no_job(photos, served, capsys, monkey
     assert not photos.with_name("photos.mcal").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--seed", "-1"), "seed: at least 0, got -1"),
+        (("--width", "0"), "width: at least 1, got 0"),
+        (("--acquisition", "none.py:mine"), "none.py: No such file"),
+        (("--objective", "least_error"), "objective least_error: it needs budget"),
+    ],
+)
+def test_a_job_that_can_not_begin_leaves_nothing_to_go_on_with(photos, capsys, monkeypatch, words, says):
+    begin = ("--classes", "cat,dog", "--door", "folder", "--recipe", "brief")
+    code, said = run(capsys, monkeypatch, "label", photos, *begin, *words)
+    assert code == 2
+    assert says in said
+    assert not [path.name for path in photos.with_name("photos.mcal").iterdir() if path.name != "cache"]
+
+
 def test_known_labels_of_a_random_sample_are_the_test_set(photos, capsys, monkeypatch):
     """The table knows 20 labels: T of 1 in 20 images, is then bought from nobody."""
     table = photos.with_name("photos.csv")
@@ -95,6 +112,15 @@ def test_known_labels_of_a_random_sample_are_the_test_set(photos, capsys, monkey
     assert code == 2
     assert "no label of 'photos' is known" in said
     assert not (photos.with_name("other") / "run.jsonl").exists()
+
+
+def test_a_sample_has_no_negative_seed(capsys, monkeypatch, tmp_path):
+    rows = {"item": [f"{i}" for i in range(40)], "prediction": ["a", "b"] * 20, "score": np.linspace(0, 1, 40)}
+    pd.DataFrame(rows).to_csv(tmp_path / "table.csv", index=False)
+    code, said = run(capsys, monkeypatch, "certify", tmp_path / "table.csv", "--seed", "-1")
+    assert code == 2
+    assert "seed: at least 0, got -1" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
 
 
 def test_predictions_are_certified_in_the_browser_by_the_same_options(photos, served, capsys, monkeypatch):

@@ -185,6 +185,13 @@ def test_features_are_labelled_within_the_bound(tmp_path, acquisition):
         result.plot.gallery(result.images)
 
 
+def test_features_have_no_mirror_images_whatever_the_recipe_is():
+    result = label(FEATURES, annotate=ask, classes=NAMES, config=CONFIG, architecture="linear@short", emit=None)
+    assert result.record.job.config.ranking == "averaged"
+    assert np.mean(result.labels != LABELS) < 0.1
+    assert np.mean(result.classifier.predict(FEATURES).label != LABELS) < 0.2
+
+
 def test_a_session_on_features_goes_on_and_knows_its_features(tmp_path):
     log, other = tmp_path / "run.jsonl", FEATURES.copy()
     other[0, 0] += 1

@@ -85,5 +85,7 @@ def test_the_command_prints_a_line_for_each_sweep_and_figure(nothing_recorded, c
     names = {line.split()[0] for line in out.splitlines() if line}
     assert {"trajectories", "mcal", "tab02"} <= names
     assert "fig01" not in names, "it needs no run"
+    _, out, _ = mcal(capsys, "sweep", "mcal", "--profile", "paper", "--plan")
+    assert [line.split()[0] for line in out.splitlines() if line] == ["sweep", "mcal"]
     assert "rate: images per second" in mcal(capsys, "sweep", "--plan", "--rate", "0")[2]
     assert "rate: it is for plan" in mcal(capsys, "sweep", "--rate", "5")[2]

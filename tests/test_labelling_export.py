@@ -189,3 +189,14 @@ def test_the_command_exports_a_job_by_its_folder(logs, tmp_path, capsys):
     assert (tmp_path / "sheet.md").read_text().startswith("# Datasheet of my\\|photos")
     with pytest.raises(McalError, match="that is the run log itself"):
         export_command(tmp_path, out=tmp_path / "run.jsonl")
+
+
+@pytest.mark.parametrize("form", export.ENDINGS)
+def test_an_export_is_written_over_one_of_its_kind_and_over_nothing_else(logs, tmp_path, form):
+    target = tmp_path / f"mine{export.ENDINGS[form]}"
+    export_command(logs[0]["certified"], format=form, out=target)
+    export_command(logs[0]["certified"], format=form, out=target)
+    target.write_text("item,prediction,score\n", encoding="utf-8")
+    with pytest.raises(McalError, match="holds something else and would be lost"):
+        export_command(logs[0]["certified"], format=form, out=target)
+    assert target.read_text(encoding="utf-8") == "item,prediction,score\n"

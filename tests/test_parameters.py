@@ -20,6 +20,8 @@ def test_a_whole_number_however_it_is_written(given):
 def test_what_is_no_whole_number_is_named(given):
     with pytest.raises(McalError, match="seed: expected a whole number, got "):
         parameters.whole(n=1, seed=given)
+    with pytest.raises(McalError, match="n: expected 0 or more, got '-5'"):
+        parameters.whole(n="-5")
 
 
 def test_several_whole_numbers_in_order_and_none_stays():

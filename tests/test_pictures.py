@@ -218,6 +218,24 @@ def many(tmp_path):
     return folder
 
 
+def test_pictures_that_the_disk_can_not_hold_are_refused_before_any_is_decoded(many, tmp_path, monkeypatch):
+    monkeypatch.setattr("mcal_jax.data.cache.read_pixels", None)
+    with pytest.raises(
+        McalError, match=r"pictures of 9999999x9999999 pixels take .* GB are free in .*: choose a smaller"
+    ):
+        from_folder(many, size=9_999_999, cache=tmp_path / "cache", skip_unreadable=True)
+
+
+def test_large_pictures_are_decoded_a_few_at_a_time(many, monkeypatch):
+    whole = from_folder(many, skip_unreadable=True)
+    at_once = []
+    monkeypatch.setattr(cache, "_IN_MEMORY", 3 * whole.images[0].nbytes + 1)
+    monkeypatch.setattr(cache.np, "stack", lambda arrays: at_once.append(len(arrays)) or np.concatenate([arrays]))
+    few = from_folder(many, skip_unreadable=True)
+    assert max(at_once) == 3
+    assert (few.images == whole.images).all()
+
+
 def test_a_cache_holds_the_same_pixels_and_is_mapped_into_memory(many, tmp_path, monkeypatch):
     plain = from_folder(many, skip_unreadable=True)
     first = from_folder(many, cache=tmp_path / "cache", skip_unreadable=True)

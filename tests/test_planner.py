@@ -486,7 +486,7 @@ def test_the_configuration_chooses_the_objective():
         "certified_least_error": Config.certified(budget=100.0),
     }.items():
         assert objectives.objective_of(config) is OBJECTIVES[name]
-    assert objectives.objective_of(Config(), "least_error") is OBJECTIVES["least_error"]
+    assert objectives.objective_of(Config(budget=1.0), "least_error") is OBJECTIVES["least_error"]
 
 
 def test_an_objective_of_ones_own_trades_cost_for_error():

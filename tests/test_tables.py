@@ -24,6 +24,7 @@ from mcal_jax.paper import (
     curves,
     experiments,
     figures,
+    findings,
     prices,
     printed,
     published,
@@ -578,6 +579,34 @@ def test_the_batch_size_with_the_lowest_total_cost_is_ringed(trajectories, quant
     for net, ring in zip(sorted(NETS), rings, strict=True):
         best = rows.loc[rows[rows["architecture"] == net]["dollars"].idxmin()]
         assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (best["delta"], best[quantity])
+
+
+@pytest.mark.parametrize(("against", "kept"), [("random", "margin"), ("kcenter", "entropy"), ("kcenter", "kcenter")])
+def test_bars_are_drawn_without_the_runs_that_they_are_compared_with(evidence, against, kept):
+    runs = evidence.acquisition[evidence.acquisition["acquisition"] == kept]
+    rows = tables.with_gains(tables.bar_rows(runs, "acquisition"), runs, against)
+    title = findings.bars(rows, against)
+    assert title.endswith("MCAL by acquisition function")
+    figure = bar_figures.bars(rows, "acquisition", against, title)
+    figure.draw_without_rendering()
+    assert not any("cheaper than" in ax.get_xlabel() for ax in figure.axes)
+
+
+def test_titles_of_bars_name_only_the_runs_that_are_there(evidence):
+    runs = evidence.acquisition[evidence.acquisition["acquisition"].isin(["entropy", "kcenter"])]
+    rows = tables.with_gains(tables.bar_rows(runs, "acquisition"), runs, "kcenter")
+    assert ", margin" not in findings.bars(rows, "kcenter")
+    one = tables.bar_rows(evidence.subsets[:1], "per_class")
+    assert findings.bars(one, None).count("images per class") == 1
+
+
+@pytest.mark.filterwarnings("error:Attempting to set identical low and high ylims")
+def test_one_batch_size_says_nothing_about_the_others(trajectories):
+    rows = tables.delta_rows(frame(trajectories[:1]), "amazon")
+    lost = tables.batch_losses(rows)
+    assert findings.machine_share(lost) == "The share that the machine labels by batch"
+    assert findings.training(rows, "cifar10").endswith("the training cost of active learning by batch")
+    figures.machine_share(rows, lost, (0.1, 0.15), "t").draw_without_rendering()
 
 
 def test_all_pictures_draw_and_leave_nothing_open(trajectories, runs, evidence):

@@ -90,6 +90,7 @@ def test_a_notebook_of_the_package_is_known_by_its_name(tmp_path):
         ("notebook: small.ipynb\nvariants: [3]", "variants.0: Input should be a valid dictionary"),
         ("notebook: small.ipynb\nvariants: [{name: ../up}]", "name: letters, digits"),
         ("notebook: small.ipynb\nvariants: [{name: .hidden}]", "name: letters, digits"),
+        ("notebook: small.ipynb\nvariants: [{name: Summary.csv}]", "name: 'Summary.csv' is that of a summary"),
         ("notebook: small.ipynb\nvariants: [{name: a}, {name: A}]", "two variants are called 'A'"),
         ("notebook: small.ipynb\nvariants: [{seed: 1}]\ngrid: {seed: [1]}", "seed: it is in the grid and in a variant"),
         ("notebook: small.ipynb\ngrid: {out: [x]}", "out: it is set for every variant"),

@@ -6,11 +6,12 @@ import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from mcal_jax.algorithm import baselines, costs
+from mcal_jax.algorithm.acquisition import find
 from mcal_jax.algorithm.certify_predictions import certify_predictions
 from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.fields import Fraction, Settings
 from mcal_jax.algorithm.mcal import mcal
-from mcal_jax.algorithm.objectives import OBJECTIVES, objective_of
+from mcal_jax.algorithm.objectives import NEEDS, OBJECTIVES, objective_of
 from mcal_jax.algorithm.outcome import Algorithm
 from mcal_jax.algorithm.plan import Owned
 from mcal_jax.algorithm.protocol import Indices
@@ -97,6 +98,17 @@ def certified_by_default(plain: dict[str, Any]) -> dict[str, Any]:
     """A run in plain values, by the certified preset if none is given and its algorithm can certify."""
     is_given = "preset" in plain or plain.get("algorithm", "mcal") not in PLANNED
     return plain if is_given else {**plain, "preset": "certified"}
+
+
+def check_job(job: Job) -> None:
+    """Raises McalError for a job that can't be done, and for a strategy that can't be loaded; nothing is requested."""
+    algorithm(job).send(None)
+    kept = NEEDS.get(str(job.objective), ("certify", "budget"))
+    for name in ("certify", "budget"):
+        if getattr(job.config, name) is not None and name not in kept:
+            raise McalError(f"objective {job.objective}: it keeps no {name}; leave one of them out")
+    for name in (job.config.acquisition, *job.compare):
+        find(name)
 
 
 def algorithm(job: Job, stop: StopRule | None = None) -> Algorithm:

@@ -147,14 +147,25 @@ OBJECTIVES: Registry[Objective] = Registry(
 )
 
 
+NEEDS: dict[str, tuple[str, ...]] = {
+    "least_cost": (),
+    "certified_least_cost": ("certify",),
+    "least_error": ("budget",),
+    "certified_least_error": ("certify", "budget"),
+}
+"""Which of certify and budget an objective of the package keeps, and has no sense without."""
+
+
 def objective_of(config: Config, objective: "str | Objective | None" = None) -> Objective:
     """``objective``, an entry of OBJECTIVES or its name; none given: the one that the configuration asks for.
 
     >>> objective_of(Config(budget=100.0)).description
     'least error within a budget'
 
-    Raises McalError for an unknown name, and for what is no Objective.
+    Raises McalError for an unknown name, for what is no Objective, and where the configuration lacks what it needs.
     """
+    if missing := [name for name in NEEDS.get(str(objective), ()) if getattr(config, name) is None]:
+        raise McalError(f"objective {objective}: it needs {' and '.join(missing)}")
     if objective is None:
         objective = "least_cost" if config.budget is None else "least_error"
         objective = f"certified_{objective}" if config.certify else objective

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from mcal_jax.algorithm.certify_predictions import suggested_sample
 from mcal_jax.algorithm.config import Config
@@ -15,12 +14,12 @@ from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.sample_size import SampleSize
 from mcal_jax.annotators import Annotator
 from mcal_jax.certification.predictions import Predictions, from_scores, from_table
-from mcal_jax.errors import McalError
+from mcal_jax.errors import McalError, at_least
 from mcal_jax.files import absolute
 from mcal_jax.result import Result
 from mcal_jax.runs.codec import digest
 from mcal_jax.runs.runlog import RunLog
-from mcal_jax.runs.settings import Emit, explain
+from mcal_jax.runs.settings import Emit, configured
 from mcal_jax.session import Session
 from mcal_jax.worlds.predictions import PredictionsWorld
 
@@ -100,10 +99,7 @@ def certification_job(
         if "label_price" in given:
             raise McalError(f"price: {predictions.name} has a column of costs; leave one of them out")
         given["label_price"] = float(costs.mean())
-    try:
-        config = Config(**{"certify": 0.95, "certificate": "trimmed", **given})
-    except ValidationError as error:
-        raise McalError(explain(error, Config)) from None
+    config = configured("recommended", **{"certify": 0.95, "certificate": "trimmed", **given})
     n, owned = len(predictions.labels), begun.job.owned if begun else predictions.owned
     sample = sample or (begun.job.sample if begun else None)
     if sample is not None and not 1 <= sample <= n - len(owned):
@@ -133,8 +129,9 @@ def open_session(
 ) -> Session:
     """A session in which humans label what ``job`` asks for; it goes on from the ``log`` if it is there.
 
-    Raises McalError if that is the log of other predictions.
+    Raises McalError if that is the log of other predictions, and for a negative seed.
     """
+    at_least(0, seed=seed)
     content = _content(predictions)
     if log.exists():
         begun = RunLog.read(log)

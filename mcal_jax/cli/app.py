@@ -1,12 +1,13 @@
 """What the commands share: the application, options that several of them have, and how lines are printed."""
 
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, Token
 
 from mcal_jax import __version__
-from mcal_jax.errors import McalError
 
 app = App(
     name="mcal",
@@ -33,12 +34,20 @@ LabelsFile = Annotated[Path | None, Parameter(help="where the labels go; default
 Profile = Annotated[str, Parameter(help="smoke, laptop or paper")]
 
 
+def whole(kind: object, tokens: Sequence[Token]) -> int:
+    """A whole number, such as 30, 30.0 or 3e4. Raises ValueError for any other; cyclopts would round it."""
+    text = tokens[0].value
+    for read in (int, float):
+        with contextlib.suppress(ValueError, OverflowError):
+            if (number := read(text)) == int(number):
+                return int(number)
+    raise ValueError(f"a whole number is needed, got {text!r}")
+
+
+WHOLE = Parameter(converter=whole)
+"""Of every option that is a whole number."""
+
+
 def emit(text: str) -> None:
     """Print a line at once, also where the output is a file or a pipe."""
     print(text, flush=True)
-
-
-def at_least_one(name: str, value: int | None) -> None:
-    """Raises McalError if a number is given that is not at least 1."""
-    if value is not None and value < 1:
-        raise McalError(f"{name}: at least 1, got {value}")

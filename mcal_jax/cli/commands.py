@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from mcal_jax.cli.app import DataDir, LabelsFile, app, data_app, emit
 from mcal_jax.cli.options import NOTHING_GIVEN, RunOptions
+from mcal_jax.errors import McalError, shown
 
 
 @app.command
@@ -50,8 +51,9 @@ def run(
     """
     from mcal_jax.runs import execution
 
+    scale = "smoke" if profile is None else profile
     result = execution.execute(
-        _run(config, options, profile), log, profile=profile or "smoke", data_dir=data_dir, labels=labels,
+        _run(config, options, profile), log, profile=scale, data_dir=data_dir, labels=labels,
         inputs={"CONFIG": config} if config else None, deterministic=deterministic, emit=emit,
     )  # fmt: skip
     _show(result, labels)
@@ -67,7 +69,9 @@ def _run(config: Path | None, options: RunOptions, profile: str | None):
     if config:
         return settings.from_file(config, options.data, emit=emit, **changes)
     run = settings.describe(
-        options.data or "fashion_mnist_10k", profile=profile or "smoke", **certified_by_default(changes)
+        "fashion_mnist_10k" if options.data is None else options.data,
+        profile="smoke" if profile is None else profile,
+        **certified_by_default(changes),
     )
     if profile is None and data.is_own(run.data.name):
         return images.with_suitable_scale(run, given=changes, emit=emit)
@@ -123,6 +127,8 @@ def check(*logs: Path) -> None:
     """
     from mcal_jax.runs import report
 
+    if not logs:
+        raise McalError("logs: name at least one")
     states = [report.check_line(log) for log in logs]
     for state, _ in states:
         emit(state)
@@ -156,4 +162,4 @@ def data_prepare(name: str, *, data_dir: DataDir = None) -> None:
 def _show(result, labels: Path | None) -> None:
     path = labels or result.path.with_suffix(".csv")
     result.write_labels(path)
-    emit(f"\n{result.summary()}\nlog {result.path}\nlabels {path}")
+    emit(f"\n{result.summary()}\nlog {shown(str(result.path))}\nlabels {shown(str(path))}")

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from mcal_jax.algorithm.presets import Preset
-from mcal_jax.cli.app import app, emit
+from mcal_jax.cli.app import WHOLE, app, emit
 from mcal_jax.errors import McalError
 
 
@@ -26,7 +26,7 @@ def cards(table: Annotated[Path | None, Parameter(help="a table of your own, YAM
 
 @app.command
 def estimate(
-    n: Annotated[int, Parameter(help="how many images are to be labelled")],
+    n: Annotated[int, Parameter(help="how many images are to be labelled"), WHOLE],
     *,
     like: Annotated[Path | None, Parameter(help="the log of a run on similar images, whose errors are taken")] = None,
     alpha: Annotated[float | None, Parameter(help="without --like: error alpha |B|^-gamma after |B| labels")] = None,
@@ -35,8 +35,8 @@ def estimate(
     label_price: Annotated[float, Parameter(help="US dollars per label")] = 0.04,
     certify: Annotated[float | None, Parameter(help="confidence level of the bound, such as 0.95")] = None,
     preset: Annotated[Preset, Parameter(help="recommended, paper or authors_code: no certificate")] = "certified",
-    runs: Annotated[int, Parameter(help="simulated runs, which differ in the luck of their test sets")] = 20,
-    seed: int = 0,
+    runs: Annotated[int, Parameter(help="simulated runs, which differ in the luck of their test sets"), WHOLE] = 20,
+    seed: Annotated[int, WHOLE] = 0,
 ) -> None:
     """What a labelling job would cost, with its uncertainty, before anything is spent.
 
@@ -45,12 +45,11 @@ def estimate(
     - mcal estimate 50000 --alpha 3 --gamma 0.4
     - mcal estimate 50000 --like results/runs/smoke/my_pilot.jsonl --preset recommended
     """
-    from mcal_jax.algorithm.config import Config
     from mcal_jax.estimates import plan
+    from mcal_jax.runs.settings import configured
 
     if (like is None) == (alpha is None or gamma is None):
         raise McalError("law: give --like LOG, or --alpha and --gamma")
     law = like if like is not None else (alpha, gamma)
     given = {"epsilon": epsilon, "label_price": label_price, **({} if certify is None else {"certify": certify})}
-    config = Config.preset(preset, **given)
-    emit(str(plan(n, config, law=law, runs=runs, seed=seed)))  # type: ignore[arg-type]
+    emit(str(plan(n, configured(preset, **given), law=law, runs=runs, seed=seed)))  # type: ignore[arg-type]

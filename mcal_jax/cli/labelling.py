@@ -88,7 +88,8 @@ def export(
     - mcal export photos.mcal --format datasheet --out datasheet.md
     """
     from mcal_jax.errors import suggestion
-    from mcal_jax.labelling.export import ENDINGS, write
+    from mcal_jax.files import check_writable
+    from mcal_jax.labelling.export import BEGINS, ENDINGS, write
     from mcal_jax.result import Result
 
     path = log / "run.jsonl" if log.is_dir() else log
@@ -97,4 +98,6 @@ def export(
     target = out or path.with_name(f"{path.stem}-labels{ENDINGS[format]}")
     if target.resolve() == path.resolve():
         raise McalError("--out: that is the run log itself; give another name")
+    if out is not None:
+        check_writable(out, "--out", *BEGINS[format])
     emit(str(write(Result(path), format, target)))

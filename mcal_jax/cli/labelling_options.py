@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from mcal_jax.cli.app import WHOLE
 from mcal_jax.errors import McalError
 
 PAGE = ("opinions", "aggregation", "mistake_cost", "prices", "gold", "lease", "host", "port", "hosts")
@@ -57,7 +58,7 @@ class DoorOptions:
         str | None, Parameter(help="an access token of Label Studio; default: that in LABEL_STUDIO_API_KEY")
     ] = None
     opinions: Annotated[
-        int | None, Parameter(help="page: how many annotators label each picture; default: as before, or 1")
+        int | None, Parameter(help="page: how many annotators label each picture; default: as before, or 1"), WHOLE
     ] = None
     aggregation: Annotated[
         str | None, Parameter(help="page: how opinions make a label: majority, dawid_skene or mace; default: majority")
@@ -75,7 +76,7 @@ class DoorOptions:
         float | None, Parameter(help="page: seconds for which a picture is kept for somebody who is silent")
     ] = None
     host: Annotated[str | None, Parameter(help="page: address to listen on; default: this machine alone")] = None
-    port: Annotated[int | None, Parameter(help="page: port to listen on; default: a free one")] = None
+    port: Annotated[int | None, Parameter(help="page: port to listen on; default: a free one"), WHOLE] = None
     hosts: Annotated[str | None, Parameter(help="page: further names of this machine that browsers may use")] = None
 
     def given(self) -> dict[str, Any]:
@@ -111,9 +112,9 @@ class LabelOptions:
         None
     )
     out: Annotated[Path | None, Parameter(help="folder of the job; default: SOURCE.mcal")] = None
-    size: Annotated[int | None, Parameter(help="pixels a side to which pictures are scaled")] = None
+    size: Annotated[int | None, Parameter(help="pixels a side to which pictures are scaled"), WHOLE] = None
     architecture: Annotated[str | None, Parameter(help="cnn18, resnet18, resnet50, or my_net.py:MyNet")] = None
-    width: Annotated[int | None, Parameter(help="filters of the first stage")] = None
+    width: Annotated[int | None, Parameter(help="filters of the first stage"), WHOLE] = None
     recipe: Annotated[str | None, Parameter(help="of training: paper, fast, short or brief")] = None
     acquisition: Annotated[
         str | None, Parameter(help="margin, entropy, least_confidence, kcenter, random, or my_file.py:my_scores")
@@ -122,7 +123,7 @@ class LabelOptions:
         str | None, Parameter(help="stop rules besides those of MCAL, such as my_rules.py:patient")
     ] = None
     objective: Annotated[str | None, Parameter(help="what plans minimise; default: the cost")] = None
-    seed: Annotated[int | None, Parameter(help="of all that is random")] = None
+    seed: Annotated[int | None, Parameter(help="of all that is random"), WHOLE] = None
     known_at_random: Annotated[
         bool,
         Parameter(
@@ -155,11 +156,11 @@ class CertifyOptions:
     class_epsilon: Annotated[
         float | None, Parameter(help="bound on the wrong labels among what the classifier calls each class")
     ] = None
-    sample: Annotated[int | None, Parameter(help="how many labels the bound is taken from; default: by the scores")] = (
-        None
-    )
+    sample: Annotated[
+        int | None, Parameter(help="how many labels the bound is taken from; default: by the scores"), WHOLE
+    ] = None
     out: Annotated[Path | None, Parameter(help="folder of the job; default: TABLE.mcal")] = None
-    seed: Annotated[int | None, Parameter(help="of the random sample")] = None
+    seed: Annotated[int | None, Parameter(help="of the random sample"), WHOLE] = None
 
     def given(self) -> dict[str, Any]:
         """The arguments of ``certify_table``."""

@@ -1,8 +1,10 @@
 """The command that hands out the notebooks: notebooks."""
 
+import shlex
 from pathlib import Path
 
 from mcal_jax.cli.app import app, emit
+from mcal_jax.errors import shown
 
 
 @app.command
@@ -18,4 +20,4 @@ def notebooks(folder: Path = Path("notebooks")) -> None:
     from mcal_jax.paper import notebooks
 
     copies = notebooks.copy(folder)
-    emit(f"{len(copies)} notebooks in {folder}; begin with: jupyter lab {copies[0]}")
+    emit(f"{len(copies)} notebooks in {shown(str(folder))}; begin with: jupyter lab {shlex.quote(str(copies[0]))}")

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from mcal_jax.cli.app import WHOLE
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class RunOptions:
             "race, and so do recipes (resnet18@brief,resnet18@fast)"
         ),
     ] = None
-    width: Annotated[int | None, Parameter(help="filters of the first stage; 64 is the paper's")] = None
+    width: Annotated[int | None, Parameter(help="filters of the first stage; 64 is the paper's"), WHOLE] = None
     recipe: Annotated[str | None, Parameter(help="of training: paper (200 epochs), fast, short or brief")] = None
     service: Annotated[
         str | None, Parameter(help="amazon ($0.04), satyam ($0.003), or a price in US dollars per label")
@@ -48,7 +50,7 @@ class RunOptions:
     ] = None
     repeat: Annotated[float | None, Parameter(help="with a certificate: share of T that humans label twice")] = None
     noise: Annotated[float | None, Parameter(help="simulated humans: chance that a label is wrong")] = None
-    votes: Annotated[int | None, Parameter(help="simulated humans asked for each label, all paid")] = None
+    votes: Annotated[int | None, Parameter(help="simulated humans asked for each label, all paid"), WHOLE] = None
     acquisition: Annotated[str | None, Parameter(help="margin, entropy, least_confidence, kcenter or random")] = None
     ranking: Annotated[
         str | None,
@@ -74,7 +76,7 @@ class RunOptions:
         str | None, Parameter(help="certified (default), recommended, paper (Algorithm 1) or authors_code")
     ] = None
     delta: Annotated[float | None, Parameter(help="naive_al: its batch, a fraction of |X|")] = None
-    seed: Annotated[int | None, Parameter(help="of all that is random")] = None
+    seed: Annotated[int | None, Parameter(help="of all that is random"), WHOLE] = None
 
     def changes(self) -> dict[str, Any]:
         """The fields of Run and of Config that are given, without ``data``."""

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,9 +10,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from mcal_jax.cli.app import DataDir, Profile, app, at_least_one, emit
+from mcal_jax.cli.app import WHOLE, DataDir, Profile, app, emit
 from mcal_jax.cli.clusters import NO_CLUSTER, ClusterOptions
-from mcal_jax.errors import McalError
+from mcal_jax.errors import McalError, at_least
 from mcal_jax.files import check_writable
 
 
@@ -20,7 +20,9 @@ from mcal_jax.files import check_writable
 def sweep(
     *names: str,
     profile: Profile = "smoke",
-    jobs: Annotated[int | None, Parameter(help="runs at once; default: one a core, one on an accelerator")] = None,
+    jobs: Annotated[
+        int | None, Parameter(help="runs at once; default: one a core, one on an accelerator"), WHOLE
+    ] = None,
     dry: Annotated[bool, Parameter(help="only say which runs are there and which are not")] = False,
     plan: Annotated[bool, Parameter(help="only say how long an accelerator takes, by sweep and figure")] = False,
     rate: Annotated[float | None, Parameter(help="with plan: images/s of a ResNet18; default: an H200's")] = None,
@@ -36,13 +38,13 @@ def sweep(
     """
     from mcal_jax.runs import clusters, sweeps
 
-    at_least_one("jobs", jobs)
+    at_least(1, jobs=jobs)
     if plan:
-        return _foretell(profile, rate)
+        return _foretell(names, profile, rate)
     if rate is not None:
         raise McalError("rate: it is for plan; leave it out")
     executor = on.executor(jobs)
-    chosen = names or sweeps.sweeps()
+    chosen = names or sweeps.sweeps(profile)
     planned = {one.run.id: one for name in chosen for one in sweeps.planned(name, profile)}
     if dry:
         for one in planned.values():
@@ -55,14 +57,15 @@ def sweep(
         raise SystemExit(f"mcal: {failed} runs failed")
 
 
-def _foretell(profile: str, rate: float | None) -> None:
-    """Print the seconds of an accelerator by sweep and by experiment."""
+def _foretell(names: Sequence[str], profile: str, rate: float | None) -> None:
+    """Print the seconds of an accelerator by sweep, of those named or of all, and then by experiment too."""
     from mcal_jax.paper import forecast
 
     if rate is not None and not 0 < rate < math.inf:
         raise McalError(f"rate: images per second, a number above 0, got {rate!r}")
     by = forecast.Forecaster(profile, rate or forecast.RATE)
-    for title, lines in (("sweep", by.by_sweep()), ("figure or table", by.by_experiment())):
+    tables = [("sweep", by.by_sweep(names))] + ([] if names else [("figure or table", by.by_experiment())])
+    for title, lines in tables:
         emit(f"{title:20} {'runs':>5} {'there':>5} {'seconds':>9} {'to make':>9}")
         for line in lines:
             emit(f"{line.name:20} {line.runs:5} {line.there:5} {line.seconds:9,.0f} {line.left:9,.0f}")
@@ -73,7 +76,7 @@ def _foretell(profile: str, rate: float | None) -> None:
 def reproduce(
     *names: str,
     profile: Profile = "smoke",
-    jobs: Annotated[int | None, Parameter(help="notebooks, and runs, at once; default: by the cores")] = None,
+    jobs: Annotated[int | None, Parameter(help="notebooks, and runs, at once; default: by the cores"), WHOLE] = None,
     again: Annotated[bool, Parameter(help="make also what is up to date")] = False,
     recorded: Annotated[bool, Parameter(help="train nothing: only what recorded runs show")] = False,
     rerun: Annotated[bool, Parameter(help="forget the recorded runs that are needed, and train them again")] = False,
@@ -102,10 +105,13 @@ def reproduce(
     """
     from mcal_jax.paper import experiments
 
-    at_least_one("jobs", jobs)
+    at_least(1, jobs=jobs)
     if parameters is not None:
-        if names or recorded or rerun:
-            raise McalError("parameters: the file names the notebook; leave figures, recorded and rerun out")
+        if names or recorded or rerun or profile != "smoke" or on != NO_CLUSTER:
+            raise McalError(
+                "parameters: the file names the notebook and all that it is given; leave figures, profile, recorded, "
+                "rerun, scheduler and cluster out"
+            )
         return _vary(parameters, out, jobs, again, data_dir)
     if out is not None:
         raise McalError("out: it is for parameters; figures go to results/")

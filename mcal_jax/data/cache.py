@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +22,8 @@ from mcal_jax.data.decode import Header, Rule, read_header, read_pixels
 from mcal_jax.errors import McalError
 from mcal_jax.files import Lock, write_atomically
 
-_AT_ONCE = 256  # pictures between two checkpoints
+_AT_ONCE = 256  # pictures between two checkpoints, at most
+_IN_MEMORY = 2**28  # bytes of their pixels, if they are more than one
 
 
 class Found(NamedTuple):
@@ -85,6 +87,7 @@ def _from_cache(root: Path, found: Sequence[Found], rule: Rule, cache: Path) -> 
     key = hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
     whole, about = cache / f"pixels-{key}.u8", cache / f"pixels-{key}.json"
     if not whole.exists():
+        _check_space(len(found), rule, cache)
         _write(root, [one.file for one in found], rule, whole, about)
     for stale in cache.glob("pixels-*"):
         if key not in stale.name:
@@ -96,6 +99,16 @@ def _from_cache(root: Path, found: Sequence[Found], rule: Rule, cache: Path) -> 
         return _from_cache(root, found, rule, cache)
     images = np.memmap(whole, np.uint8, "r", shape=shape) if shape[0] else np.empty(shape, np.uint8)
     return Pixels(images, progress["failed"])
+
+
+def _check_space(n: int, rule: Rule, cache: Path) -> None:
+    """Raises McalError where the pixels of ``n`` pictures do not fit on the disk."""
+    need, free = n * rule.height * rule.width * rule.channels, shutil.disk_usage(cache).free
+    if need > free:
+        raise McalError(
+            f"{n:,} pictures of {rule.width}x{rule.height} pixels take {need / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB "
+            f"are free in {cache}: choose a smaller size"
+        )
 
 
 def _write(root: Path, files: Sequence[str], rule: Rule, whole: Path, about: Path) -> None:
@@ -128,9 +141,10 @@ def _decoded(root: Path, files: Sequence[str], rule: Rule) -> Iterator[tuple[np.
         except McalError as error:
             return str(error)
 
+    at_once = max(1, min(_AT_ONCE, _IN_MEMORY // (rule.height * rule.width * rule.channels)))
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as threads:
-        for start in range(0, len(files), _AT_ONCE):
-            some = files[start : start + _AT_ONCE]
+        for start in range(0, len(files), at_once):
+            some = files[start : start + at_once]
             results = list(threads.map(one, some))
             good = [result for result in results if isinstance(result, np.ndarray)]
             pixels = np.stack(good) if good else np.empty((0, rule.height, rule.width, rule.channels), np.uint8)

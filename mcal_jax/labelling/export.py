@@ -12,7 +12,16 @@ from mcal_jax.labelling.answers import safe_name
 from mcal_jax.labelling.label_studio.tasks import CHOICE, IMAGE
 from mcal_jax.labelling.table import plain_rows, rows
 from mcal_jax.result import Result
+from mcal_jax.runs.labels import LABELS_BEGIN
 
+BEGINS = {
+    "csv": ("file,label,", LABELS_BEGIN),
+    "parquet": ("PAR1",),
+    "jsonl": ('{"file": ',),
+    "label-studio": ('[\n {\n  "data": {',),
+    "datasheet": ("<!DOCTYPE html>\n<!-- made by mcal: datasheet -->", "# Datasheet of "),
+}
+"""How files begin that may be written over by each format."""
 ENDINGS = {"csv": ".csv", "parquet": ".parquet", "jsonl": ".jsonl", "label-studio": ".json", "datasheet": ".html"}
 """The formats, and how the names of their files end. A datasheet may also end in .md."""
 

@@ -3,14 +3,14 @@
 The folder holds the run log, the decoded pictures, what humans are asked, and in the end labels and datasheet.
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import ValidationError
 
 from mcal_jax.algorithm.config import Config
 from mcal_jax.data import Dataset, describe, from_folder, from_table, is_own, is_table, load
@@ -24,7 +24,7 @@ from mcal_jax.labelling.servers import Server, server
 from mcal_jax.result import Result
 from mcal_jax.runs.runlog import RunLog
 from mcal_jax.runs.session_setup import recorded
-from mcal_jax.runs.settings import Emit, check, explain
+from mcal_jax.runs.settings import Emit, check, configured
 from mcal_jax.session import Batch, Session
 
 PURPOSES = {
@@ -98,15 +98,29 @@ def _begin(
     classes = classes or (begun.content.get("class_names") if begun else None)
     config = _config(begun, settings)
     pool = _open(source, classes, folder / "cache", about["size"])
-    memory = json.dumps(about) + "\n"
     if begun is None:
         for line in describe(pool.dataset):
             emit(line)
-        write_atomically(folder / "job.json", memory)  # before there is a log of images of this size
-    of_session = _of_session(begun, of_session)
-    session = Session(pool.dataset, classes=classes, config=config, log=log, emit=emit, **of_session)
-    write_atomically(folder / "job.json", memory)  # what is refused is not remembered
+    with _remembering(folder / "job.json", about, log):
+        of_session = _of_session(begun, of_session)
+        session = Session(pool.dataset, classes=classes, config=config, log=log, emit=emit, **of_session)
     return session, pool.folder
+
+
+@contextlib.contextmanager
+def _remembering(path: Path, about: dict[str, Any], log: Path) -> Iterator[None]:
+    """Write what a job remembers once what is done within is not refused: before its log, if there is none yet, for
+    that tells nothing of the size of the pictures."""
+    is_new = not log.exists()
+    if is_new:
+        write_atomically(path, json.dumps(about) + "\n")
+    try:
+        yield
+    except BaseException:
+        if is_new and not log.exists():
+            path.unlink(missing_ok=True)
+        raise
+    write_atomically(path, json.dumps(about) + "\n")
 
 
 class Way(NamedTuple):
@@ -193,6 +207,8 @@ def server_of(door: str, url: str | None, key: str | None) -> Server:
 
 def job_folder(source: Images, out: str | os.PathLike | None) -> Path:
     """The folder of the job. Raises McalError for one that is a file, or lies within the source."""
+    if source == "":
+        raise McalError("source: the name is empty")
     if out is None:
         if not isinstance(source, str | os.PathLike):
             raise McalError("out: these images have no name, so give the folder of the job")
@@ -221,10 +237,9 @@ def _of_session(begun: RunLog | None, given: dict[str, Any]) -> dict[str, Any]:
 
 def _config(begun: RunLog | None, settings: dict[str, Any]) -> Config:
     """The configuration: as the job began, or certified, with the settings given. Raises McalError."""
-    try:
-        return check(Config, {**begun.job.config.model_dump(), **settings}) if begun else Config.certified(**settings)
-    except ValidationError as error:
-        raise McalError(explain(error, Config)) from None
+    if begun is None:
+        return configured("certified", **settings)
+    return check(Config, {**begun.job.config.model_dump(), **settings})
 
 
 def _open(source: Images, classes: Sequence[str] | None, cache: Path, size: int | None) -> Source:

@@ -43,19 +43,20 @@ def bars(rows: pd.DataFrame, by: str, against: str | None, title: str, about: st
     """MCAL by acquisition function or images per class (figures 11, 13, 14, 15), a line for each of ``bar_rows``.
 
     From the left: its cost in US dollars, with a dashed outline for humans only; the share labelled by the machine;
-    and ``gain`` relative to the acquisition function ``against``, if there is one; each with its numbers on the right.
+    and ``gain`` relative to the acquisition function ``against``, if any is known; each with its numbers on the right.
     Diamonds are the paper's, from columns that begin with ``paper``; black lines are the range over seeds.
     """
     names, colours = _names_and_colours(rows, by)
-    panels = 3 if against else 2
+    base = against if against and rows["gain"].notna().any() else None
+    panels = 3 if base else 2
     figure, (axes,) = plots.grid(
         1, panels, (WIDTH, 0.7 + (0.36 if rows["data_set"].nunique() < 2 else 0.42) * len(rows))
     )
     axes[0].get_gridspec().set_width_ratios([1.3, 1, 1.2][:panels])
     ranges = [_costs(axes[0], rows, colours), _shares(axes[1], rows)]
-    if against:
+    if base:
         ranges.append(_gains(axes[2], rows))
-        axes[2].set_xlabel(f"cheaper than\n{ACQUISITIONS[against][0]} (%)")
+        axes[2].set_xlabel(f"cheaper than\n{ACQUISITIONS[base][0]} (%)")
     for ax in axes:
         ax.set(ylim=(len(rows) - 0.5, -0.5), yticks=range(len(rows)))
         ax.set_yticklabels(list(names) if ax is axes[0] else [], fontsize=9)

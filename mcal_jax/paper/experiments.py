@@ -34,7 +34,11 @@ class ExperimentResult(NamedTuple):
 
 
 def experiments(profile: str, *, recorded: bool = False) -> list[str]:
-    """The names of all experiments at a profile, in order; ``recorded``: only those that train nothing."""
+    """The names of all experiments at a profile, in order; ``recorded``: only those that train nothing.
+
+    Raises McalError for an unknown profile.
+    """
+    named("profiles", profile)
     every = {path.stem: load_settings(path, Experiment) for path in sorted((home() / "experiments").glob("*.yaml"))}
     return [name for name, one in every.items() if profile in one.profiles and not (recorded and one.live)]
 

@@ -243,7 +243,7 @@ def _lost(ax: Axes, own: pd.DataFrame, printed: tuple[float, float]) -> None:
         net = appearance(row["architecture"])
         ax.plot(row["lost"], y, net.marker, color=net.colour, markersize=6)
     left = min(-0.05, own["lost"].min() - 0.02)
-    ax.set(xlim=(left, printed[1] + 0.02), ylim=(len(own) - 0.5, -0.5), yticks=[], xlabel="lost (points of X)")
+    ax.set(xlim=(left, printed[1] + 0.02), ylim=(max(len(own), 1) - 0.5, -0.5), yticks=[], xlabel="lost (points of X)")
     ax.xaxis.set_major_formatter(BARE_PERCENT)
 
 

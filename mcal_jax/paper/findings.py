@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from mcal_jax.paper.curves import COINCIDE
@@ -150,6 +149,8 @@ def stopped_in_hindsight(rows: pd.DataFrame) -> str:
 
 def training(rows: pd.DataFrame, data_set: str) -> str:
     """Of ``delta_rows``: how much the batch size changes the training cost."""
+    if not rows.groupby("architecture")["delta"].nunique().gt(1).any():
+        return f"{data_set_name(data_set)}: the training cost of active learning by batch"
     spans = rows.groupby("architecture")["training"].agg(["min", "max"])
     ratio, paper = (spans["max"] / spans["min"]).max(), TRAINING_COST_RATIOS.get(data_set)
     printed = f" (paper: {paper}-fold)" if paper else ""
@@ -159,6 +160,8 @@ def training(rows: pd.DataFrame, data_set: str) -> str:
 
 def machine_share(lost: pd.DataFrame) -> str:
     """Of ``batch_losses``: how much less the machine labels with the largest batches."""
+    if lost.empty:
+        return "The share that the machine labels by batch"
     means = lost.groupby("data_set", sort=False)["lost"].mean()
     each = [_fewer(100 * value) + f" on {data_set_name(name)}" for name, value in means.items()]
     low, high = LARGE_BATCH_LOSS
@@ -187,16 +190,18 @@ def _uncertainty(rows: pd.DataFrame) -> str:
     if gains.empty:
         return "MCAL by acquisition function"
     cheapest = str(own["dollars"].idxmin()).replace("_", " ")
+    margin = f", margin {_less(gains['margin'])}" if "margin" in gains else ""
     return (
         f"{data_set_name(rows['data_set'].iloc[0])}: uncertainty sampling costs {_less(gains.mean())} than k-center on "
-        f"average, margin {_less(gains.get('margin', np.nan))} (paper: {percent(UNCERTAINTY_GAIN)} less); "
-        f"{cheapest} costs least"
+        f"average{margin} (paper: {percent(UNCERTAINTY_GAIN)} less); {cheapest} costs least"
     )
 
 
 def _active_learning(rows: pd.DataFrame) -> str:
     """Of ``with_gains`` against random: what active learning saves on each data set."""
     own, service = rows[rows["gain"].notna()], str(rows["service"].iloc[0])
+    if own.empty:
+        return f"{service_name(service)}: MCAL by acquisition function"
     each = [f"{_less(gain)} on {data_set_name(name)}" for name, gain in zip(own["data_set"], own["gain"], strict=True)]
     printed: dict[str, list[str]] = {}
     for (data_set, at), span in ACTIVE_LEARNING_GAINS.items():
@@ -215,7 +220,7 @@ def _less(gain: float) -> str:
 def _per_class(rows: pd.DataFrame) -> str:
     """Of ``bar_rows`` by images per class: the machine's share with the fewest and with the most images."""
     own = rows.sort_values("per_class")
-    ends = [(int(row["per_class"]), row["machine"]) for _, row in own.iloc[[0, -1]].iterrows()]
+    ends = list(dict.fromkeys((int(row["per_class"]), row["machine"]) for _, row in own.iloc[[0, -1]].iterrows()))
     printed = [percent(SHARES_PER_CLASS[count]) for count, _ in ends if count in SHARES_PER_CLASS]
     text = " and ".join(f"{percent(round(share, 2))} of X at {count:,} images per class" for count, share in ends)
     return f"The machine labels {text}" + (f" (paper: {' and '.join(printed)})" if len(printed) == 2 else "")

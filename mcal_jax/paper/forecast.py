@@ -50,9 +50,9 @@ class Forecaster:
         self.profile, self.rate = profile, rate
         self._alike = {_kind(one): one.run for name in sweeps.sweeps(LIKE) for one in _finished(name, LIKE)}
 
-    def by_sweep(self) -> list[Forecast]:
-        """A line for each sweep, in alphabetical order; sweeps share runs, so lines do not add up."""
-        names = sweeps.sweeps(self.profile)
+    def by_sweep(self, names: Sequence[str] = ()) -> list[Forecast]:
+        """A line for each sweep, or for those named; sweeps share runs, so lines do not add up."""
+        names = names or sweeps.sweeps(self.profile)
         return [self._forecast(name, sweeps.planned(name, self.profile)) for name in names]
 
     def by_experiment(self) -> list[Forecast]:

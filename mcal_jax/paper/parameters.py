@@ -63,6 +63,8 @@ def _whole(name: str, value: Any) -> int:
     number = _plain(value)
     if isinstance(number, bool) or not isinstance(number, int | float) or number % 1:  # nan % 1 is nan, which is true
         raise McalError(f"{name}: expected a whole number, got {value!r}")
+    if number < 0:
+        raise McalError(f"{name}: expected 0 or more, got {value!r}")
     return int(number)
 
 

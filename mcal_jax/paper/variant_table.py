@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from mcal_jax.files import write_atomically
-from mcal_jax.paper.variants import Plan, VariantResult
+from mcal_jax.paper.variants import SUMMARIES, Plan, VariantResult
 from mcal_jax.templates import environment
 
 
@@ -22,9 +22,9 @@ def write(plan: Plan, results: Sequence[VariantResult], folder: Path) -> list[Pa
     varied = list(dict.fromkeys(key for variant in plan.variants for key in variant.own))
     header = ["variant", *varied, "state", "seconds", "result"]
     rows = [_row(result, varied) for result in ordered]
-    texts = {"csv": _csv(header, rows), "md": _markdown(header, rows), "html": _page(plan, header, rows, ordered)}
-    paths = [folder / f"summary.{ending}" for ending in texts]
-    for path, text in zip(paths, texts.values(), strict=True):
+    texts = [_csv(header, rows), _markdown(header, rows), _page(plan, header, rows, ordered)]
+    paths = [folder / name for name in SUMMARIES]
+    for path, text in zip(paths, texts, strict=True):
         write_atomically(path, text)
     return paths
 

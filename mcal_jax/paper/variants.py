@@ -32,6 +32,8 @@ MOST = 1000
 OWN = ("out", "data_dir")
 """Parameters that are set for every variant and not by the file."""
 RECORD = "variant.json"
+SUMMARIES = ("summary.csv", "summary.md", "summary.html")
+"""Beside the folders of the variants."""
 
 
 class Request(Settings):
@@ -118,6 +120,8 @@ def _variants(request: Request) -> list[Variant]:
             variants.append(Variant(name, {**request.parameters, **own}, own))
     seen: set[str] = set()
     for variant in variants:
+        if variant.name.lower() in SUMMARIES:
+            raise McalError(f"name: {variant.name!r} is that of a summary; give another")
         if variant.name.lower() in seen:  # some file systems don't tell small letters from capitals
             raise McalError(f"two variants are called {variant.name!r}; give them a name each")
         seen.add(variant.name.lower())

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mcal_jax import data
-from mcal_jax.algorithm.job import Job, algorithm
+from mcal_jax.algorithm.job import Job, check_job
 from mcal_jax.algorithm.outcome import Outcome
 from mcal_jax.algorithm.services import PURPOSES
 from mcal_jax.data import Dataset, is_own
@@ -195,7 +195,7 @@ def _execute(
         emit(f"{dataset.name}: {note}")
     run = portable(run)
     job = log.job if log else _job(run, dataset)
-    algorithm(job).send(None)  # complains of an impossible job before anything is written
+    check_job(job)  # before anything is written
     world = world_of(run, job, dataset)
     if log:
         log = RunLog.resume(path)

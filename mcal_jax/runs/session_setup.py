@@ -9,7 +9,7 @@ from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.planner import n_test
 from mcal_jax.algorithm.protocol import UNKNOWN, remove
 from mcal_jax.data import Dataset
-from mcal_jax.errors import McalError
+from mcal_jax.errors import McalError, at_least
 from mcal_jax.runs.images import default_architectures, suitable_width
 from mcal_jax.runs.runlog import RunLog
 from mcal_jax.training.architectures import ARCHITECTURES
@@ -36,14 +36,16 @@ def setup(
 ) -> Setup:
     """The set-up of a session: what is given, else that of the log that it goes on from, else what suits the images.
 
-    Raises McalError where the log says otherwise.
+    Raises McalError for what can't be, and where the log says otherwise.
     """
+    at_least(1, width=width)
+    at_least(0, seed=seed)
     if architecture is None:
         architecture = default_architectures(dataset)
     several = list(architecture) if isinstance(architecture, list | tuple) else [architecture]
     names = tuple(ARCHITECTURES.check(ARCHITECTURES.name_of(one)) for one in several)
     if begun is None:
-        return Setup(names, width or suitable_width(dataset), recipe or "fast", seed)
+        return Setup(names, suitable_width(dataset) if width is None else width, recipe or "fast", seed)
     there = recorded(begun)
     here = Setup(names, width or there.width, recipe or there.recipe, seed)
     for name, value in here._asdict().items():

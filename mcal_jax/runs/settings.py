@@ -193,7 +193,7 @@ def _changed(given: dict[str, Any], data_set: str | None, **changes: Any) -> dic
         if (name := OLD_NAMES.get(k, k)) in Config.model_fields and name not in Run.model_fields
     }
     top = {k: v for k, v in present.items() if k not in inner}
-    named_data = {"data": {"name": data_set}} if data_set else {}
+    named_data = {} if data_set is None else {"data": {"name": data_set}}
     return merge(merge(merge(given, named_data), top), {"config": inner} if inner else {})
 
 
@@ -254,11 +254,21 @@ def check(kind: type[S], content: dict[str, Any]) -> S:
         raise McalError(explain(error, kind)) from None
 
 
+def configured(preset: Preset, **given: Any) -> Config:
+    """The algorithm's configuration: a preset, and what differs from it. Raises McalError naming the first wrong
+    field."""
+    try:
+        return Config.preset(preset, **given)
+    except ValidationError as error:
+        raise McalError(explain(error, Config)) from None
+
+
 def explain(error: ValidationError, kind: type[Settings]) -> str:
     """The first complaint of pydantic in one line, with the nearest key for an unknown one."""
     # An unknown key explains a missing one; of the branches of a union, the one that came farthest counts.
     first = max(error.errors(), key=lambda e: (e["type"] == "extra_forbidden", len(e["loc"])))
-    where = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
+    kinds = ("[", "constrained-")  # parts of a place that are names of types
+    where = ".".join(str(part) for part in first["loc"] if not any(kind in str(part) for kind in kinds))
     if first["type"] == "extra_forbidden":
         known: Any = kind
         for part in first["loc"][:-1]:
@@ -267,13 +277,14 @@ def explain(error: ValidationError, kind: type[Settings]) -> str:
             )
         fields = getattr(known, "model_fields", ())
         return f"{where}: unknown key" + (f"; {suggestion(str(first['loc'][-1]), fields)}" if fields else "")
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}, got {first['input']!r}".removeprefix(": ")
+    got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"  # the whole of the settings
+    return f"{where}: {first['msg'].removeprefix('Value error, ')}{got}".removeprefix(": ")
 
 
 def named(folder: str, name: str) -> Path:
     """The YAML file of a profile, a sweep or (``folder`` ".") an experiment. Raises McalError for an unknown name."""
     path = home() / "experiments" / folder / f"{name}.yaml"
-    if not path.is_file():
+    if "/" in name or not path.is_file():
         what = {"profiles": "profile", "runs": "sweep"}.get(folder, "experiment")
         if folder == "runs" and name in OLD_SWEEPS:
             raise McalError(f"unknown sweep {name!r}; it is called {OLD_SWEEPS[name]} now")

@@ -37,10 +37,12 @@ class Sweep(Settings):
     grids: dict[str, list[dict[str, Any]]]
 
 
-def sweeps(profile: str | None = None) -> list[str]:
-    """The names of all sweeps, or of those that have runs for a profile. Raises McalError naming a file and key."""
+def sweeps(profile: str) -> list[str]:
+    """The names of all sweeps that have runs for a profile. Raises McalError for an unknown one, and naming a file and
+    key."""
+    named("profiles", profile)
     paths = sorted((home() / "experiments" / "runs").glob("*.yaml"))
-    return [path.stem for path in paths if profile is None or profile in load_settings(path, Sweep).grids]
+    return [path.stem for path in paths if profile in load_settings(path, Sweep).grids]
 
 
 class Planned(NamedTuple):

@@ -72,7 +72,7 @@ def teach(
     """The second net, where the first, ``teacher``, is there already; the other arguments are those of ``fit``."""
     student, chosen = trainer.recipe.student, n_chosen(trainer.recipe, len(unlabelled))
     assert student
-    scores = trainer.score(Ensemble((teacher,), mirror=trainer.recipe.flip), unlabelled)
+    scores = trainer.score(Ensemble((teacher,), mirror=trainer.mirrors), unlabelled)
     confident = lowest(-scores.margin, chosen)
     both = np.concatenate([indices, unlabelled[confident]])
     targets = np.concatenate([labels, scores.label[confident]])

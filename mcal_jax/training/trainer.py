@@ -100,6 +100,11 @@ class Trainer:
         self.pool: AnyPool = given or any_pool(array)
         self.chunk = minibatches_at_once(self.pool, self.recipe.batch, self.backend.chunk)
 
+    @property
+    def mirrors(self) -> bool:
+        """Whether nets learn mirror images too; features have none, whatever the recipe is."""
+        return self.recipe.flip and not reads_features(self.architecture)
+
     def with_recipe(self, recipe: Recipe) -> "Trainer":
         """The same on the same pool by another recipe."""
         other = copy.copy(self)

@@ -52,8 +52,8 @@ class Analytic(Settings):
     the chance is cut off at 1.
     """
 
-    alpha: Annotated[float, Field(gt=0)] = 3.0
-    gamma: Annotated[float, Field(ge=0)] = 0.4
+    alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3.0
+    gamma: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.4
     k: Annotated[float, Field(gt=0)] = 1e9
     floor: Annotated[float, Field(ge=0, lt=1)] = 0.0
     quality: Annotated[float, Field(gt=0)] = 2.0

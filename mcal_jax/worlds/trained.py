@@ -249,7 +249,7 @@ class TrainedWorld:
 
     def _ensemble(self, number: int) -> Ensemble:
         """The models whose mean labels and ranks for request ``number``."""
-        mirror = self.ranking.mirror and self._trainer(number).recipe.flip
+        mirror = self.ranking.mirror and self._trainer(number).mirrors
         before = self._before(number)
         if before is None:
             return Ensemble((self._model(number),), mirror=mirror)
