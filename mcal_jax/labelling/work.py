@@ -207,7 +207,7 @@ def server_of(door: str, url: str | None, key: str | None) -> Server:
 
 def job_folder(source: Images, out: str | os.PathLike | None) -> Path:
     """The folder of the job. Raises McalError for one that is a file, or lies within the source."""
-    if source == "":
+    if isinstance(source, str) and not source:
         raise McalError("source: the name is empty")
     if out is None:
         if not isinstance(source, str | os.PathLike):
