@@ -108,7 +108,9 @@ def test_what_cannot_be_read_is_told_in_a_line(tmp_path):
         ("file\na.png\na.png\n", "more than once, such as a.png"),
         ("file\nz.png\n", r"picture '.*z.png' cannot be read: .*No such file"),
         ("file\n../pool.csv\n", "it leads out of"),
+        ("file\na.png\n./a.png\n", "names 1 files more than once, such as ./a.png"),
         ("file,label\na.png,cat\n,dog\n", "1 of 2 rows name no file"),
+        ("file,label\na.png,cat,1\n", "cannot be read as a table"),
         ("file\n", "has no rows"),
     ):
         table.write_text(text)
@@ -127,6 +129,33 @@ def test_labels_may_be_known_in_part(tmp_path):
     (tmp_path / "pool.csv").write_text("file,label\na.png,cow\nb.png,\n")
     with pytest.raises(McalError, match="'cow', which is none of its 2 classes"):
         from_table(tmp_path / "pool.csv", classes=["cat", "dog"])
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels", "given"),
+    [
+        (["true", "false"], ["true", "false", "true"], [0, 1, 0]),
+        (["1", "2", "3"], ["1", "2", "1"], [0, 1, 0]),  # names, though they look like numbers
+        (["1", "2", "3"], ["0", "2", "1"], [0, 2, 1]),  # no name is 0: numbers
+        (None, ["None", "mild", "NA"], [1, 2, 0]),
+        (None, ["01", "1", "2"], [0, 1, 2]),
+        (None, ["2.0", "0.0", "1.0"], [2, 0, 1]),
+    ],
+)
+def test_labels_in_a_table_are_names_as_they_are_written(classes, labels, given, tmp_path):
+    rows = [f"{k}.png,{label}\n" for k, label in enumerate(labels)]
+    for k in range(len(labels)):
+        save(tmp_path / f"{k}.png", grey(8, 8))
+    (tmp_path / "pool.csv").write_text("file, Label\n" + "".join(rows))
+    assert from_table(tmp_path / "pool.csv", classes=classes).labels.tolist() == given
+
+
+def test_files_in_a_table_have_names_as_they_are_written(tmp_path):
+    for name in ("007.png", "NA.png"):
+        save(tmp_path / name, grey(8, 8))
+        (tmp_path / name).rename(tmp_path / name.removesuffix(".png"))
+    (tmp_path / "pool.csv").write_text("file\n007\nNA\n")
+    assert from_table(tmp_path / "pool.csv").files == ("007", "NA")
 
 
 def test_only_folders_of_named_classes_are_labels(tmp_path):

@@ -7,6 +7,7 @@ decoded once into the user's cache folder.
 
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 from mcal_jax.data.cache import decode, look
 from mcal_jax.data.dataset import Dataset, from_arrays, one_line_errors
 from mcal_jax.data.decode import SUFFIXES, described, rule_for
-from mcal_jax.data.tables import read_rows
+from mcal_jax.data.tables import as_text, read_text
 from mcal_jax.errors import McalError
 from mcal_jax.files import cache_folder
 
@@ -26,6 +27,7 @@ LABEL_COLUMNS = ("label", "class")
 LARGE = 2**30
 """Bytes of pixels from which a pool is decoded into the user's cache folder and not into memory."""
 _NAMED = 10  # files that can't be read, named one by one
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 
 
 class Listing(NamedTuple):
@@ -70,10 +72,10 @@ def from_table(
     """The pictures that a table (CSV, TSV, Parquet or JSON lines) names, in its order.
 
     Its column ``file`` (or path, image, filename) holds paths within the table's folder; a column ``label`` (or class),
-    if there is one, names of classes or their numbers, empty where a label is not known. The rest as in
-    ``from_folder``. Raises McalError.
+    if there is one, names of classes as they are written, or else their numbers, empty where a label is not known. The
+    rest as in ``from_folder``. Raises McalError.
     """
-    return _dataset(_listing_of_table(table), size, classes, cache, skip_unreadable)
+    return _dataset(_listing_of_table(table, classes), size, classes, cache, skip_unreadable)
 
 
 def _listing_of_folder(folder: str | os.PathLike, classes: Sequence[str] | None) -> Listing:
@@ -96,26 +98,36 @@ def _listing_of_folder(folder: str | os.PathLike, classes: Sequence[str] | None)
     return Listing(str(folder), root, [file.as_posix() for file in files], labels, notes)
 
 
-def _listing_of_table(table: str | os.PathLike) -> Listing:
+def _listing_of_table(table: str | os.PathLike, classes: Sequence[str] | None) -> Listing:
     path = Path(os.path.expanduser(table))
-    rows = read_rows(path)
-    file_column = next((column for column in FILE_COLUMNS if column in rows), None)
+    rows = read_text(path)
+    there = {str(name).strip().lower(): name for name in reversed(list(rows))}
+    file_column = next((there[name] for name in FILE_COLUMNS if name in there), None)
     if file_column is None:
         raise McalError(f"'{table}' has no column of files: call it 'file'; it has {', '.join(map(str, rows))}")
     if not len(rows):
         raise McalError(f"'{table}' has no rows")
-    if unnamed := int(rows[file_column].isna().sum()):
+    files = as_text(rows[file_column])
+    if unnamed := files.count(""):
         raise McalError(f"'{table}': {unnamed} of {len(rows)} rows name no file")
-    files = [str(file) for file in rows[file_column]]
-    if repeated := rows[file_column][rows[file_column].duplicated()].tolist():
-        raise McalError(f"'{table}' names {len(repeated)} files more than once, such as {repeated[0]}")
-    label_column = next((column for column in LABEL_COLUMNS if column in rows), None)
-    labels: list[Any] = [None] * len(files)
-    if label_column is not None:
-        column = rows[label_column]
-        whole = column.dtype.kind == "f" and column.notna().any() and (column.dropna() % 1 == 0).all()
-        labels = [None if isna else int(v) if whole else v for v, isna in zip(column, column.isna(), strict=True)]
+    paths = [os.path.normpath(path.parent / file) for file in files]
+    times = Counter(paths)
+    if repeated := {one: file for one, file in zip(paths, files, strict=True) if times[one] > 1}:
+        raise McalError(
+            f"'{table}' names {len(repeated)} files more than once, such as {next(iter(repeated.values()))}"
+        )
+    label_column = next((there[name] for name in LABEL_COLUMNS if name in there), None)
+    labels = [None] * len(files) if label_column is None else _labels_of(as_text(rows[label_column]), classes)
     return Listing(str(table), path.parent, files, labels)
+
+
+def _labels_of(texts: list[str], classes: Sequence[str] | None) -> list[Any]:
+    """Labels as they are written, None for "": names where all of them are names of ``classes``, else numbers where
+    they all look like numbers."""
+    known = {text for text in texts if text}
+    if known <= set(classes or ()) or not all(map(_NUMBER.fullmatch, known)):
+        return [text or None for text in texts]
+    return [float(text) if text else None for text in texts]
 
 
 def _dataset(
