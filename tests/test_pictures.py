@@ -36,6 +36,27 @@ def test_class_folders_are_labels_and_small_pictures_of_one_size_keep_it(tmp_pat
     assert pool.notes == ()
 
 
+def test_hidden_files_are_no_pictures_and_hidden_folders_no_classes(tmp_path):
+    for name in ("cat/a.png", "dog/b.png", ".ipynb_checkpoints/a-checkpoint.png", "cat/.thumbnails/a.png"):
+        save(tmp_path / name, grey(8, 8))
+    (tmp_path / "dog" / "._b.png").write_bytes(b"what macOS puts beside a file")
+    pool = from_folder(tmp_path)
+    assert (pool.files, pool.classes) == (("cat/a.png", "dog/b.png"), ("cat", "dog"))
+
+
+def test_links_to_folders_are_told_and_a_link_to_nothing_is_an_error(tmp_path):
+    save(tmp_path / "pool" / "cat" / "a.png", grey(8, 8))
+    save(tmp_path / "elsewhere" / "b.png", grey(8, 8))
+    (tmp_path / "pool" / "dog").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "pool" / "cat" / "loop").symlink_to("..")
+    pool = from_folder(tmp_path / "pool")
+    assert pool.files == ("cat/a.png",)
+    assert pool.notes[0].endswith("2 links to folders are not followed, such as cat/loop, dog")
+    (tmp_path / "pool" / "cat" / "gone.png").symlink_to("not-there.png")
+    with pytest.raises(McalError, match=r"gone.png' cannot be read"):
+        from_folder(tmp_path / "pool")
+
+
 def test_pictures_without_class_folders_have_no_labels(tmp_path):
     for name in ("a.png", "below/b.jpg"):
         save(tmp_path / name, grey(8, 8))

@@ -19,7 +19,7 @@ from mcal_jax.data.cache import decode, look
 from mcal_jax.data.dataset import Dataset, from_arrays, one_line_errors
 from mcal_jax.data.decode import SUFFIXES, described, rule_for
 from mcal_jax.data.tables import as_text, read_text
-from mcal_jax.errors import McalError
+from mcal_jax.errors import McalError, shown
 from mcal_jax.files import cache_folder
 
 FILE_COLUMNS = ("file", "path", "image", "filename", "file_name")
@@ -53,7 +53,8 @@ def from_folder(
     If each lies in a folder of its class, those are the labels, else there are none. With ``classes`` only folders of
     these names are classes, and pictures outside them have no label yet. ``size``: pixels a side; by default pictures
     of one size of at most 64 pixels a side keep it, all others get 32. ``cache``: a folder for the decoded pictures,
-    which later calls map into memory. Links that lead out of the folder are not followed.
+    which later calls map into memory. Links to folders are not followed, as ``notes`` say; hidden files and folders are
+    left out.
 
     Raises McalError for a folder without pictures, and naming the first file that can't be read; or leaves such files
     out, which ``notes`` name (``skip_unreadable``).
@@ -83,7 +84,7 @@ def _listing_of_folder(folder: str | os.PathLike, classes: Sequence[str] | None)
     if not root.is_dir():
         raise McalError(f"no folder '{folder}'")
     with one_line_errors(f"'{folder}' cannot be read"):
-        there = sorted(path for path in root.rglob("*") if path.is_file())
+        there, links = _below(root)
     files = [path.relative_to(root) for path in there if path.suffix.lower() in SUFFIXES]
     if not files:
         raise McalError(f"no pictures in '{folder}': looked for {', '.join(SUFFIXES)} in it and in the folders below")
@@ -94,8 +95,27 @@ def _listing_of_folder(folder: str | os.PathLike, classes: Sequence[str] | None)
         labels = [top if top in set(classes) else None for top in tops]
     others = Counter(path.suffix.lower() or "no ending" for path in there if path.suffix.lower() not in SUFFIXES)
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(5))
-    notes = (f"'{folder}': {others.total():,} other files are left aside ({kinds})",) if others else ()
-    return Listing(str(folder), root, [file.as_posix() for file in files], labels, notes)
+    notes = [f"'{folder}': {others.total():,} other files are left aside ({kinds})"] if others else []
+    if links:
+        some = ", ".join(shown(str(link.relative_to(root))) for link in links[:5])
+        notes.append(f"'{folder}': {len(links):,} links to folders are not followed, such as {some}")
+    return Listing(str(folder), root, [file.as_posix() for file in files], labels, tuple(notes))
+
+
+def _below(root: Path) -> tuple[list[Path], list[Path]]:
+    """The files in a folder and below, and the links to folders, both in order; what is hidden is left
+    out. A link that leads nowhere counts as a file, which can't be read. Raises OSError."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    files, links = [], []
+    for folder, inner, names in os.walk(root, onerror=fail):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        links += [Path(folder, name) for name in inner if os.path.islink(os.path.join(folder, name))]
+        paths = (Path(folder, name) for name in names if not name.startswith("."))
+        files += [path for path in paths if path.is_file() or not path.exists()]
+    return sorted(files), sorted(links)
 
 
 def _listing_of_table(table: str | os.PathLike, classes: Sequence[str] | None) -> Listing:
