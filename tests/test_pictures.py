@@ -36,6 +36,14 @@ def test_class_folders_are_labels_and_small_pictures_of_one_size_keep_it(tmp_pat
     assert pool.notes == ()
 
 
+def test_floats_from_0_to_1_are_shades_of_grey(tmp_path):
+    levels = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    levels[0, 0] = np.nan  # no value: black
+    save(tmp_path / "a.tif", levels)
+    pixels = from_folder(tmp_path).images[0, :, :, 0]
+    assert (pixels[0, 0], pixels[4, 0], pixels[-1, -1]) == (0, round(255 * 32 / 63), 255)
+
+
 def test_hidden_files_are_no_pictures_and_hidden_folders_no_classes(tmp_path):
     for name in ("cat/a.png", "dog/b.png", ".ipynb_checkpoints/a-checkpoint.png", "cat/.thumbnails/a.png"):
         save(tmp_path / name, grey(8, 8))
