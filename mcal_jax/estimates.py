@@ -16,6 +16,7 @@ from mcal_jax.errors import McalError
 from mcal_jax.result import Result
 from mcal_jax.runs.driver import drive
 from mcal_jax.runs.recorded import RecordedRun
+from mcal_jax.runs.session_setup import checked_seed
 from mcal_jax.worlds.simulated import Analytic, Curve, Recorded, SimulatedWorld
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def plan(
     if runs < 1:
         raise McalError(f"runs: at least 1, got {runs}")
     curve = as_curve(law)
+    seed = checked_seed(seed)
     job = Job(n=n, architectures=(architecture,), config=config or Config.certified())
     services = job.config.services
     noise = {purpose: services.of(purpose).error for purpose in PURPOSES} if services else 0.0

@@ -20,6 +20,7 @@ from mcal_jax.files import absolute
 from mcal_jax.result import Result
 from mcal_jax.runs.codec import digest
 from mcal_jax.runs.runlog import RunLog
+from mcal_jax.runs.session_setup import checked_seed
 from mcal_jax.runs.settings import Emit, explain
 from mcal_jax.session import Session
 from mcal_jax.worlds.predictions import PredictionsWorld
@@ -131,7 +132,7 @@ def open_session(
 
     Raises McalError if that is the log of other predictions.
     """
-    content = _content(predictions)
+    content, seed = _content(predictions), checked_seed(seed)
     if log.exists():
         begun = RunLog.read(log)
         if (begun.content, begun.run.get("seed")) != (content, seed):
