@@ -26,9 +26,13 @@ class NoRuns(McalError):
 
 
 def at_least(least: int, **given: int | None) -> None:
-    """Raises McalError for a number that is given and smaller, by its name."""
+    """Raises McalError for what is given and no whole number, or a smaller one, by its name."""
     for name, value in given.items():
-        if value is not None and not value >= least:
+        if value is None:
+            continue
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise McalError(f"{name}: a whole number, {least} or more, not {value!r}")
+        if value < least:
             raise McalError(f"{name}: at least {least}, got {value}")
 
 

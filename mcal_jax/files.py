@@ -66,8 +66,8 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
 
 
 class Lock:
-    """The right to write a file, held by one process at a time until ``release``, or until the process ends, however
-    it ends.
+    """The right to write a file, held by one process at a time until ``release``, by whichever of its threads, or until
+    the process ends, however it ends.
 
     The lock is on a hidden file beside the one that ``path`` leads to, which is removed on release; one that a killed
     process left is reused. Folders are made as needed. Raises BeingWritten if another process holds the lock, or this
@@ -81,7 +81,7 @@ class Lock:
 
         target = Path(os.path.realpath(path))
         self.path = target.with_name(f".{target.name[:200]}.lock")
-        self._lock = FileLock(self.path)
+        self._lock = FileLock(self.path, thread_local=False)  # any thread may release it
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)

@@ -112,8 +112,7 @@ class Result:
             raise McalError(f"{self.record.path}: humans labelled everything, there is no classifier")
         world = self._world
         if world is None:
-            ranking = self.record.job.config.ranking
-            world = trained_world(self.images, recorded(self.record.log), ranking, prepare=False)
+            world = trained_world(self.images, recorded(self.record.log), self.record.job.config, prepare=False)
             for number, (request, answer) in enumerate(self.record.steps):
                 world.restore(request, number, answer)
         return world.classifier(model)

@@ -52,7 +52,7 @@ class Session:
       objective: what is minimised instead of what ``config`` asks for, by name or as an ``Objective``.
       log: the run log; the session goes on from it if it is there. Without one nothing outlives the process.
       width, recipe: of the net and its training; by default what suits the images and this machine.
-      seed: of all that is random.
+      seed: of all that is random; by default 0, or that of the log.
       known_at_random: whether the images whose labels are known are a random sample of all of them.
       emit, on_progress: called with a line for each decision, and in training with the steps done and all steps.
 
@@ -76,7 +76,7 @@ class Session:
         log: str | os.PathLike | None = None,
         width: int | None = None,
         recipe: str | None = None,
-        seed: int = 0,
+        seed: int | None = None,
         known_at_random: bool = False,
         emit: Emit | None = None,
         on_progress: ProgressCallback | None = None,
@@ -103,7 +103,7 @@ class Session:
         self._tally = Tally(job, on_progress)
         # The nets were tried when the session was begun.
         report = self._tally.on_progress
-        world = trained_world(self.dataset, settings, job.config.ranking, report, prepare=begun is None)
+        world = trained_world(self.dataset, settings, job.config, report, prepare=begun is None)
         self._open_log(path, job, {"data": {"name": self.dataset.name}, "session": settings._asdict()}, world)
 
     @classmethod

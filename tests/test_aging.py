@@ -10,7 +10,7 @@ import pytest
 from conftest import MIDDLING, assert_partition
 
 from mcal_jax import Config, McalError, plots
-from mcal_jax.algorithm.acquisition import Scores, would_choose
+from mcal_jax.algorithm.acquisition import ACQUISITIONS, Scores, would_choose
 from mcal_jax.algorithm.config import BROKEN_IN_SIMULATIONS
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.protocol import Label, Labels, Train, remove
@@ -154,6 +154,12 @@ def test_of_images_that_no_classifier_tells_apart_the_share_that_was_chosen_reti
     retired = would_choose(by, of_pool, pool[:80], of_test, test)
     assert 0 < retired.sum() < 40
     assert test[retired].max() < pool[79]
+
+
+def test_a_score_is_not_asked_where_nothing_of_T_is_left():
+    batch, nothing = (Scores(*[np.linspace(0.1, 0.9, n, dtype=np.float32)] * 4) for n in (3, 0))
+    name = ACQUISITIONS.register("far", lambda scores: -scores.margin / scores.margin.max())
+    assert would_choose(name, batch, np.arange(3), nothing, np.arange(0)).tolist() == []
 
 
 def test_k_center_would_choose_no_copy_of_a_centre():

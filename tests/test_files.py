@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import threading
 
 import pytest
 
@@ -123,6 +124,15 @@ def test_a_lock_is_held_by_one_alone_and_leaves_nothing(tmp_path):
     (path.parent / ".run.jsonl.lock").touch()  # left by a process that was killed
     Lock(path).release()
     assert list(path.parent.iterdir()) == []
+
+
+def test_a_lock_is_released_by_any_thread(tmp_path):
+    lock = Lock(tmp_path / "run.jsonl")
+    thread = threading.Thread(target=lock.release)
+    thread.start()
+    thread.join()
+    assert not list(tmp_path.iterdir())
+    Lock(tmp_path / "run.jsonl").release()
 
 
 def test_a_lock_where_nothing_can_be_written_is_one_line(tmp_path):

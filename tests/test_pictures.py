@@ -36,6 +36,35 @@ def test_class_folders_are_labels_and_small_pictures_of_one_size_keep_it(tmp_pat
     assert pool.notes == ()
 
 
+def test_floats_from_0_to_1_are_shades_of_grey(tmp_path):
+    levels = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    levels[0, 0] = np.nan  # no value: black
+    save(tmp_path / "a.tif", levels)
+    pixels = from_folder(tmp_path).images[0, :, :, 0]
+    assert (pixels[0, 0], pixels[4, 0], pixels[-1, -1]) == (0, round(255 * 32 / 63), 255)
+
+
+def test_hidden_files_are_no_pictures_and_hidden_folders_no_classes(tmp_path):
+    for name in ("cat/a.png", "dog/b.png", ".ipynb_checkpoints/a-checkpoint.png", "cat/.thumbnails/a.png"):
+        save(tmp_path / name, grey(8, 8))
+    (tmp_path / "dog" / "._b.png").write_bytes(b"what macOS puts beside a file")
+    pool = from_folder(tmp_path)
+    assert (pool.files, pool.classes) == (("cat/a.png", "dog/b.png"), ("cat", "dog"))
+
+
+def test_links_to_folders_are_told_and_a_link_to_nothing_is_an_error(tmp_path):
+    save(tmp_path / "pool" / "cat" / "a.png", grey(8, 8))
+    save(tmp_path / "elsewhere" / "b.png", grey(8, 8))
+    (tmp_path / "pool" / "dog").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "pool" / "cat" / "loop").symlink_to("..")
+    pool = from_folder(tmp_path / "pool")
+    assert pool.files == ("cat/a.png",)
+    assert pool.notes[0].endswith("2 links to folders are not followed, such as cat/loop, dog")
+    (tmp_path / "pool" / "cat" / "gone.png").symlink_to("not-there.png")
+    with pytest.raises(McalError, match=r"gone.png' cannot be read"):
+        from_folder(tmp_path / "pool")
+
+
 def test_pictures_without_class_folders_have_no_labels(tmp_path):
     for name in ("a.png", "below/b.jpg"):
         save(tmp_path / name, grey(8, 8))
@@ -108,7 +137,9 @@ def test_what_cannot_be_read_is_told_in_a_line(tmp_path):
         ("file\na.png\na.png\n", "more than once, such as a.png"),
         ("file\nz.png\n", r"picture '.*z.png' cannot be read: .*No such file"),
         ("file\n../pool.csv\n", "it leads out of"),
+        ("file\na.png\n./a.png\n", "names 1 files more than once, such as ./a.png"),
         ("file,label\na.png,cat\n,dog\n", "1 of 2 rows name no file"),
+        ("file,label\na.png,cat,1\n", "cannot be read as a table"),
         ("file\n", "has no rows"),
     ):
         table.write_text(text)
@@ -130,6 +161,33 @@ def test_labels_may_be_known_in_part(tmp_path):
     (tmp_path / "pool.csv").write_text("file,label\na.png,cow\nb.png,\n")
     with pytest.raises(McalError, match="'cow', which is none of its 2 classes"):
         from_table(tmp_path / "pool.csv", classes=["cat", "dog"])
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels", "given"),
+    [
+        (["true", "false"], ["true", "false", "true"], [0, 1, 0]),
+        (["1", "2", "3"], ["1", "2", "1"], [0, 1, 0]),  # names, though they look like numbers
+        (["1", "2", "3"], ["0", "2", "1"], [0, 2, 1]),  # no name is 0: numbers
+        (None, ["None", "mild", "NA"], [1, 2, 0]),
+        (None, ["01", "1", "2"], [0, 1, 2]),
+        (None, ["2.0", "0.0", "1.0"], [2, 0, 1]),
+    ],
+)
+def test_labels_in_a_table_are_names_as_they_are_written(classes, labels, given, tmp_path):
+    rows = [f"{k}.png,{label}\n" for k, label in enumerate(labels)]
+    for k in range(len(labels)):
+        save(tmp_path / f"{k}.png", grey(8, 8))
+    (tmp_path / "pool.csv").write_text("file, Label\n" + "".join(rows))
+    assert from_table(tmp_path / "pool.csv", classes=classes).labels.tolist() == given
+
+
+def test_files_in_a_table_have_names_as_they_are_written(tmp_path):
+    for name in ("007.png", "NA.png"):
+        save(tmp_path / name, grey(8, 8))
+        (tmp_path / name).rename(tmp_path / name.removesuffix(".png"))
+    (tmp_path / "pool.csv").write_text("file\n007\nNA\n")
+    assert from_table(tmp_path / "pool.csv").files == ("007", "NA")
 
 
 def test_only_folders_of_named_classes_are_labels(tmp_path):

@@ -521,6 +521,34 @@ def test_an_objective_that_is_wrong_is_named(value, complaint):
         planner.search(N, history_of(MIDDLING, SIZES, TESTS), "resnet18", None, Config(), wrong)
 
 
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"theta": 2.0}, "theta is a share, from 0 to 1"),
+        ({"theta": -0.5}, "theta is a share, from 0 to 1"),
+        ({"theta": np.nan}, "theta is a share, from 0 to 1"),
+        ({"error": np.nan}, "the error is NaN somewhere"),
+        ({"certificate_size": -5}, "certificate_size is a number of images"),
+        ({"certificate_size": N}, "certificate_size is a number of images"),
+        ({"certificate_size": 20.5}, "certificate_size is a number of images"),
+    ],
+)
+def test_a_split_that_no_plan_can_follow_is_named(changes, complaint):
+    def split(forecast, config):
+        wrong = {k: v if k == "certificate_size" else [v] * len(forecast.sizes) for k, v in changes.items()}
+        return OBJECTIVES["least_cost"].split(forecast, config)._replace(**wrong)
+
+    with pytest.raises(McalError, match=f"objective 'mine': {complaint}"):
+        planner.search(
+            N,
+            history_of(MIDDLING, SIZES, TESTS),
+            "resnet18",
+            None,
+            Config(),
+            Objective("mine", split, objectives.cost_alone),
+        )
+
+
 def test_what_is_no_objective_is_refused():
     with pytest.raises(McalError, match="unknown objective 'least_costs': did you mean 'least_cost'"):
         objectives.objective_of(Config(), "least_costs")

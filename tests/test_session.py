@@ -340,6 +340,10 @@ def test_the_log_of_other_images_or_settings_is_refused(tmp_path):
     with pytest.raises(McalError, match="log of other images: the pixels"):
         Session(images._replace(images=255 - images.images), **settings)
     Session(images, log=path).close()  # what is not given is as the log says
+    other = dict(log=tmp_path / "other.jsonl", width=2, architecture="cnn18", seed=np.int64(3))
+    for given in (other, {"log": other["log"]}):
+        with Session(images, **given) as session:
+            assert (session.log.job.architectures, session.log.run["session"]["seed"]) == (("cnn18",), 3)
     with Session(images, config=Config(epsilon=0.2), **{**settings, "log": tmp_path / "loose.jsonl"}):
         pass
     with Session(images, log=tmp_path / "loose.jsonl") as session:
@@ -386,6 +390,13 @@ def test_images_without_labels_are_labelled_by_a_function(tmp_path):
 def test_a_pool_that_cannot_work_is_refused_before_anything_is_asked(tmp_path, images, classes, says):
     with pytest.raises(McalError, match=says):
         Session(images, classes=classes, log=tmp_path / "run.jsonl")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("given", [{"seed": -1}, {"seed": 1.5}, {"seed": True}, {"acquisition": "nowhere.py:mine"}])
+def test_settings_that_cannot_work_are_refused_before_anything_is_asked(tmp_path, given):
+    with pytest.raises(McalError, match=r"seed: a whole number|seed: at least 0|can't read nowhere.py"):
+        Session(load("fashion_mnist_10k", first=100, downsample=2), width=2, log=tmp_path / "run.jsonl", **given)
     assert not list(tmp_path.iterdir())
 
 

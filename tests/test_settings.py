@@ -34,6 +34,8 @@ def written(tmp_path, content):
         ({"config": {"certify": 0.9999999}}, "config.certify: Input should be less than or equal to 0.999999"),
         ({"service": -0.04}, "price of a label must be 1e-09 to 1,000,000 dollars, got -0.04"),
         ({"service": 1e308}, "dollars, got 1e+308"),
+        ({"service": ".nan"}, "unknown labelling service '.nan'"),
+        ({"config": {"reach": 3, "max_growth": 2}}, "reach is the old name of max_growth: give one of them"),
         ({"service": "amazn"}, "unknown labelling service 'amazn': did you mean 'amazon'"),
         ({"training_price": {"kind": "per_hour", "dollars": -3}}, "training_price.per_hour.dollars"),
         ({"architectures": []}, "architectures"),
@@ -58,7 +60,7 @@ def test_unreadable_file_is_named(tmp_path):
 
 
 def test_yaml_reads_exponents_and_prices(tmp_path):
-    path = written(tmp_path, "training_price: {kind: per_image_epoch, dollars: 5e-6, epochs: recipe}\nservice: 0.01")
+    path = written(tmp_path, "training_price: {kind: per_image_epoch, dollars: 5e-6, epochs: recipe}\nservice: 1e-2")
     config = from_file(path).resolve(channels=3)
     assert config.training_price.dollars == 5e-6
     assert config.label_price == 0.01

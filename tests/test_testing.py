@@ -21,8 +21,8 @@ def test_a_score_function_is_checked_as_it_is_and_by_its_file(tmp_path):
         return 1 - scores.confidence
 
     testing.check_acquisition(far_from_certain)
-    (tmp_path / "mine.py").write_text("def last(scores):\n    return range(len(scores.label))\n")
-    testing.check_acquisition(f"{tmp_path}/mine.py:last")
+    (tmp_path / "mine.py").write_text("def mine(scores):\n    return [-margin for margin in scores.margin]\n")
+    testing.check_acquisition(f"{tmp_path}/mine.py:mine")
 
 
 def writes(scores):
@@ -48,6 +48,15 @@ def test_an_acquisition_function_that_selects_otherwise_each_time_is_found(monke
     monkeypatch.setitem(ACQUISITIONS._entries, "restless", restless)
     with pytest.raises(AssertionError, match="'restless' selected"):
         testing.check_acquisition("restless")
+
+
+@pytest.mark.parametrize(
+    "score", [lambda s: -s.margin / s.margin.max(), lambda s: s.margin.argsort(), lambda s: np.arange(len(s.margin))]
+)
+def test_a_score_that_depends_on_the_rest_of_the_pool_is_found(score):
+    score.__name__ = f"relative_{id(score)}"
+    with pytest.raises(AssertionError, match="scores an image by what else is in the pool"):
+        testing.check_acquisition(score)
 
 
 @pytest.mark.parametrize("name", STOP_RULES)

@@ -31,7 +31,7 @@ from mcal_jax.runs import driver
 from mcal_jax.runs.driver import drive
 from mcal_jax.runs.runlog import RunLog
 from mcal_jax.testing import WORLD_CHECKS, WorldRun, check_world
-from mcal_jax.testing.worlds import check_repeatable, check_resumable
+from mcal_jax.testing.worlds import check_choices, check_repeatable, check_resumable
 from mcal_jax.worlds.simulated import THETA_GRID, Analytic, Recorded, SimulatedWorld, chance, clairvoyant
 from mcal_jax.worlds.trained import TrainedWorld
 
@@ -163,7 +163,7 @@ def done(request, tmp_path_factory):
     return WorldRun(job, lambda: open_setting().world, steps, finished)
 
 
-LIVE_CHECKS = (check_repeatable, check_resumable)
+LIVE_CHECKS = (check_repeatable, check_choices, check_resumable)
 
 
 @pytest.mark.parametrize("check", [check for check in WORLD_CHECKS if check not in LIVE_CHECKS])
@@ -243,6 +243,32 @@ def test_a_fault_of_a_world_is_found_and_described(change, complaint):
     check_world(lambda: SimulatedWorld(600, MIDDLING, seed=3), job)
     with pytest.raises((AssertionError, McalError), match=complaint):
         check_world(lambda: Wrong(change), job)
+
+
+class Elsewhere(SimulatedWorld):
+    """A world whose ``choose`` asks humans about other images than ``answer`` has them label."""
+
+    is_answering = False
+
+    def answer(self, request, number):
+        self.is_answering = True
+        answer = super().answer(request, number)
+        self.is_answering = False
+        return answer
+
+    def choose(self, request, number):
+        return super().choose(request, number if self.is_answering else number + 1)
+
+
+class RetiresAll(SimulatedWorld):
+    def retire(self, request, chosen):
+        return chosen if request.test is None else request.test
+
+
+@pytest.mark.parametrize(("kind", "complaint"), [(Elsewhere, "choose gives other"), (RetiresAll, "retire gives other")])
+def test_a_world_that_asks_humans_about_other_images_than_it_answers_is_found(kind, complaint):
+    with pytest.raises(AssertionError, match=complaint):
+        check_world(lambda: kind(600, MIDDLING, seed=3), Job(n=600, config=QUICK))
 
 
 # ---------------------------------------------------------------------------------------------------------

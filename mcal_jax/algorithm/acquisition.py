@@ -86,7 +86,7 @@ def _value(given: Any) -> Any:
 
 
 ScoreFunction = Callable[[Scores], np.ndarray]
-"""Scores of n images -> how much each is wanted, [n], the higher the more."""
+"""Scores of n images -> how much each is wanted, [n], the higher the more, whatever the other images are."""
 
 
 class Acquisition(NamedTuple):
@@ -233,7 +233,7 @@ def would_choose(by: str, chosen: Scores, chosen_at: np.ndarray, others: Scores,
     [True, True, False, False]
     """
     score = find(by).score
-    if score is None or not len(chosen.margin):
+    if score is None or not len(chosen.margin) or not len(others.margin):
         return np.zeros(len(others.margin), bool)
     own, theirs = np.asarray(score(chosen)), np.asarray(score(others))
     lowest_chosen = own.min()

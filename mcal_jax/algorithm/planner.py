@@ -200,22 +200,36 @@ def surface_of(forecast: Forecast, split: Split, config: Config) -> Surface:
 
 def weigh(objective: Objective, forecast: Forecast, config: Config) -> tuple[Split, np.ndarray]:
     """The split that an objective makes, and what it minimises, [sizes]. Raises McalError for an objective that fails,
-    or returns other shapes, or nothing but NaN and infinity."""
+    or returns what no split can be, or nothing but NaN and infinity."""
+    what, shape = f"objective {objective.description!r}", forecast.sizes.shape
     try:
         split = objective.split(forecast, config)
-        cost = cost_of(forecast, forecast.rest, np.asarray(split.theta), config) + split.surcharge
+        split = split._replace(theta=np.asarray(split.theta, float), error=np.asarray(split.error, float))
+        _check_split(split, forecast)
+        cost = cost_of(forecast, forecast.rest, split.theta, config) + split.surcharge
         value = np.asarray(objective.value(cost, split.error), float)
-    except McalError:
-        raise
+    except McalError as error:
+        raise McalError(f"{what}: {error}") from None
     except Exception as error:
-        what = f"objective {objective.description!r} fails"
-        raise McalError(f"{what}: {type(error).__name__}: {error}") from error
-    shape = forecast.sizes.shape
-    if not (split.theta.shape == split.error.shape == value.shape == shape):
-        raise McalError(f"objective {objective.description!r}: theta, error and value must each be of shape {shape}")
+        raise McalError(f"{what} fails: {type(error).__name__}: {error}") from error
+    if value.shape != shape:
+        raise McalError(f"{what}: theta, error and value must each be of shape {shape}")
     if np.isnan(value).any() or not np.isfinite(value).any():
-        raise McalError(f"objective {objective.description!r}: the value is NaN somewhere, or finite nowhere")
+        raise McalError(f"{what}: the value is NaN somewhere, or finite nowhere")
     return split, value
+
+
+def _check_split(split: Split, forecast: Forecast) -> None:
+    """Raises McalError for a split that no plan can follow."""
+    if not split.theta.shape == split.error.shape == forecast.sizes.shape:
+        raise McalError(f"theta, error and value must each be of shape {forecast.sizes.shape}")
+    if not ((split.theta >= 0) & (split.theta <= 1 + 1e-9)).all():
+        raise McalError("theta is a share, from 0 to 1")
+    if np.isnan(split.error).any():
+        raise McalError("the error is NaN somewhere")
+    size = split.certificate_size
+    if not isinstance(size, int | np.integer) or not 0 <= size <= forecast.rest[0]:
+        raise McalError(f"certificate_size is a number of images, 0 to {forecast.rest[0]}, not {size!r}")
 
 
 def is_stable(value: float, previous: Plan | None, points: int, config: Config) -> bool:

@@ -132,6 +132,7 @@ def open_session(
     Raises McalError if that is the log of other predictions, and for a negative seed.
     """
     at_least(0, seed=seed)
+    seed = int(seed)  # of NumPy, perhaps
     content = _content(predictions)
     if log.exists():
         begun = RunLog.read(log)

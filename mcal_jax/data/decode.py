@@ -120,8 +120,10 @@ def _flat(picture: Any, channels: int) -> Any:
     from PIL import Image
 
     if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
-        levels = np.asarray(picture, float)
-        scale = 1 / 257 if picture.mode.startswith("I;16") or levels.max() > 255 else 1
+        levels = np.nan_to_num(np.asarray(picture, float))
+        scale: float = 1 / 257 if picture.mode.startswith("I;16") or levels.max() > 255 else 1
+        if picture.mode == "F" and levels.max() <= 1:
+            scale = 255
         picture = Image.fromarray(np.clip(levels * scale + 0.5, 0, 255).astype(np.uint8))
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         rgba = picture.convert("RGBA")

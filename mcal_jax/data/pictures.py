@@ -7,6 +7,7 @@ decoded once into the user's cache folder.
 
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,8 +18,8 @@ import numpy as np
 from mcal_jax.data.cache import decode, look
 from mcal_jax.data.dataset import Dataset, from_arrays, one_line_errors
 from mcal_jax.data.decode import SUFFIXES, described, rule_for
-from mcal_jax.data.tables import read_rows
-from mcal_jax.errors import McalError
+from mcal_jax.data.tables import as_text, read_text
+from mcal_jax.errors import McalError, shown
 from mcal_jax.files import cache_folder
 
 FILE_COLUMNS = ("file", "path", "image", "filename", "file_name")
@@ -26,6 +27,7 @@ LABEL_COLUMNS = ("label", "class")
 LARGE = 2**30
 """Bytes of pixels from which a pool is decoded into the user's cache folder and not into memory."""
 _NAMED = 10  # files that can't be read, named one by one
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 
 
 class Listing(NamedTuple):
@@ -51,7 +53,8 @@ def from_folder(
     If each lies in a folder of its class, those are the labels, else there are none. With ``classes`` only folders of
     these names are classes, and pictures outside them have no label yet. ``size``: pixels a side; by default pictures
     of one size of at most 64 pixels a side keep it, all others get 32. ``cache``: a folder for the decoded pictures,
-    which later calls map into memory. Links that lead out of the folder are not followed.
+    which later calls map into memory. Links to folders are not followed, as ``notes`` say; hidden files and folders are
+    left out.
 
     Raises McalError for a folder without pictures, and naming the first file that can't be read; or leaves such files
     out, which ``notes`` name (``skip_unreadable``).
@@ -70,10 +73,10 @@ def from_table(
     """The pictures that a table (CSV, TSV, Parquet or JSON lines) names, in its order.
 
     Its column ``file`` (or path, image, filename) holds paths within the table's folder; a column ``label`` (or class),
-    if there is one, names of classes or their numbers, empty where a label is not known. The rest as in
-    ``from_folder``. Raises McalError.
+    if there is one, names of classes as they are written, or else their numbers, empty where a label is not known. The
+    rest as in ``from_folder``. Raises McalError.
     """
-    return _dataset(_listing_of_table(table), size, classes, cache, skip_unreadable)
+    return _dataset(_listing_of_table(table, classes), size, classes, cache, skip_unreadable)
 
 
 def _listing_of_folder(folder: str | os.PathLike, classes: Sequence[str] | None) -> Listing:
@@ -81,7 +84,7 @@ def _listing_of_folder(folder: str | os.PathLike, classes: Sequence[str] | None)
     if not root.is_dir():
         raise McalError(f"no folder '{folder}'")
     with one_line_errors(f"'{folder}' cannot be read"):
-        there = sorted(path for path in root.rglob("*") if path.is_file())
+        there, links = _below(root)
     files = [path.relative_to(root) for path in there if path.suffix.lower() in SUFFIXES]
     if not files:
         raise McalError(f"no pictures in '{folder}': looked for {', '.join(SUFFIXES)} in it and in the folders below")
@@ -92,30 +95,59 @@ def _listing_of_folder(folder: str | os.PathLike, classes: Sequence[str] | None)
         labels = [top if top in set(classes) else None for top in tops]
     others = Counter(path.suffix.lower() or "no ending" for path in there if path.suffix.lower() not in SUFFIXES)
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(5))
-    notes = (f"'{folder}': {others.total():,} other files are left aside ({kinds})",) if others else ()
-    return Listing(str(folder), root, [file.as_posix() for file in files], labels, notes)
+    notes = [f"'{folder}': {others.total():,} other files are left aside ({kinds})"] if others else []
+    if links:
+        some = ", ".join(shown(str(link.relative_to(root))) for link in links[:5])
+        notes.append(f"'{folder}': {len(links):,} links to folders are not followed, such as {some}")
+    return Listing(str(folder), root, [file.as_posix() for file in files], labels, tuple(notes))
 
 
-def _listing_of_table(table: str | os.PathLike) -> Listing:
+def _below(root: Path) -> tuple[list[Path], list[Path]]:
+    """The files in a folder and below, and the links to folders, both in order; what is hidden is left
+    out. A link that leads nowhere counts as a file, which can't be read. Raises OSError."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    files, links = [], []
+    for folder, inner, names in os.walk(root, onerror=fail):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        links += [Path(folder, name) for name in inner if os.path.islink(os.path.join(folder, name))]
+        paths = (Path(folder, name) for name in names if not name.startswith("."))
+        files += [path for path in paths if path.is_file() or not path.exists()]
+    return sorted(files), sorted(links)
+
+
+def _listing_of_table(table: str | os.PathLike, classes: Sequence[str] | None) -> Listing:
     path = Path(os.path.expanduser(table))
-    rows = read_rows(path)
-    file_column = next((column for column in FILE_COLUMNS if column in rows), None)
+    rows = read_text(path)
+    there = {str(name).strip().lower(): name for name in reversed(list(rows))}
+    file_column = next((there[name] for name in FILE_COLUMNS if name in there), None)
     if file_column is None:
         raise McalError(f"'{table}' has no column of files: call it 'file'; it has {', '.join(map(str, rows))}")
     if not len(rows):
         raise McalError(f"'{table}' has no rows")
-    if unnamed := int(rows[file_column].isna().sum()):
+    files = as_text(rows[file_column])
+    if unnamed := files.count(""):
         raise McalError(f"'{table}': {unnamed} of {len(rows)} rows name no file")
-    files = [str(file) for file in rows[file_column]]
-    if repeated := rows[file_column][rows[file_column].duplicated()].tolist():
-        raise McalError(f"'{table}' names {len(repeated)} files more than once, such as {repeated[0]}")
-    label_column = next((column for column in LABEL_COLUMNS if column in rows), None)
-    labels: list[Any] = [None] * len(files)
-    if label_column is not None:
-        column = rows[label_column]
-        whole = column.dtype.kind == "f" and column.notna().any() and (column.dropna() % 1 == 0).all()
-        labels = [None if isna else int(v) if whole else v for v, isna in zip(column, column.isna(), strict=True)]
+    paths = [os.path.normpath(path.parent / file) for file in files]
+    times = Counter(paths)
+    if repeated := {one: file for one, file in zip(paths, files, strict=True) if times[one] > 1}:
+        raise McalError(
+            f"'{table}' names {len(repeated)} files more than once, such as {next(iter(repeated.values()))}"
+        )
+    label_column = next((there[name] for name in LABEL_COLUMNS if name in there), None)
+    labels = [None] * len(files) if label_column is None else _labels_of(as_text(rows[label_column]), classes)
     return Listing(str(table), path.parent, files, labels)
+
+
+def _labels_of(texts: list[str], classes: Sequence[str] | None) -> list[Any]:
+    """Labels as they are written, None for "": names where all of them are names of ``classes``, else numbers where
+    they all look like numbers."""
+    known = {text for text in texts if text}
+    if known <= set(classes or ()) or not all(map(_NUMBER.fullmatch, known)):
+        return [text or None for text in texts]
+    return [float(text) if text else None for text in texts]
 
 
 def _dataset(

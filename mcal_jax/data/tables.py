@@ -20,23 +20,37 @@ def is_table(path: str | os.PathLike) -> bool:
     return os.fspath(path).lower().endswith(TABLES)
 
 
-def read_rows(path: Path) -> "pd.DataFrame":
-    """The rows of a table, values of the types that they look like; of text only an empty cell is missing: None and NA
-    may be classes. Raises McalError."""
-    return _read(path, dict(keep_default_na=False, na_values=[""]), {})
-
-
 def read_text(path: Path) -> "pd.DataFrame":
     """The rows of a table, text as it is written: 007 stays 007, and NA.
 
     Raises McalError, also for a row that has more cells than there are columns.
     """
-    return _read(path, dict(dtype=str, keep_default_na=False, index_col=False), dict(dtype=False))
+    import pandas as pd
+
+    as_written: dict[str, Any] = dict(dtype=str, keep_default_na=False, index_col=False)
+    readers = {
+        ".csv": lambda: pd.read_csv(path, **as_written),
+        ".tsv": lambda: pd.read_csv(path, sep="\t", **as_written),
+        ".parquet": lambda: pd.read_parquet(path),
+        ".jsonl": lambda: pd.read_json(path, lines=True, dtype=False),
+    }
+    suffix = path.suffix.lower()
+    if suffix not in readers:
+        raise McalError(f"'{path}' is no table: {suggestion(suffix, readers)}")
+    if not path.is_file():
+        raise McalError(f"no file '{path}'")
+    with one_line_errors(f"'{path}' cannot be read as a table"), warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return readers[suffix]()
 
 
 def as_text(column: "pd.Series") -> list[str]:
     """The values of a column as a person would write them: whole numbers without a point, "" for what is missing."""
     return ["" if isna else _as_text(value) for value, isna in zip(column, column.isna(), strict=True)]
+
+
+def _as_text(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else str(value)
 
 
 def parquet(frame: "pd.DataFrame") -> bytes:
@@ -49,26 +63,3 @@ def parquet(frame: "pd.DataFrame") -> bytes:
     with one_line_errors("this table can't be written as Parquet"):
         frame.to_parquet(file, index=False)
     return file.getvalue()
-
-
-def _read(path: Path, csv: dict[str, Any], jsonl: dict[str, Any]) -> "pd.DataFrame":
-    import pandas as pd
-
-    readers = {
-        ".csv": lambda: pd.read_csv(path, **csv),
-        ".tsv": lambda: pd.read_csv(path, sep="\t", **csv),
-        ".parquet": lambda: pd.read_parquet(path),
-        ".jsonl": lambda: pd.read_json(path, lines=True, **jsonl),
-    }
-    suffix = path.suffix.lower()
-    if suffix not in readers:
-        raise McalError(f"'{path}' is no table: {suggestion(suffix, readers)}")
-    if not path.is_file():
-        raise McalError(f"no file '{path}'")
-    with one_line_errors(f"'{path}' cannot be read as a table"), warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        return readers[suffix]()
-
-
-def _as_text(value: Any) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else str(value)

@@ -272,7 +272,7 @@ def world_of(run: Run, job: Job, dataset: Dataset):
     trained_by: dict[str, Any] = dict(width=run.width, recipe=run.recipe, ranking=job.config.ranking, seed=run.seed)
     world = TrainedWorld(dataset, annotator, **trained_by, on_progress=bar)
     if job.algorithm != "humans_only":
-        world.prepare(job.architectures)
+        world.prepare(job.architectures, (job.config.acquisition, *job.compare))
     return world
 
 

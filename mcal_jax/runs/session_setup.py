@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.planner import n_test
 from mcal_jax.algorithm.protocol import UNKNOWN, remove
@@ -32,7 +33,7 @@ class Setup(NamedTuple):
 
 
 def setup(
-    dataset: Dataset, architecture: Any, width: int | None, recipe: str | None, seed: int, begun: RunLog | None
+    dataset: Dataset, architecture: Any, width: int | None, recipe: str | None, seed: int | None, begun: RunLog | None
 ) -> Setup:
     """The set-up of a session: what is given, else that of the log that it goes on from, else what suits the images.
 
@@ -40,14 +41,16 @@ def setup(
     """
     at_least(1, width=width)
     at_least(0, seed=seed)
-    if architecture is None:
-        architecture = default_architectures(dataset)
     several = list(architecture) if isinstance(architecture, list | tuple) else [architecture]
+    several = [] if architecture is None else several
     names = tuple(ARCHITECTURES.check(ARCHITECTURES.name_of(one)) for one in several)
+    given = None if seed is None else int(seed)
     if begun is None:
-        return Setup(names, suitable_width(dataset) if width is None else width, recipe or "fast", seed)
+        width = suitable_width(dataset) if width is None else width
+        return Setup(names or default_architectures(dataset), width, recipe or "fast", given or 0)
     there = recorded(begun)
-    here = Setup(names, width or there.width, recipe or there.recipe, seed)
+    seed = there.seed if given is None else given
+    here = Setup(names or there.architectures, width or there.width, recipe or there.recipe, seed)
     for name, value in here._asdict().items():
         if value != getattr(there, name):
             raise McalError(
@@ -87,18 +90,19 @@ def with_owned(job: Job, dataset: Dataset, at_random: bool, seed: int, begun: Ru
 def trained_world(
     dataset: Dataset,
     given: Setup,
-    ranking: str,
+    config: Config,
     on_progress: ProgressCallback | None = None,
     *,
     prepare: bool = True,
 ) -> "TrainedWorld":
-    """The world that trains on the images; to ``prepare`` is to try every net first. Raises McalError."""
+    """The world that trains on the images; to ``prepare`` is to try every net and to load M(.) first. Raises
+    McalError."""
     from mcal_jax.training.cache import enable_compilation_cache
     from mcal_jax.worlds.trained import TrainedWorld
 
     enable_compilation_cache()
-    settings: dict[str, Any] = dict(width=given.width, recipe=given.recipe, ranking=ranking, seed=given.seed)
+    settings: dict[str, Any] = dict(width=given.width, recipe=given.recipe, ranking=config.ranking, seed=given.seed)
     world = TrainedWorld(dataset, on_progress=on_progress, **settings)
     if prepare:
-        world.prepare(given.architectures)
+        world.prepare(given.architectures, [config.acquisition])
     return world

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from mcal_jax.algorithm import costs
 from mcal_jax.algorithm.config import (
@@ -62,6 +62,14 @@ def digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def price_or_name(given: Any) -> Any:
+    """A number of US dollars that is given as text, as YAML reads 3e-3, or the name of who asks for it."""
+    try:
+        return float(given) if isinstance(given, str) else given
+    except ValueError:
+        return given
+
+
 class DataSettings(Settings):
     """Which images: see ``mcal_jax.data.load``."""
 
@@ -79,7 +87,9 @@ class Run(Settings):
     architectures: Annotated[tuple[Architecture, ...], Field(min_length=1)] = ("resnet18",)
     width: Annotated[int, Field(ge=1)] = Field(64, description="filters of the first stage; 64 is standard")
     recipe: Annotated[str, AfterValidator(RECIPES.check)] = "fast"
-    service: str | float = Field("amazon", description="amazon, satyam, or US dollars per label")
+    service: Annotated[str | float, BeforeValidator(price_or_name)] = Field(
+        "amazon", description="amazon, satyam, or US dollars per label"
+    )
     training_price: Literal["paper"] | AnyTrainingPrice = Field(
         "paper", description="the paper's, a card by name (h100: its price per hour), or how it is priced"
     )
@@ -277,8 +287,9 @@ def explain(error: ValidationError, kind: type[Settings]) -> str:
             )
         fields = getattr(known, "model_fields", ())
         return f"{where}: unknown key" + (f"; {suggestion(str(first['loc'][-1]), fields)}" if fields else "")
-    got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"  # the whole of the settings
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}{got}".removeprefix(": ")
+    message = f"{where}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")
+    is_of_several = first["type"] == "value_error" and isinstance(first["input"], dict)
+    return message if is_of_several else f"{message}, got {first['input']!r}"
 
 
 def named(folder: str, name: str) -> Path:

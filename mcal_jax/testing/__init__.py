@@ -46,7 +46,8 @@ def check_architecture(architecture: Any, **settings: Any) -> None:
 
 
 def check_acquisition(function: str | ScoreFunction | Acquisition) -> None:
-    """Whether M(.) selects as many different images as asked for, the same ones twice, and changes none of its inputs.
+    """Whether M(.) selects as many different images as asked for, the same ones twice, and changes none of its inputs;
+    and whether its score, if it has one, is the same for an image whatever else is in the pool.
 
     ``function`` is a score function, an Acquisition, or the name of one. Raises McalError or AssertionError.
     """
@@ -58,6 +59,20 @@ def check_acquisition(function: str | ScoreFunction | Acquisition) -> None:
                 np.array_equal(first, second),
                 f"acquisition function {name!r} selected {first} and then {second} from the same pool of {size}",
             )
+    if score := acquisition.find(name).score:
+        _check_score(name, score, _pool(50).scores)
+
+
+def _check_score(name: str, score: ScoreFunction, scores: Scores) -> None:
+    """Whether each of a few images has the same score where it stands alone."""
+    together = np.asarray(score(scores), float)
+    for at in range(0, len(together), 7):
+        alone = np.asarray(score(Scores(*(column[at : at + 1] for column in scores))), float)
+        require(
+            np.allclose(alone, together[at], equal_nan=True),
+            f"acquisition function {name!r} scores an image by what else is in the pool, so images of T can't be "
+            "compared with those of a batch: score each image by itself, or write an Acquisition",
+        )
 
 
 def _pool(size: int) -> PoolView:

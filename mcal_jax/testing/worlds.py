@@ -14,7 +14,9 @@ from mcal_jax.algorithm.protocol import (
     Labels,
     MachineLabel,
     Measure,
+    Relabel,
     Request,
+    SecondLabels,
     Train,
     TrainResult,
     Verify,
@@ -61,7 +63,7 @@ def check_world(open_world: Callable[[], World], job: Job) -> None:
     """Whether a world answers every request of a ``job`` as the protocol asks, repeatably, and can be resumed.
 
     ``open_world`` returns a fresh world with the same seed at every call; ``job`` should be small, for it is run about
-    five times. Raises McalError or AssertionError.
+    six times. Raises McalError or AssertionError.
     """
     run = run_world(open_world, job)
     for check in WORLD_CHECKS:
@@ -210,6 +212,20 @@ def check_repeatable(run: WorldRun) -> None:
         )
 
 
+def check_choices(run: WorldRun) -> None:
+    """``choose`` and ``retire``, by which a session asks humans, name the images that ``answer`` had them label."""
+    world = run.open()
+    for number, (request, answer) in enumerate(run.steps):
+        if isinstance(request, Label | Relabel):
+            chosen, what = world.choose(request, number), f"request {number}, {type(request).__name__}"
+            assert isinstance(answer, Labels | SecondLabels)
+            require(np.array_equal(chosen, answer.indices), f"{what}: choose gives other images than answer")
+            if isinstance(request, Label) and isinstance(answer, Labels):
+                retired = world.retire(request, chosen)
+                require(np.array_equal(retired, answer.retired), f"{what}: retire gives other images than answer")
+        world.restore(request, number, answer)
+
+
 def check_resumable(run: WorldRun) -> None:
     """A world to which the first answers are restored goes on as if it had never been interrupted."""
     for kept in sorted({int(share * (len(run.steps) - 1)) for share in (0.2, 0.5, 0.8, 1.0)}):
@@ -243,6 +259,7 @@ WORLD_CHECKS: tuple[Callable[[WorldRun], None], ...] = (
     check_partition,
     check_delivery,
     check_repeatable,
+    check_choices,
     check_resumable,
 )
 """What ``check_world`` checks, in order."""
