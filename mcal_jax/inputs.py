@@ -68,17 +68,13 @@ def class_numbers(labels: Iterable[Any], n: int, classes: Sequence[str]) -> np.n
 def as_dataset(images: Images, classes: Sequence[str] | None = None, features: Any = None) -> Dataset:
     """A pool from whatever a user has; ``features`` [n, d] stand beside images. Raises McalError."""
     if isinstance(images, Dataset):
-        dataset = images
-        if classes is not None and tuple(classes) != dataset.classes:
-            named = data.from_arrays(images.images, images.labels, classes, images.name, features=images.features)
-            dataset = named._replace(files=images.files)
+        dataset = _with_classes(images, classes)
     elif isinstance(images, str | os.PathLike):
         if Path(images).is_dir():
             dataset = data.from_folder(images, classes=classes)
         else:
             dataset = data.from_table(images, classes=classes) if data.is_table(images) else data.load(images)
-        if classes is not None and dataset.labels is None:
-            dataset = dataset._replace(classes=data.from_arrays(dataset.images, None, classes, dataset.name).classes)
+        dataset = _with_classes(dataset, classes)
     else:
         dataset = data.from_arrays(images, None, classes, "arrays")
     if features is not None:
@@ -90,3 +86,18 @@ def as_dataset(images: Images, classes: Sequence[str] | None = None, features: A
         have = f"{len(dataset.classes)} class{'es' * (len(dataset.classes) != 1)}"
         raise McalError(f"'{dataset.name}' has {have}: give the names of at least 2, classes=[...]")
     return dataset
+
+
+def _with_classes(dataset: Dataset, classes: Sequence[str] | None) -> Dataset:
+    """``dataset`` with other names for its classes.
+
+    Raises McalError for its own names in another order, by which its labels would mean something else, and for fewer
+    than its labels name.
+    """
+    if classes is None or tuple(classes) == dataset.classes:
+        return dataset
+    if set(map(str, classes)) == set(dataset.classes):
+        own = ", ".join(dataset.classes[:5])
+        raise McalError(f"classes: '{dataset.name}' numbers these classes in another order, which begins {own}")
+    named = data.from_arrays(dataset.images, dataset.labels, classes, dataset.name, features=dataset.features)
+    return dataset._replace(classes=named.classes)

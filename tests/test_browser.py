@@ -87,7 +87,8 @@ def test_a_page_labels_skips_and_takes_back(desk):
     assert [image["image"] for image in reply["images"]][:2] == [two, three]
     assert browser.call("answer", image=two, label=None).json()["answers"][-1] == {"image": two, "label": -1}
     assert three not in [image["image"] for image in browser.call("skip", image=three).json()["images"]]
-    assert browser.call("undo").json()["images"][0]["image"] == two
+    assert browser.call("undo", image=two).json()["images"][0]["image"] == two
+    assert browser.call("undo", image=two).json()["answers"] == [{"image": one, "label": 2}]
     reply = browser.call("pause").json()
     assert reply["images"] == []
     assert reply["status"]["state"] == "labelling"
@@ -239,6 +240,7 @@ def test_pictures_are_encoded_again_and_come_from_the_folder_alone(tmp_path, des
         with pytest.raises(McalError, match="of 3"):
             inside.encoded(index)
     assert Browser(desk).send("GET", "/api/image/0").headers["content-type"] == "image/png"
+    assert Browser(desk).send("GET", f"/api/image/{'9' * 5000}").status_code == 404
     assert Browser(desk).send("GET", "/api/image/..%2f..%2fsecret.png").status_code in (404, 405)
 
 

@@ -96,6 +96,8 @@ def test_answers_in_all_forms_that_label_studio_knows():
     assert label_of(chosen("dog", 2, updated_at="2026-01-02"), chosen("cat", 2, updated_at="2026-01-03"))[0] == "cat"
     assert label_of(chosen("cat", {"id": 3, "email": "eve@example.com"})) == ("cat", "eve@example.com")
     assert label_of(chosen("cat", None)) == ("cat", "")
+    nulls = {"updated_at": None, "was_cancelled": None, "id": None}
+    assert label_of({**chosen("cat"), **nulls}, {"completed_by": 2, "result": None}, overlap=None)[0] == "cat"
     comment = {"type": "textarea", "from_name": "why", "value": {"text": ["blurred"]}}
     assert label_of({"completed_by": 1, "result": [comment, *chosen("cat")["result"]]}) == ("cat", "user 1")
     both = {"completed_by": 1, "result": [{"type": "choices", "value": {"choices": ["cat", "dog"]}}]}

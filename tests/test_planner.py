@@ -549,6 +549,16 @@ def test_a_split_that_no_plan_can_follow_is_named(changes, complaint):
         )
 
 
+def test_an_objective_cannot_change_the_forecast():
+    def split(forecast, config):
+        forecast.error.fill(0)
+        return OBJECTIVES["least_cost"].split(forecast, config)
+
+    wrong = Objective("mine", split, objectives.cost_alone)
+    with pytest.raises(McalError, match="objective 'mine' fails: ValueError: assignment destination is read-only"):
+        planner.search(N, history_of(MIDDLING, SIZES, TESTS), "resnet18", None, Config(), wrong)
+
+
 def test_what_is_no_objective_is_refused():
     with pytest.raises(McalError, match="unknown objective 'least_costs': did you mean 'least_cost'"):
         objectives.objective_of(Config(), "least_costs")

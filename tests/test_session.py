@@ -15,7 +15,7 @@ from mcal_jax.algorithm.config import PerHour
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.planner import n_test
 from mcal_jax.algorithm.protocol import UNKNOWN
-from mcal_jax.inputs import class_number
+from mcal_jax.inputs import as_dataset, class_number
 from mcal_jax.runs.driver import drive, replay
 from mcal_jax.worlds.simulated import SimulatedWorld
 
@@ -398,6 +398,21 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_asked(tmp_path
     with pytest.raises(McalError, match=r"seed: a whole number|seed: at least 0|can't read nowhere.py"):
         Session(load("fashion_mnist_10k", first=100, downsample=2), width=2, log=tmp_path / "run.jsonl", **given)
     assert not list(tmp_path.iterdir())
+
+
+def test_other_names_of_classes_keep_the_labels_and_the_same_in_another_order_are_refused(tmp_path):
+    images, labels = np.zeros((40, 8, 8), np.uint8), np.arange(40) % 2
+    known = from_arrays(images, labels, ["a", "b"])._replace(given=np.int32(labels))
+    np.savez(tmp_path / "pool.npz", images=images, labels=labels, classes=["a", "b"])
+    for source in (known, tmp_path / "pool.npz"):
+        renamed = as_dataset(source, ["cat", "dog", "owl"])
+        assert renamed.classes == ("cat", "dog", "owl")
+        assert renamed.labels.tolist() == labels.tolist()
+        with pytest.raises(McalError, match="numbers these classes in another order, which begins a, b"):
+            as_dataset(source, ["b", "a"])
+        with pytest.raises(McalError, match="must be from 0 to 0, and one is 1"):
+            as_dataset(source, ["cat"])
+    assert as_dataset(known, ["cat", "dog"]).given.tolist() == labels.tolist()
 
 
 def test_classes_are_named_or_numbered():

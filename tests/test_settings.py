@@ -26,6 +26,8 @@ def written(tmp_path, content):
         ({"widht": 8}, "widht: unknown key; did you mean 'width'"),
         ({"data": {"nam": "x"}}, "data.nam: unknown key; did you mean 'name'"),
         ({"config": {"epsilonn": 0.1}}, "config.epsilonn: unknown key; did you mean 'epsilon'"),
+        ({"seed": True}, "seed: a number or a name is wanted here, not True"),
+        ("config: {test_fraction: on}", "config.test_fraction: a number or a name is wanted"),
         ({"config": {"epsilon": 0}}, "config.epsilon: Input should be greater than 0, got 0"),
         ({"config": {"epsilon": 1}}, "config.epsilon: Input should be less than 1, got 1"),
         ({"config": {"label_price": 0.1}}, "config.label_price: give it as service"),

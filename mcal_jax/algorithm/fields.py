@@ -1,6 +1,6 @@
 """What all settings share: their base, the names they had before, and the ranges of their fields."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -23,15 +23,28 @@ class Settings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _rename(cls, given: Any) -> Any:
-        """Settings under their names of today."""
+    def _as_meant(cls, given: Any) -> Any:
+        """Settings under their names of today. Raises ValueError for yes or no where neither makes sense."""
         if not isinstance(given, dict):
             return given
         renamed = {old: new for old, new in OLD_NAMES.items() if old in given and new in cls.model_fields}
         for old, new in renamed.items():
             if new in given:
                 raise ValueError(f"{old} is the old name of {new}: give one of them")
-        return {renamed.get(key, key): value for key, value in given.items()}
+        given = {renamed.get(key, key): value for key, value in given.items()}
+        for key, value in given.items():  # YAML reads "yes" and "on" as True, which would count as 1
+            if (
+                isinstance(value, bool)
+                and key in cls.model_fields
+                and bool not in _kinds(cls.model_fields[key].annotation)
+            ):
+                raise ValueError(f"{key}: a number or a name is wanted here, not {value}")
+        return given
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """All types that the annotation of a field names."""
+    return {annotation}.union(*map(_kinds, get_args(annotation)))
 
 
 def with_old_names(plain: dict[str, Any]) -> dict[str, Any]:

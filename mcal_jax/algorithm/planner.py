@@ -5,6 +5,7 @@ All of it is arithmetic on counts and costs. An objective (objectives.py) define
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -203,7 +204,7 @@ def weigh(objective: Objective, forecast: Forecast, config: Config) -> tuple[Spl
     or returns what no split can be, or nothing but NaN and infinity."""
     what, shape = f"objective {objective.description!r}", forecast.sizes.shape
     try:
-        split = objective.split(forecast, config)
+        split = objective.split(Forecast(*map(_unwritable, forecast)), config)
         split = split._replace(theta=np.asarray(split.theta, float), error=np.asarray(split.error, float))
         _check_split(split, forecast)
         cost = cost_of(forecast, forecast.rest, split.theta, config) + split.surcharge
@@ -217,6 +218,14 @@ def weigh(objective: Objective, forecast: Forecast, config: Config) -> tuple[Spl
     if np.isnan(value).any() or not np.isfinite(value).any():
         raise McalError(f"{what}: the value is NaN somewhere, or finite nowhere")
     return split, value
+
+
+def _unwritable(value: Any) -> Any:
+    """A view of an array that an objective can't change; anything else as it is."""
+    if isinstance(value, np.ndarray):
+        value = value.view()
+        value.flags.writeable = False
+    return value
 
 
 def _check_split(split: Split, forecast: Forecast) -> None:

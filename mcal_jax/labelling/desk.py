@@ -146,14 +146,18 @@ class Desk:
             if image in self._leases.items and annotator in self._leases.items[image].holders:
                 self._leases.skip(annotator, image)
 
-    def undo(self, annotator: str) -> int:
+    def undo(self, annotator: str, image: int | None = None) -> int:
         """Take back the last answer of an annotator, who holds its image again. Returns the image.
 
-        Raises McalError if there is none whose batch is still open: on a whole one a classifier trains.
+        With an ``image`` only its answer: if that is no longer the last one, nothing is done, so that a call whose
+        reply was lost can be sent again. Raises McalError if no answer is left whose batch is still open: on a whole
+        one a classifier trains.
         """
         with self._changed:
             if not (last := self._latest(annotator, 1)):
                 raise McalError("nothing to undo: only answers of a batch that is still open can be taken back")
+            if image not in (None, last[0]):
+                return last[0]
             image = last[0]
             self._ballot.undo(annotator, image, self._leases.items[image])
             self._given[annotator].pop()

@@ -27,7 +27,7 @@ class Api:
             "take": lambda who, body: None,
             "answer": lambda who, body: desk.answer(who, self._image(body), _label(body)),
             "skip": lambda who, body: desk.skip(who, self._image(body)),
-            "undo": lambda who, body: desk.undo(who),
+            "undo": lambda who, body: desk.undo(who, self._image(body) if "image" in body else None),
             "pause": lambda who, body: desk.release(who),
         }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import secrets
 import socket
 import threading
@@ -52,7 +53,10 @@ def application(api: Api, token: str, hosts: Collection[str] = (), *, any_addres
         return JSONResponse(reply)
 
     async def picture(request: Request) -> Response:
-        content, media_type = await run_in_threadpool(api.pictures.encoded, request.path_params["image"])
+        digits = request.path_params["image"]
+        if not re.fullmatch("[0-9]{1,18}", digits):
+            raise HTTPException(404)
+        content, media_type = await run_in_threadpool(api.pictures.encoded, int(digits))
         return Response(content, media_type=media_type)
 
     async def refused(request: Request, error: Exception) -> Response:
@@ -62,7 +66,7 @@ def application(api: Api, token: str, hosts: Collection[str] = (), *, any_addres
     routes = [
         Route("/", page),
         Route("/static/{name}", page),
-        Route("/api/image/{image:int}", picture),
+        Route("/api/image/{image}", picture),
         Route("/api/{name}", call, methods=["POST"]),
     ]
     handlers = {McalError: refused, HTTPException: refused}

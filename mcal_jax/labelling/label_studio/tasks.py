@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
 
 from mcal_jax.data import Dataset
 from mcal_jax.errors import McalError, shown
@@ -79,27 +79,36 @@ def encoded(dataset: Dataset, folder: Path | None, names: Iterable[str]) -> Iter
 # Answers
 
 
-class Choices(BaseModel):
+class Form(BaseModel):
+    """A form of Label Studio, in which null stands for what is not given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        return {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else given
+
+
+class Choices(Form):
     """The classes that were chosen; other controls have none."""
 
     choices: list[str] = []
 
 
-class Control(BaseModel):
+class Control(Form):
     """What was entered in one control of the interface."""
 
     type: str = ""
     value: Choices = Choices()
 
 
-class Person(BaseModel):
+class Person(Form):
     """An annotator, as some exports name them."""
 
     id: int | None = None
     email: str | None = None
 
 
-class Annotation(BaseModel):
+class Annotation(Form):
     """One annotator's answer to a task."""
 
     id: int = 0
@@ -109,19 +118,19 @@ class Annotation(BaseModel):
     updated_at: str | None = None
 
 
-class Data(BaseModel):
+class Data(Form):
     """What ``new_task`` put into a task."""
 
     file: str
     batch: int
 
 
-class Task(BaseModel):
+class Task(Form):
     """A task with its answers. ``overlap``: how many annotators are wanted."""
 
     id: int = 0
     data: Data
-    annotations: list[Annotation] | None = None
+    annotations: list[Annotation] = []
     overlap: int = 1
 
 
@@ -164,7 +173,7 @@ def _rows(file: str, tasks: Sequence[Task], people: Mapping[int, str], annotator
     """The label of an image, one row for each annotator where they are divided, or an empty label."""
     where = f"{where}, task {tasks[0].id}"
     votes: dict[str, str | None] = {}
-    answers = [answer for task in tasks for answer in task.annotations or []]
+    answers = [answer for task in tasks for answer in task.annotations]
     for answer in sorted(answers, key=lambda answer: (answer.updated_at or "", answer.id)):
         chosen = [name for control in answer.result if control.type == "choices" for name in control.value.choices]
         if chosen or answer.was_cancelled:

@@ -86,8 +86,9 @@ class LabellingDesk {
 
   undo() {
     if (this.mode !== "at work") return;
+    const last = this.answers.pop();
     this.view.announce("Taken back.");
-    this.send("undo");
+    this.send("undo", last ? { image: last.image } : {});
   }
 
   pause() {
