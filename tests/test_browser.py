@@ -335,7 +335,7 @@ def test_serve_returns_when_all_have_labels(tmp_path, monkeypatch):
     assert len(lines) == 1
 
 
-def test_a_widget_answers_by_messages(tmp_path):
+def test_a_widget_answers_by_messages(tmp_path, monkeypatch):
     widgets = pytest.importorskip("mcal_jax.labelling.browser.notebook")
     session = Session.over(SimulatedWorld(N, EASY, seed=3), JOB, pool(), tmp_path / "run.jsonl")
     widget, sent = session.widget(), []
@@ -350,6 +350,9 @@ def test_a_widget_answers_by_messages(tmp_path):
     for message in ({"id": 3, "name": "image", "body": {"image": -1}}, {"id": 4, "name": "no"}, {"id": 5, "body": 3}):
         widget._answer(widget, message, [])
         assert sent[-1][0].keys() == {"id", "error"}
+    monkeypatch.setattr(widget.api, "call", lambda name, body: 1 / 0)  # the front end waits for a reply
+    widget._answer(widget, {"id": 6, "name": "take"}, [])
+    assert sent[-1][0] == {"id": 6, "error": "division by zero"}
     bundle = widgets.bundle()
     assert not re.search(r"^import ", bundle, re.MULTILINE)
     assert len(re.findall(r"^export ", bundle, re.MULTILINE)) == 1

@@ -316,6 +316,14 @@ def test_a_closed_pipe_ends_quietly(folder, command):
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_an_output_that_is_full_is_told_in_a_line(folder, command):
+    with open("/dev/full", "wb") as full:
+        done = command("check", "none.jsonl", stdout=full, stderr=subprocess.PIPE, capture_output=False)
+    assert done.returncode == 2
+    assert done.stderr == b"mcal: no space is left on the disk, or where the output goes\n"
+
+
 @pytest.mark.parametrize("locale", [{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
                                     {"PYTHONIOENCODING": "ascii"}])  # fmt: skip
 def test_text_is_utf8_whatever_the_locale(folder, command, locale):

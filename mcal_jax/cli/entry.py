@@ -1,6 +1,7 @@
 """The entry point of ``mcal``: exit codes, and one line for each error."""
 
 import contextlib
+import errno
 import io
 import os
 import signal
@@ -47,6 +48,8 @@ def exit_code_and_message(error: Exception) -> tuple[int, str]:
             return 2, f"text that is not UTF-8: {text}"
         case OSError() if error.filename is not None:
             return 2, f"{os.fsdecode(error.filename)}: {error.strerror or text}"
+        case OSError(errno=errno.ENOSPC):
+            return 2, "no space is left on the disk, or where the output goes"
         case MemoryError():
             return 2, f"not enough memory: {text}"
         case ModuleNotFoundError():

@@ -6,7 +6,6 @@ from typing import Any
 
 import anywidget
 
-from mcal_jax.errors import McalError
 from mcal_jax.labelling.browser.api import Api
 from mcal_jax.labelling.browser.pictures import Pictures
 from mcal_jax.labelling.desk import Desk
@@ -46,6 +45,6 @@ class LabellingWidget(anywidget.AnyWidget):
                 content = [picture]
             else:
                 reply["reply"] = self.api.call(name, body)
-        except McalError as error:
-            reply["error"] = str(error)
+        except Exception as error:  # whatever it is, the front end waits for a reply
+            reply["error"] = str(error) or type(error).__name__
         self.send(reply, content)
