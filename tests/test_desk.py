@@ -146,6 +146,22 @@ def test_undo_gives_the_image_back_and_is_in_the_log(tmp_path):
     assert again.take("ada", 1) == [one]
 
 
+def test_labels_that_the_session_is_told_by_others_are_asked_for_no_more(tmp_path):
+    session = open_session(tmp_path)
+    desk = open_desk(session)
+    held, tests = desk.take("ada", 1)[0], session.batches.batches[0].indices
+    others = tests[tests != held]
+    session.tell(others[:-1], np.zeros(len(others) - 1, int))
+    assert desk.take("bob", len(tests))[0] == others[-1]
+    session.tell([held], [0])
+    with pytest.raises(McalError, match=f"image {held} is not yours to label: it has a label"):
+        desk.answer("ada", held, 1)
+    session.tell([others[-1]], [0])
+    assert not {held, others[-1]} & set(desk.take("ada", N) + desk.take("bob", N))
+    wait_for(desk, "working", "labelling")
+    assert desk.status().left < N - len(tests)
+
+
 def test_an_answer_to_a_whole_batch_cannot_be_taken_back(tmp_path):
     desk = open_desk(open_session(tmp_path))
     tests = set(desk.session.batches.batches[0].indices.tolist())

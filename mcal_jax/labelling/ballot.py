@@ -6,7 +6,7 @@ from typing import Any
 from mcal_jax.algorithm.protocol import UNKNOWN
 from mcal_jax.labelling.jury import Jury
 from mcal_jax.labelling.leases import Item
-from mcal_jax.runs.open_batches import GOLD, GoldAnswer
+from mcal_jax.runs.open_batches import GOLD, UNANSWERED, GoldAnswer
 from mcal_jax.session import Session
 
 
@@ -88,6 +88,15 @@ class Ballot:
                 item.label = self.jury.label(item.number, image)
                 self._tell([image], item.label, ", ".join(item.votes))
         self.waiting[item.number].discard(image)
+
+    def is_told(self, image: int, item: Item) -> bool:
+        """Whether somebody told the session the label of an image that is asked about; it is asked about no more."""
+        told = int(self.session.batches.labels[image])
+        if item.number == GOLD or item.label is not None or told == UNANSWERED:
+            return False
+        item.label = told
+        self.waiting[item.number].discard(image)
+        return True
 
     def conclude(self, number: int, items: Mapping[int, Item], lock: Any) -> None:
         """Tell the session the labels of a batch that has all its opinions, by what they say together.

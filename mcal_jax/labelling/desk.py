@@ -103,6 +103,8 @@ class Desk:
         """Up to ``count`` images for an annotator: those that they hold already, then new ones. Renews their leases."""
         with self._changed:
             self._hear_of(annotator)
+            for held in self._leases.held(annotator):
+                self._is_told(held)
             before = set(self._leases.held(annotator))
             images = self._leases.take(annotator, count)
             for _ in set(images) - before:
@@ -123,7 +125,7 @@ class Desk:
             item = self._leases.items.get(image)
             if item and item.votes.get(annotator) == label:
                 return
-            if not item or not (annotator in item.holders or self._is_free(annotator, item)):
+            if not item or self._is_told(image) or not (annotator in item.holders or self._is_free(annotator, item)):
                 raise McalError(f"image {image} is not yours to label: it has a label, or someone else has it now")
             try:
                 self._ballot.keep(annotator, image, item, label, self._seen)
@@ -296,8 +298,20 @@ class Desk:
         self._seen.pop(annotator, None)
         self._seen[annotator] = self._clock()
 
+    def _is_told(self, image: int) -> bool:
+        """Whether the session has the label of an image from elsewhere, such as a call of ``Session.tell``."""
+        item = self._leases.items[image]
+        if not self._ballot.is_told(image, item):
+            return False
+        for annotator in list(item.holders):
+            self._leases.end(annotator, image)
+        self._changed.notify_all()
+        return True
+
     def _accepts(self, annotator: str, image: int) -> bool:
         """Whether an image may be handed to an annotator; one that nobody's opinion is worth asking for is settled."""
+        if self._is_told(image):
+            return False
         if not self.jury.panel.has_price:
             return True
         accepted = self.jury.accepts(self._leases.items[image].number, image, annotator, self._seen)
