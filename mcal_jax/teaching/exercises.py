@@ -2,8 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,41 +12,20 @@ from mcal_jax.algorithm.plan import Plan
 from mcal_jax.errors import McalError
 from mcal_jax.runs.settings import home
 from mcal_jax.teaching.checking import Answer, ask, ask_number, expect, is_equal, report
+from mcal_jax.teaching.small_jobs import (
+    JOBS,
+    NEARLY_FREE_LABELS,
+    Error,
+    JobNumbers,
+    bill,
+    least_cost,
+    power_law,
+    wrong_share,
+)
 
 NOTEBOOKS = ("00_read_me_first", "01_power_laws", "02_cost_surfaces", "03_what_to_label", "05_write_it_yourself")
 """Those in which something is to be written."""
 FOLDED = re.compile(r"<details><summary>Solution</summary>\s+```python\n(.*?)```", re.DOTALL)
-
-Error = Callable[[Any, Any], Any]  # (|B|, theta) -> eps(S^theta(D(B))), Eqn 3; the two broadcast
-
-
-class JobNumbers(NamedTuple):
-    """A labelling job in five numbers; prices are in US dollars."""
-
-    n: int  # |X|
-    n_test: int  # |T|
-    label_price: float  # C_h
-    training_price: float  # of the training, for each image of B
-    epsilon: float
-
-    @property
-    def sizes(self) -> np.ndarray:
-        """The |B| that are searched: 60 or fewer, from 1 % of |X| to all but T, int64."""
-        return np.unique(np.geomspace(0.01 * self.n, self.n - self.n_test, 60).round().astype(int))
-
-    @property
-    def thetas(self) -> np.ndarray:
-        """The shares of machine labels that are searched, 0 to 1, float64."""
-        return np.arange(51) / 50
-
-
-JOBS = (
-    (JobNumbers(50_000, 2_500, 0.04, 1e-3, 0.05), (3.0, 0.4, 2.0)),
-    (JobNumbers(20_000, 1_000, 0.003, 1e-3, 0.02), (2.0, 0.3, 1.0)),
-    (JobNumbers(10_000, 500, 0.04, 1e-3, 0.05), (0.9, 0.01, 0.01)),  # a classifier that learns next to nothing
-)
-"""Jobs that are searched, with alpha, gamma and quality of their learning curves."""
-NEARLY_FREE_LABELS = JOBS[0][0]._replace(label_price=1e-5)
 
 
 def solutions() -> dict[str, str]:
@@ -117,7 +95,7 @@ def check_largest_theta(largest_theta: Answer) -> str:
         error = power_law(*law)
         for B in (job.sizes[len(job.sizes) // 2], job.sizes[-8]):
             value, thetas = ask_number(largest_theta, job, B, error), job.thetas
-            right = thetas[_wrong(job, error, B, thetas) < job.epsilon].max()
+            right = thetas[wrong_share(job, error, B, thetas) < job.epsilon].max()
             hints = [
                 (thetas[error(B, thetas) < job.epsilon].max(), "weigh the error by |S| / |X|"),
                 (thetas[thetas * error(B, thetas) < job.epsilon].max(), "|S| is theta (|X| - |T| - |B|)"),
@@ -195,11 +173,6 @@ def check_fit(fit: Answer) -> str:
     return "it finds alpha and gamma of two laws"
 
 
-def power_law(alpha: float, gamma: float, quality: float) -> Error:
-    """eps(S^theta(D(B))) = alpha |B|^-gamma theta^quality, a law for each theta (Eqn 3 without truncation)."""
-    return lambda size, theta: alpha * size**-gamma * theta**quality
-
-
 @report
 def check_search(search: Answer) -> str:
     """Exercise 3: whether ``search(job, error)`` finds the cheapest (|B|, theta) that keeps the bound, and its cost."""
@@ -209,42 +182,24 @@ def check_search(search: Answer) -> str:
     return f"the cheapest allowed pair of {len(JOBS)} jobs"
 
 
-def _bill(job: JobNumbers, size: Any, theta: Any) -> Any:
-    """Eqn 1 in US dollars: T, B and R are all of X but S."""
-    machine = theta * (job.n - job.n_test - size)
-    return job.label_price * (job.n - machine) + job.training_price * size
-
-
-def _wrong(job: JobNumbers, error: Error, size: Any, theta: Any) -> Any:
-    """The left side of Eqn 2: the share of all labels that is wrong."""
-    return theta * (job.n - job.n_test - size) / job.n * error(size, theta)
-
-
-def least_cost(job: JobNumbers, error: Error) -> float:
-    """The cost in US dollars of the cheapest of ``job.sizes`` and ``job.thetas`` that keeps the bound (line 18)."""
-    sizes, thetas = job.sizes[:, None], job.thetas
-    allowed = _wrong(job, error, sizes, thetas) < job.epsilon
-    return float(_bill(job, sizes, thetas)[allowed].min())
-
-
 def _check_pair(job: JobNumbers, error: Error, found: Any) -> None:
     """Raises AssertionError unless ``found``, (|B|, theta, cost), is the cheapest allowed."""
     assert np.shape(found) == (3,), "return three numbers: |B|, theta and the cost of the job"
     size, theta, cost = map(float, found)
     assert job.sizes[0] <= size <= job.sizes[-1], f"|B| = {size:,.0f} is not one of job.sizes: |B| comes first"
     assert 0 <= theta <= 1, f"theta = {theta:g} is no share: it lies between 0 and 1 and is returned second"
-    wrong, bill, least = _wrong(job, error, size, theta), _bill(job, size, theta), least_cost(job, error)
+    wrong, right, least = wrong_share(job, error, size, theta), bill(job, size, theta), least_cost(job, error)
     pair = f"|B| = {size:,.0f} with theta = {theta:.0%}"
     assert wrong < job.epsilon, (
         f"{pair} breaks the bound: Eqn 2 gives {wrong:.1%}, epsilon is {job.epsilon:.0%}; skip pairs that are not below"
     )
     hints = [
-        (bill - job.label_price * job.n_test, "the labels of T are paid for, too"),
-        (bill - job.training_price * size, "training on B costs job.training_price for each image"),
-        (bill - job.label_price * size, "the labels of B are paid for, too"),
+        (right - job.label_price * job.n_test, "the labels of T are paid for, too"),
+        (right - job.training_price * size, "training on B costs job.training_price for each image"),
+        (right - job.label_price * size, "the labels of B are paid for, too"),
     ]
-    told = f"{pair} costs {bill:,.2f} US dollars, not {cost:,.2f}"
-    expect(cost, bill, told, hints, "Eqn 1 adds the labels of T, B and R and the training")
+    told = f"{pair} costs {right:,.2f} US dollars, not {cost:,.2f}"
+    expect(cost, right, told, hints, "Eqn 1 adds the labels of T, B and R and the training")
     assert cost <= least * (1 + 1e-6), (
         f"{pair} costs {cost:,.2f} US dollars, and {least:,.2f} is possible: try every pair, keep the cheapest, and"
         f" weigh the error by |S| / |X| before you compare it with epsilon"
