@@ -112,7 +112,8 @@ class Result:
             raise McalError(f"{self.record.path}: humans labelled everything, there is no classifier")
         world = self._world
         if world is None:
-            world = trained_world(self.images, recorded(self.record.log), self.record.job.config, prepare=False)
+            ranking = self.record.job.config.ranking
+            world = trained_world(self.images, recorded(self.record.log), ranking, prepare=False)
             for number, (request, answer) in enumerate(self.record.steps):
                 world.restore(request, number, answer)
         return world.classifier(model)

@@ -97,13 +97,13 @@ class Session:
             objective=None if objective is None else OBJECTIVES.name_of(objective),
         )
         job = with_owned(job, self.dataset, known_at_random, settings.seed, begun)
-        check_job(job)  # before anything is written
+        check_job(job, is_new=begun is None)  # before anything is written
         if begun:
             check_content(begun, self.dataset, self._emit)
         self._tally = Tally(job, on_progress)
         # The nets were tried when the session was begun.
         report = self._tally.on_progress
-        world = trained_world(self.dataset, settings, job.config, report, prepare=begun is None)
+        world = trained_world(self.dataset, settings, job.config.ranking, report, prepare=begun is None)
         self._open_log(path, job, {"data": {"name": self.dataset.name}, "session": settings._asdict()}, world)
 
     @classmethod

@@ -320,7 +320,7 @@ def test_a_gold_question_answered_after_the_end_is_refused_as_any_other(tmp_path
     gold_in_hand(room)
     image = room.desk.undo("ada")
     room.session.log.close()
-    with pytest.raises(McalError, match=f"image {image} is not yours to label: every image has a label by now"):
+    with pytest.raises(McalError, match=f"image {image} is not yours to label: the session is at its end, or closed"):
         room.desk.answer("ada", image, 2)
 
 

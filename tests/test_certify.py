@@ -82,6 +82,7 @@ def test_names_and_an_interrupted_call_that_goes_on(tmp_path):
         ({"predictions": [0.0, float("nan"), 1.0]}, "the number or the name of a class"),
         ({"predictions": ["a", None, "b"]}, "got None"),
         ({"sample": 4}, "sample: 1 to 3"),
+        ({"sample": 0}, "sample: 1 to 3"),
         ({"predictions": [], "confidence": []}, "0 predictions"),
     ],
 )

@@ -12,7 +12,7 @@ from conftest import MIDDLING
 
 from mcal_jax import Config, McalError, Session, from_arrays, label, load
 from mcal_jax.algorithm.config import PerHour
-from mcal_jax.algorithm.job import Job
+from mcal_jax.algorithm.job import Job, check_job
 from mcal_jax.algorithm.planner import n_test
 from mcal_jax.algorithm.protocol import UNKNOWN
 from mcal_jax.inputs import as_dataset, class_number
@@ -391,6 +391,13 @@ def test_a_pool_that_cannot_work_is_refused_before_anything_is_asked(tmp_path, i
     with pytest.raises(McalError, match=says):
         Session(images, classes=classes, log=tmp_path / "run.jsonl")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_job_whose_objective_ignores_a_setting_is_refused_but_goes_on_if_it_was_begun():
+    job = Job(n=N, config=Config.certified(), objective="least_cost")
+    with pytest.raises(McalError, match="objective least_cost: it keeps no certify"):
+        check_job(job, is_new=True)
+    check_job(job, is_new=False)
 
 
 @pytest.mark.parametrize("given", [{"seed": -1}, {"seed": 1.5}, {"seed": True}, {"acquisition": "nowhere.py:mine"}])

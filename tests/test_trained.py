@@ -89,9 +89,6 @@ def test_what_cannot_be_trained_is_refused_before_a_label_is_bought(images):
     ):
         with pytest.raises(McalError, match=message):
             TrainedWorld(images, None, **settings).prepare([name])
-    for by, message in (("marginn", "did you mean 'margin'"), ("nowhere.py:mine", "can't read nowhere.py")):
-        with pytest.raises(McalError, match=message):
-            TrainedWorld(images, None, width=2).prepare(["resnet18"], ["margin", by])
 
 
 def test_what_is_prepared_is_what_the_run_takes_and_the_images_are_there_once(images):

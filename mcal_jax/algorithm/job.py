@@ -100,15 +100,18 @@ def certified_by_default(plain: dict[str, Any]) -> dict[str, Any]:
     return plain if is_given else {**plain, "preset": "certified"}
 
 
-def check_job(job: Job) -> None:
-    """Raises McalError for a job that can't be done, and for a strategy that can't be loaded; nothing is requested."""
+def check_job(job: Job, *, is_new: bool) -> None:
+    """Raises McalError for a job that can't be done, and for a strategy that can't be loaded; nothing is requested.
+
+    A new job is refused, too, whose objective would ignore a setting; one that was begun so goes on.
+    """
     algorithm(job).send(None)
-    kept = NEEDS.get(str(job.objective), ("certify", "budget"))
-    for name in ("certify", "budget"):
-        if getattr(job.config, name) is not None and name not in kept:
-            raise McalError(f"objective {job.objective}: it keeps no {name}; leave one of them out")
     for name in (job.config.acquisition, *job.compare):
         find(name)
+    kept = NEEDS.get(str(job.objective), ("certify", "budget"))
+    for name in ("certify", "budget"):
+        if is_new and getattr(job.config, name) is not None and name not in kept:
+            raise McalError(f"objective {job.objective}: it keeps no {name}; leave one of them out")
 
 
 def algorithm(job: Job, stop: StopRule | None = None) -> Algorithm:

@@ -101,7 +101,7 @@ def certification_job(
         given["label_price"] = float(costs.mean())
     config = configured("recommended", **{"certify": 0.95, "certificate": "trimmed", **given})
     n, owned = len(predictions.labels), begun.job.owned if begun else predictions.owned
-    sample = sample or (begun.job.sample if begun else None)
+    sample = begun.job.sample if sample is None and begun else sample
     if sample is not None and not 1 <= sample <= n - len(owned):
         raise McalError(f"sample: 1 to {n - len(owned)} items can be labelled to certify the others, got {sample}")
     return Job(

@@ -129,8 +129,8 @@ class Desk:
                 raise McalError(f"image {image} is not yours to label: it has a label, or someone else has it now")
             try:
                 self._ballot.keep(annotator, image, item, label, self._seen)
-            except LogClosed:  # a gold question, answered while the session came to its end
-                raise McalError(f"image {image} is not yours to label: every image has a label by now") from None
+            except LogClosed:  # such as a gold question, answered while the session came to its end
+                raise McalError(f"image {image} is not yours to label: the session is at its end, or closed") from None
             except LogNotWritten as error:  # a vote may be on the disk, and the label that follows from it not
                 self.fail(str(error))
                 raise

@@ -195,7 +195,7 @@ def _execute(
         emit(f"{dataset.name}: {note}")
     run = portable(run)
     job = log.job if log else _job(run, dataset)
-    check_job(job)  # before anything is written
+    check_job(job, is_new=log is None)  # before anything is written
     world = world_of(run, job, dataset)
     if log:
         log = RunLog.resume(path)
@@ -272,7 +272,7 @@ def world_of(run: Run, job: Job, dataset: Dataset):
     trained_by: dict[str, Any] = dict(width=run.width, recipe=run.recipe, ranking=job.config.ranking, seed=run.seed)
     world = TrainedWorld(dataset, annotator, **trained_by, on_progress=bar)
     if job.algorithm != "humans_only":
-        world.prepare(job.architectures, (job.config.acquisition, *job.compare))
+        world.prepare(job.architectures)
     return world
 
 

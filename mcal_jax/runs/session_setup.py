@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mcal_jax.algorithm.config import Config
 from mcal_jax.algorithm.job import Job
 from mcal_jax.algorithm.planner import n_test
 from mcal_jax.algorithm.protocol import UNKNOWN, remove
@@ -90,19 +89,18 @@ def with_owned(job: Job, dataset: Dataset, at_random: bool, seed: int, begun: Ru
 def trained_world(
     dataset: Dataset,
     given: Setup,
-    config: Config,
+    ranking: str,
     on_progress: ProgressCallback | None = None,
     *,
     prepare: bool = True,
 ) -> "TrainedWorld":
-    """The world that trains on the images; to ``prepare`` is to try every net and to load M(.) first. Raises
-    McalError."""
+    """The world that trains on the images; to ``prepare`` is to try every net first. Raises McalError."""
     from mcal_jax.training.cache import enable_compilation_cache
     from mcal_jax.worlds.trained import TrainedWorld
 
     enable_compilation_cache()
-    settings: dict[str, Any] = dict(width=given.width, recipe=given.recipe, ranking=config.ranking, seed=given.seed)
+    settings: dict[str, Any] = dict(width=given.width, recipe=given.recipe, ranking=ranking, seed=given.seed)
     world = TrainedWorld(dataset, on_progress=on_progress, **settings)
     if prepare:
-        world.prepare(given.architectures, [config.acquisition])
+        world.prepare(given.architectures)
     return world

@@ -73,15 +73,13 @@ class TrainedWorld:
         self.models: dict[int, Model] = {}
         self.scored: tuple[tuple[int, tuple[float, ...] | None], Indices, Scores] | None = None
 
-    def prepare(self, architectures: Sequence[str], by: Sequence[str] = ()) -> None:
-        """Builds a trainer for each architecture and tries it, and loads each M(.) of ``by``, so that a run that can't
-        work fails before a label is bought.
+    def prepare(self, architectures: Sequence[str]) -> None:
+        """Builds a trainer for each architecture and tries it, so that a run that can't work fails before a label is
+        bought.
 
-        Raises McalError: for fewer than two classes, an unknown architecture, recipe or acquisition function, images of
-        a wrong type, a device that is not there, and a net that takes too much memory.
+        Raises McalError: for fewer than two classes, an unknown architecture or recipe, images of a wrong type, a
+        device that is not there, and a net that takes too much memory.
         """
-        for name in by:
-            acquisition.find(name)
         if len(classes := self.dataset.classes) < 2:
             names = f": {classes[0]!r}" if classes else ""
             have = f"{len(classes)} class{'' if classes else 'es'}"
